@@ -1,0 +1,59 @@
+# `make` lists what can be done here. Everything runs in .venv, which the first call sets up.
+
+PYTHON ?= python3
+WORKERS ?= 2
+
+VENV := .venv
+# With .venv/bin first on the path a recipe reads like the command a user would type.
+RUN := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
+INSTALL := $(VENV)/bin/python -m pip install --disable-pip-version-check --quiet -c constraints.txt
+
+# Named after the interpreter, so that `make PYTHON=python3.12 test` never runs in another one's environment.
+MADE := $(VENV)/.made-by-$(subst /,_,$(PYTHON))
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test check format wheel
+# The targets share .venv: `make -j` must not install into it twice at once.
+.NOTPARALLEL:
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo '  PYTHON=python3.12 chooses the interpreter, WORKERS=4 the number of test processes.'
+
+# An earlier demo's run is moved aside, not deleted: training never overwrites runs/my-cat (it exits with 2), and
+# what lies there may just as well be a run of your own cat.
+demo: $(VENV)/.installed  ## train <my-cat> on the bundled pictures and model
+	@if [ -e runs/my-cat ]; then \
+		old="runs/my-cat-$$(date +%Y%m%d-%H%M%S)"; mv runs/my-cat "$$old"; echo "The earlier run is now in $$old"; fi
+	$(RUN) accelerate launch train.py --token "<my-cat>"
+
+# On few cores, two processes with a thread each are faster than one with two threads: the tests' tensors are small.
+test: $(VENV)/.installed-dev  ## run the tests, offline
+	$(RUN) OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 pytest -n $(WORKERS) --dist worksteal
+
+check: $(VENV)/.installed-dev  ## lint, format check and types
+	$(RUN) ruff check
+	$(RUN) ruff format --check
+	$(RUN) mypy
+
+format: $(VENV)/.installed-dev  ## put the code into shape
+	$(RUN) ruff check --fix
+	$(RUN) ruff format
+
+wheel: $(MADE)  ## build dist/*.whl, sample data included
+	$(VENV)/bin/python -m pip wheel --disable-pip-version-check --quiet --no-deps --wheel-dir dist .
+
+# A .venv of another interpreter is made anew; one that you made by hand is used as it is.
+$(MADE):
+	@clear=; for mark in $(VENV)/.made-by-*; do if [ -e "$$mark" ]; then clear=--clear; fi; done; \
+		set -x; $(PYTHON) -m venv $$clear $(VENV)
+	@touch $@
+
+$(VENV)/.installed: $(MADE) pyproject.toml constraints.txt
+	$(INSTALL) -e .
+	@touch $@
+
+$(VENV)/.installed-dev: $(MADE) pyproject.toml constraints.txt
+	$(INSTALL) -e '.[dev]'
+	@touch $@ $(VENV)/.installed

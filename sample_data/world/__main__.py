@@ -1,0 +1,65 @@
+"""Train the bundled models: `python -m sample_data.world all`, or one stage by its name.
+
+A stage that was interrupted goes on from its last checkpoint; a stage that was finished is loaded.
+`assemble` and `report` also take an unfinished U-Net: give them another folder with --out.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKL
+from transformers import CLIPModel
+
+from .assemble import assemble
+from .clip import train_clip
+from .judge import train_judge
+from .pictures import load_pictures
+from .references import write_references
+from .report import report
+from .tokenizer import load_tokenizer
+from .unet import train_denoiser
+from .vae import train_vae
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def train_unet(work: Path) -> None:
+    train_denoiser(work, CLIPModel.from_pretrained(work / "clip"), AutoencoderKL.from_pretrained(work / "vae"))
+
+
+STAGES: dict[str, Callable[[Path, Path], object]] = {
+    "pictures": lambda work, out: load_pictures(work),
+    "tokenizer": lambda work, out: load_tokenizer(work),
+    "judge": lambda work, out: train_judge(work).save_pretrained(work / "judge"),
+    "clip": lambda work, out: train_clip(work).save_pretrained(work / "clip"),
+    "vae": lambda work, out: train_vae(work).save_pretrained(work / "vae"),
+    "unet": lambda work, out: train_unet(work),
+    "assemble": assemble,
+    "my-cat": lambda work, out: write_references("my-cat", out),
+    "report": lambda work, out: report(out),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m sample_data.world", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("stage", choices=["all", *STAGES])
+    parser.add_argument("--work", type=Path, default=ROOT / "build" / "world", help="where pictures and checkpoints go")
+    parser.add_argument("--out", type=Path, default=ROOT / "sample_data", help="where the models and the report go")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="CPU threads")
+    options = parser.parse_args()
+    options.work.mkdir(parents=True, exist_ok=True)
+    options.out.mkdir(parents=True, exist_ok=True)
+    torch.set_num_threads(options.threads)
+    for name, stage in STAGES.items():
+        if options.stage in ("all", name):
+            stage(options.work, options.out)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,178 @@
+"""The commands; each only turns flags into a call of a function that notebooks can call too."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import difflib
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
+
+from .bundled import JUDGE, MY_CAT, TINY_CLIP, TINY_SD
+from .config import (
+    SCALARS,
+    Concept,
+    TrainConfig,
+    config_from_mapping,
+    config_to_yaml,
+    field_documentation,
+    read_yaml,
+)
+from .errors import BadInput, Diverged, Interrupted
+
+
+class Parser(argparse.ArgumentParser):
+    """Argparse whose errors name the nearest right flag."""
+
+    def error(self, message: str) -> NoReturn:
+        unknown = message.partition("unrecognized arguments: ")[2].split()
+        if unknown:
+            flags = [flag for action in self._actions for flag in action.option_strings]
+            near = difflib.get_close_matches(unknown[0].split("=")[0], flags, n=1)
+            message = f"{unknown[0]} is not a flag of {self.prog}"
+            message += f"; did you mean {near[0]}?" if near else "; --help lists them"
+        self.exit(2, f"error: {message}\n")
+
+
+def add_fields(parser: argparse.ArgumentParser, kind: type, defaults: object | None = None) -> None:
+    """A flag for each scalar field of a dataclass, with the field's documentation."""
+    group = parser.add_argument_group(str(kind.__doc__).splitlines()[0])
+    for field in dataclasses.fields(kind):
+        name = str(field.type).partition(" | ")[0]
+        if name not in SCALARS:
+            continue
+        help_text = field_documentation(kind)[field.name].replace("%", "%%")
+        if field.default not in (None, dataclasses.MISSING, False):
+            help_text += f" (default: {field.default})"
+        how: dict[str, Any] = {"type": SCALARS[name], "metavar": name.upper()}
+        if name == "bool":
+            how = {"action": argparse.BooleanOptionalAction}
+        group.add_argument(f"--{field.name}", default=argparse.SUPPRESS, help=help_text, **how)
+
+
+def add_train(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--config", help="YAML file with settings; flags override it")
+    parser.add_argument("--print_config", action="store_true", help="print the resolved settings as YAML and stop")
+    add_fields(parser, Concept)
+    add_fields(parser, TrainConfig)
+
+
+def run_train(options: argparse.Namespace) -> None:
+    """Learn a new word from pictures."""
+    flags = vars(options)
+    path, print_only = flags.pop("config"), flags.pop("print_config")
+    values = read_yaml(path) if path else {}
+    listed = values.get("concepts") or []
+    if len(listed) == 1 and isinstance(listed[0], dict):  # flags of the only concept override its YAML
+        values = {**values, **values.pop("concepts")[0]}
+    config = config_from_mapping({**values, **flags})
+    if print_only:
+        print(config_to_yaml(config), end="")
+        return
+    from .loop import train
+
+    train(config)
+
+
+def add_preview(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("embeddings", nargs="*", help="embedding files; prompts use their tokens")
+    parser.add_argument("--prompt", action="append", required=True, help="what to draw; give it several times for a grid")
+    parser.add_argument("--model", default=TINY_SD, help="diffusers folder or hub id (default: the bundled model)")
+    parser.add_argument("--output", default="preview.png", help="picture to write (default: %(default)s)")
+    parser.add_argument("--seeds", type=int, default=1, help="rows of the grid, each from its own noise")
+    parser.add_argument("--steps", type=int, default=20, help="denoising steps (default: %(default)s)")
+    parser.add_argument("--guidance", type=float, default=5.0, help="guidance scale (default: %(default)s)")
+
+
+def run_preview(options: argparse.Namespace) -> None:
+    """Draw prompts with embedding files."""
+    from .evaluation import preview
+
+    print(preview(**vars(options)))
+
+
+def add_inspect(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("embedding", help="embedding file")
+    parser.add_argument("--model", help="diffusers folder or hub id: adds norms and nearest words of its vocabulary")
+
+
+def run_inspect(options: argparse.Namespace) -> None:
+    """Show what an embedding file holds."""
+    from .evaluation import inspect
+
+    print(inspect(**vars(options)))
+
+
+def add_evaluate(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("embedding", help="embedding file")
+    parser.add_argument("--images", default=MY_CAT, help="the concept's pictures (default: the bundled ones)")
+    parser.add_argument("--model", default=TINY_SD, help="diffusers folder or hub id (default: the bundled model)")
+    parser.add_argument("--clip", default=TINY_CLIP, help="CLIP folder or hub id (default: the bundled one)")
+    parser.add_argument("--word", help="class noun in place of the token for CLIP-T (default: last word of the token)")
+    parser.add_argument(
+        "--judge",
+        default=None,
+        help=f"classifier whose labels are attribute:value; '{JUDGE}' is the bundled world's (default for its model)",
+    )
+    parser.add_argument("--count", type=int, default=32, help="pictures to draw (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="of the noise (default: %(default)s)")
+    parser.add_argument("--steps", type=int, default=20, help="denoising steps (default: %(default)s)")
+    parser.add_argument("--guidance", type=float, default=5.0, help="guidance scale (default: %(default)s)")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def run_evaluate(options: argparse.Namespace) -> None:
+    """Measure an embedding: CLIP-I, CLIP-T and, in the bundled world, attributes."""
+    from .evaluation import evaluate_file, report_text
+
+    values = vars(options)
+    as_json = values.pop("json")
+    print(report_text(evaluate_file(**values), as_json))
+
+
+COMMANDS: dict[str, tuple[Callable[[argparse.ArgumentParser], None], Callable[[argparse.Namespace], None]]] = {
+    "train": (add_train, run_train),
+    "preview": (add_preview, run_preview),
+    "inspect": (add_inspect, run_inspect),
+    "evaluate": (add_evaluate, run_evaluate),
+}
+
+
+def build_parser(command: str | None) -> tuple[Parser, Parser | None]:
+    """The parser of the program, and that of `command` if there is one of that name."""
+    parser = Parser(prog="ti-trainer", description="Textual Inversion: teach a frozen Stable Diffusion model a new word.")
+    subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
+    chosen = None
+    for name, (add_flags, run) in COMMANDS.items():
+        sub = subparsers.add_parser(name, help=run.__doc__, description=run.__doc__)
+        sub.set_defaults(run=run)
+        if name == command:
+            add_flags(sub)
+            chosen = sub
+    return parser, chosen
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; returns the exit status: 2 for bad input, 1 for a diverged run, 128 + signal for a stopped one."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    parser, command_parser = build_parser(arguments[0] if arguments else None)
+    options, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        (command_parser or parser).error(f"unrecognized arguments: {' '.join(unknown)}")
+    run = options.run
+    del options.run
+    try:
+        run(options)
+    except (BadInput, Diverged, Interrupted) as problem:
+        if int(os.environ.get("RANK", 0)) == 0:
+            print(f"error: {problem}" if not isinstance(problem, Interrupted) else f"\n{problem}", file=sys.stderr)
+        if isinstance(problem, Interrupted):
+            return 128 + problem.signal_number
+        return 2 if isinstance(problem, BadInput) else 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

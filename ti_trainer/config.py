@@ -1,0 +1,320 @@
+"""What a run is asked to do: two frozen dataclasses, checked once, when they are made."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import difflib
+import inspect
+import math
+import re
+import textwrap
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from .bundled import MY_CAT, TINY_SD
+from .errors import BadInput
+
+MAX_VECTORS = 75  # the window of 77 tokens less its start and its end
+PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+
+
+@dataclass(frozen=True)
+class Concept:
+    """What is learned: a token, its pictures, its rows."""
+
+    token: str
+    """The new word, for example "<my-cat>"; the file is named after it."""
+
+    images: str = MY_CAT
+    """Folder of pictures; a text file beside a picture (cat.txt for cat.png) is its caption."""
+
+    init: str = "auto"
+    """Where the rows start: a word, a phrase (a row for each of its tokens), "random", "file:PATH", or "auto"
+    (the last word of the token that the model knows: "cat" for "<my-cat>")."""
+
+    num_vectors: int | None = None
+    """Rows to learn; by default 2, or as many as the phrase or the file of `init` has."""
+
+    templates: str = "object"
+    """Captions of pictures that have none: "object", "style", or a text file with {token} in each line."""
+
+    tune: bool = False
+    """The token is a word that the model knows: train its rows, and export them as "<WORD-tuned>"."""
+
+    def __post_init__(self) -> None:
+        check_token(self.token, known_word=self.tune)
+        if self.num_vectors is not None and not 1 <= self.num_vectors <= MAX_VECTORS:
+            raise BadInput(f"--num_vectors is {self.num_vectors}; choose 1 to {MAX_VECTORS}, most concepts need 1 to 4")
+        if self.tune and (self.num_vectors is not None or self.init != "auto"):
+            raise BadInput(f"--tune trains the rows that '{self.token}' has: leave out --init and --num_vectors")
+
+    @property
+    def stem(self) -> str:
+        """The name without brackets, for files: "<my-cat>" -> "my-cat"."""
+        return self.trigger.strip("<>")
+
+    @property
+    def trigger(self) -> str:
+        """The word under which the rows are exported."""
+        return f"<{self.token}-tuned>" if self.tune else self.token
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """One run: what is learned, from which model, how."""
+
+    concepts: tuple[Concept, ...]
+    """One or more concepts; each has the loss, the clipping and the best step that it would have alone."""
+
+    model: str = TINY_SD
+    """Diffusers folder or hub id of a Stable Diffusion model; the bundled miniature by default."""
+
+    revision: str | None = None
+    """Branch, tag or commit of a hub model."""
+
+    output: str = "runs"
+    """Folder in which the run gets its own folder."""
+
+    name: str | None = None
+    """Name of the run's folder; by default the first token without brackets."""
+
+    steps: int = 240
+    """Optimiser steps."""
+
+    batch_size: int = 8
+    """Examples of each concept in a step, over all processes together."""
+
+    gradient_accumulation: int = 1
+    """Parts into which a step's examples are cut to save memory; the result is the same to rounding."""
+
+    lr: float = 5e-3
+    """Learning rate of the rows, the same for every batch size."""
+
+    lr_schedule: str = "constant"
+    """constant, linear, cosine, or piecewise:STEP=FACTOR,... (piecewise:100=0.5,200=0.1)."""
+
+    warmup_steps: int = 10
+    """Steps over which the learning rate rises from 0."""
+
+    optimizer: str = "adamw"
+    """Update rule of the rows."""
+
+    weight_decay: float = 0.0
+    """Decoupled weight decay of the rows; 0 leaves their length to the loss."""
+
+    max_grad_norm: float = 1.0
+    """Gradients of each concept are clipped to this norm; 0 switches clipping off."""
+
+    weighting: str = "uniform"
+    """Weight of a timestep in the loss: uniform or min_snr."""
+
+    resolution: int | None = None
+    """Pictures are scaled and cropped to squares of this many pixels; the model's own size by default."""
+
+    flip: bool = False
+    """Mirror half of the draws; leave off for faces, letters and anything with a left and a right."""
+
+    skip_bad_images: bool = False
+    """Go on without pictures that cannot be read, instead of refusing to start."""
+
+    clip_skip: int = 0
+    """Last layers of the text encoder to leave out; "clip skip 2" of a WebUI is 1 here."""
+
+    precision: str = "auto"
+    """fp32, bf16, fp16, or auto: what accelerate was told, else bf16 on GPUs that have it, else fp32."""
+
+    seed: int = 0
+    """Every random draw is a function of the seed and of where it is used."""
+
+    validate_every: int = 20
+    """Steps between measurements of the fixed-noise loss, which chooses the best step; 0 keeps the last."""
+
+    validation_samples: int = 32
+    """Noisy pictures of each concept in that measurement: pictures times timesteps."""
+
+    checkpoint_every: int = 20
+    """Steps between checkpoints; they are a few kilobytes."""
+
+    preview_every: int = 0
+    """Steps between preview pictures; 0 draws none before the end."""
+
+    preview_steps: int = 20
+    """Denoising steps of preview pictures."""
+
+    guidance: float = 5.0
+    """Classifier-free guidance scale of preview pictures."""
+
+    tensorboard: bool = False
+    """Write TensorBoard logs into the run's folder."""
+
+    resume: bool = False
+    """Go on from the last checkpoint of the run's folder."""
+
+    overwrite: bool = False
+    """Delete the run's folder if it holds a run."""
+
+    def __post_init__(self) -> None:
+        if not self.concepts:
+            raise BadInput("there is no concept to learn: give a --token")
+        check_no_collisions([concept.trigger for concept in self.concepts])
+        for name, (low, high) in RANGES.items():
+            value = getattr(self, name)
+            if value is not None and not (math.isfinite(value) and low <= value <= high):
+                raise BadInput(f"--{name} is {value}; choose a number from {low:g} to {high:g}")
+        if self.precision not in PRECISIONS:
+            raise BadInput(f"--precision is '{self.precision}'; choose one of {', '.join(PRECISIONS)}")
+        if self.resume and self.overwrite:
+            raise BadInput("--resume goes on with a run and --overwrite deletes it: choose one")
+        if self.name is not None and not re.fullmatch(r"[\w-][\w.-]*", self.name):
+            raise BadInput(f"--name is '{self.name}'; use letters, digits, '-', '_' and '.'")
+
+    @property
+    def run_name(self) -> str:
+        return self.name or self.concepts[0].stem
+
+
+RANGES: dict[str, tuple[float, float]] = {
+    "steps": (1, 10_000_000),
+    "batch_size": (1, 100_000),
+    "gradient_accumulation": (1, 100_000),
+    "lr": (0, 1_000),
+    "warmup_steps": (0, 10_000_000),
+    "weight_decay": (0, 1),
+    "max_grad_norm": (0, 1e9),
+    "resolution": (32, 4_096),
+    "clip_skip": (0, 100),
+    "validate_every": (0, 10_000_000),
+    "validation_samples": (1, 100_000),
+    "checkpoint_every": (1, 10_000_000),
+    "preview_every": (0, 10_000_000),
+    "preview_steps": (1, 1_000),
+    "guidance": (0, 100),
+    "seed": (0, 2**63 - 1),
+}
+
+
+def check_token(token: str, known_word: bool = False) -> None:
+    """Raises BadInput for a token that is no file name everywhere or that diffusers would not expand."""
+    stem = token.strip("<>")
+    if not stem:
+        raise BadInput(f"--token is '{token}': choose a name such as '<my-cat>'")
+    if re.fullmatch(r"[a-z0-9_-]+", stem) and token in (stem, f"<{stem}>"):
+        return
+    suggestion = re.sub(r"[^a-z0-9_]+", "-", stem.lower()).strip("-") or "my-cat"
+    cure = f"'{suggestion}'" if known_word else f"'<{suggestion}>'"
+    raise BadInput(
+        f"--token is '{token}': WebUIs and diffusers read lower-case letters, digits, '-' and '_', "
+        f"with or without <> around them; {cure} would do"
+    )
+
+
+def check_no_collisions(triggers: list[str]) -> None:
+    """Raises BadInput when one trigger is the name of a further row of another: <cat> and <cat>_1, <cat_1>."""
+    for trigger in triggers:
+        if triggers.count(trigger) > 1:
+            raise BadInput(f"two concepts are called '{trigger}': give each its own --token")
+        for other in triggers:
+            if re.fullmatch(re.escape(trigger.strip("<>")) + r"_?\d+", other.strip("<>")):
+                raise BadInput(f"'{other}' could be a row of '{trigger}': choose names that differ by more than a number")
+
+
+@cache
+def field_documentation(kind: type) -> dict[str, str]:
+    """The text beneath each field of a dataclass, by field name."""
+    (definition,) = ast.parse(textwrap.dedent(inspect.getsource(kind))).body
+    assert isinstance(definition, ast.ClassDef)
+    documentation = {}
+    for field, text in zip(definition.body, definition.body[1:], strict=False):
+        if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant):
+            assert isinstance(field.target, ast.Name)
+            documentation[field.target.id] = " ".join(str(text.value.value).split())
+    return documentation
+
+
+def field_names(kind: type) -> list[str]:
+    return [field.name for field in dataclasses.fields(kind)]
+
+
+def config_from_mapping(values: Mapping[str, Any]) -> TrainConfig:
+    """A config from YAML keys: TrainConfig's, and Concept's at the top or in a list `concepts`.
+
+    Keys of Concept at the top (`init: cat`) hold for every concept that does not have its own. Raises BadInput for
+    unknown keys, with the nearest right one, and for values of the wrong type.
+    """
+    values = dict(values)
+    listed = values.pop("concepts", None) or [{}]
+    known = [*field_names(Concept), *field_names(TrainConfig)]
+    check_keys(values, known)
+    shared = {key: values.pop(key) for key in field_names(Concept) if key in values}
+    concepts = []
+    for own in listed:
+        if not isinstance(own, Mapping):
+            raise BadInput(f"'{own}' in concepts is not a mapping: write '- token: <my-cat>'")
+        check_keys(own, field_names(Concept))
+        merged = {**shared, **own}
+        if "token" not in merged:
+            raise BadInput('there is no token to learn: add --token "<my-cat>"')
+        concepts.append(Concept(**checked_types(Concept, merged)))
+    return TrainConfig(concepts=tuple(concepts), **checked_types(TrainConfig, values))
+
+
+def check_keys(values: Mapping[str, Any], known: list[str]) -> None:
+    for key in values:
+        if key not in known:
+            near = difflib.get_close_matches(str(key), known, n=1)
+            hint = f"did you mean '{near[0]}'?" if near else f"known are {', '.join(known)}"
+            raise BadInput(f"'{key}' is not a setting; {hint}")
+
+
+SCALARS: dict[str, type] = {"str": str, "int": int, "float": float, "bool": bool}
+
+
+def checked_types(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
+    """`values` with whole numbers and numerals (YAML reads 5e-3 as text) made floats where a float is wanted."""
+    checked = {}
+    for field in dataclasses.fields(kind):
+        if field.name not in values:
+            continue
+        name, _, optional = str(field.type).partition(" | ")
+        value, wanted = values[field.name], SCALARS[name]
+        try:
+            if wanted is float and not isinstance(value, bool):
+                value = float(value)
+            if not (type(value) is wanted or (optional and value is None)):
+                raise ValueError
+        except (TypeError, ValueError):
+            raise BadInput(f"'{field.name}' is {value!r}, which is not of type {name}") from None
+        checked[field.name] = value
+    return checked
+
+
+def read_yaml(path: str) -> dict[str, Any]:
+    """The mapping in a YAML file; raises BadInput when there is none."""
+    try:
+        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise BadInput(f"--config {path} cannot be read: {error.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise BadInput(f"--config {path} is not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(values, dict):
+        raise BadInput(f"--config {path} holds no settings: write lines such as 'steps: 400'")
+    return values
+
+
+def config_to_mapping(config: TrainConfig) -> dict[str, Any]:
+    """The inverse of `config_from_mapping`; every field but those that say how to start."""
+    values = dataclasses.asdict(config)
+    values["concepts"] = [dict(concept) for concept in values["concepts"]]
+    for start in ("resume", "overwrite"):
+        del values[start]
+    return values
+
+
+def config_to_yaml(config: TrainConfig) -> str:
+    return yaml.safe_dump(config_to_mapping(config), sort_keys=False, allow_unicode=True)

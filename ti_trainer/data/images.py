@@ -1,0 +1,45 @@
+"""Reading a picture as a person sees it, and cutting a square out of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps, UnidentifiedImageError
+from torch import Tensor
+
+from ..errors import BadInput
+
+MAX_PIXELS = 200_000_000
+
+
+def read_image(path: Path) -> Image.Image:
+    """An upright RGB picture; transparent parts become white. Raises BadInput, naming the file, when it cannot be read."""
+    try:
+        with Image.open(path) as file:
+            if file.width * file.height > MAX_PIXELS:
+                raise BadInput(f"{path} has {file.width} x {file.height} pixels, more than {MAX_PIXELS:,}: scale it down")
+            file.load()
+            upright = ImageOps.exif_transpose(file)
+    except UnidentifiedImageError:
+        raise BadInput(f"{path} is not a picture that Pillow can read") from None
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        if isinstance(error, BadInput):
+            raise
+        raise BadInput(f"{path} is damaged or cannot be read: {error}") from None
+    if upright.mode in ("RGBA", "LA", "PA") or "transparency" in upright.info:
+        opaque = Image.new("RGBA", upright.size, "white")
+        opaque.alpha_composite(upright.convert("RGBA"))
+        upright = opaque
+    return upright.convert("RGB")
+
+
+def centre_square(image: Image.Image, size: int) -> Image.Image:
+    """The largest central square, scaled to (size, size)."""
+    return ImageOps.fit(image, (size, size), Image.Resampling.LANCZOS)
+
+
+def to_pixels(image: Image.Image) -> Tensor:
+    """RGB picture -> (3, h, w) float32 in [-1, 1]."""
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1).float() / 127.5 - 1

@@ -1,0 +1,215 @@
+"""How good an embedding is: likeness to its pictures, faithfulness to prompts, attributes; and what a file holds."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor
+
+from .bundled import JUDGE, TINY_SD, resolve
+from .captions import fill
+from .config import Concept
+from .data.examples import find_pictures
+from .data.images import centre_square, read_image, to_pixels
+from .embedding_files import Embedding, read_embedding
+from .errors import BadInput
+from .families import Family, LoadOptions, load_family
+from .placeholders import Placeholders
+from .previews import generate, grid, save_image
+
+SCENES = ("", "on grass", "in the snow", "at night", "on the beach", "at sunset")
+# the scene that a judge of the bundled world should see for each of them; None: any
+SCENE_LABELS = (None, "grass", "snow", "night", "beach", "sunset")
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def load_with_embeddings(model: str, embeddings: Sequence[Embedding]) -> Family:
+    """The model with the rows of embedding files in their places; raises BadInput when a file does not fit."""
+    family = load_family(model, LoadOptions(DEVICE, torch.float16 if DEVICE.type == "cuda" else torch.float32))
+    for embedding in embeddings:
+        for slot in family.slots:
+            width, own = slot.table.shape[1], embedding.vectors[slot.name].shape[1]
+            if own != width:
+                raise BadInput(f"{embedding.token} is {own} wide and the model's words are {width}: another model family")
+    if embeddings:
+        concepts = [Concept(embedding.token) for embedding in embeddings]
+        family.install(Placeholders(concepts, [embedding.vectors for embedding in embeddings]).requires_grad_(False))
+    return family
+
+
+def preview(
+    embeddings: Sequence[str],
+    prompt: Sequence[str],
+    model: str = TINY_SD,
+    output: str = "preview.png",
+    seeds: int = 1,
+    steps: int = 20,
+    guidance: float = 5.0,
+) -> Path:
+    """Draw each prompt from each seed into one grid; returns its path."""
+    family = load_with_embeddings(model, [read_embedding(path) for path in embeddings])
+    rows = [(f"seed {seed}", generate(family, prompt, seed, steps, guidance)) for seed in range(seeds)]
+    save_image(grid(rows, prompt), Path(output))
+    return Path(output)
+
+
+def inspect(embedding: str, model: str | None = None) -> str:
+    """Vectors, norms, metadata; with a model also norms against its vocabulary's and the nearest words."""
+    found = read_embedding(embedding)
+    lines = [f"{embedding}", f"  token     {found.token}", f"  vectors   {found.num_vectors}"]
+    family = load_with_embeddings(model, []) if model else None
+    for slot, vectors in found.vectors.items():
+        norms = vectors.norm(dim=1)
+        lines.append(f"  {slot:9} width {vectors.shape[1]}, norms {', '.join(f'{norm:.3f}' for norm in norms)}")
+        for known in family.slots if family else ():
+            if known.name == slot:
+                lines += vocabulary_lines(vectors, known.table.float().cpu(), known.tokenizer.convert_ids_to_tokens)
+    lines += [f"  {key} = {value}" for key, value in sorted(found.metadata.items())]
+    return "\n".join(lines)
+
+
+def vocabulary_lines(vectors: Tensor, table: Tensor, words: Any) -> list[str]:
+    """vectors (n, d), table (V, d) -> their norms and nearest words by cosine."""
+    if vectors.shape[1] != table.shape[1]:
+        raise BadInput(f"the file is {vectors.shape[1]} wide and the model's words are {table.shape[1]}")
+    typical = table.norm(dim=1).median()
+    lines = []
+    for number, vector in enumerate(vectors):
+        cosines, ids = F.cosine_similarity(vector[None], table, dim=1).topk(min(5, len(table)))
+        near = [f"{word.removesuffix('</w>')} {c:.2f}" for word, c in zip(words(ids.tolist()), cosines, strict=True)]
+        lines.append(f"    row {number}: norm {vector.norm() / typical:.2f} x median word; near {', '.join(near)}")
+    return lines
+
+
+class ClipScorer:
+    """CLIP-I and CLIP-T with any CLIP folder or hub id."""
+
+    def __init__(self, source: str) -> None:
+        from transformers import AutoTokenizer, CLIPImageProcessorPil, CLIPModel
+
+        source = resolve(source)
+        try:
+            self.model = CLIPModel.from_pretrained(source, dtype=torch.float32).eval().to(DEVICE)
+            self.tokenizer = AutoTokenizer.from_pretrained(source)
+            self.processor = CLIPImageProcessorPil.from_pretrained(source)
+        except (OSError, ValueError) as error:
+            raise BadInput(f"--clip {source} cannot be loaded: {str(error).splitlines()[0]}") from None
+
+    @torch.no_grad()
+    def image_features(self, images: Sequence[Image.Image]) -> Tensor:
+        """(B, P), of length 1."""
+        pixels = self.processor(list(images), return_tensors="pt").pixel_values.to(DEVICE)
+        pooled = self.model.vision_model(pixel_values=pixels).pooler_output
+        return F.normalize(self.model.visual_projection(pooled), dim=-1)
+
+    @torch.no_grad()
+    def text_features(self, texts: Sequence[str]) -> Tensor:
+        """(B, P), of length 1."""
+        tokens = self.tokenizer(list(texts), padding=True, truncation=True, max_length=77, return_tensors="pt").to(DEVICE)
+        pooled = self.model.text_model(input_ids=tokens.input_ids, attention_mask=tokens.attention_mask).pooler_output
+        return F.normalize(self.model.text_projection(pooled), dim=-1)
+
+
+class AttributeJudge:
+    """An image classifier whose labels read "attribute:value", in groups of one attribute each."""
+
+    def __init__(self, source: str) -> None:
+        from transformers import AutoModelForImageClassification
+
+        self.model = AutoModelForImageClassification.from_pretrained(resolve(source), dtype=torch.float32).eval()
+        names = [self.model.config.id2label[i].partition(":") for i in range(self.model.config.num_labels)]
+        self.groups: dict[str, list[tuple[int, str]]] = {}
+        for index, (attribute, _, value) in enumerate(names):
+            self.groups.setdefault(attribute, []).append((index, value))
+
+    @torch.no_grad()
+    def __call__(self, images: Sequence[Image.Image]) -> list[dict[str, str]]:
+        """The value of each attribute of each picture."""
+        logits = self.model(pixel_values=torch.stack([to_pixels(image) for image in images])).logits
+        answers: list[dict[str, str]] = [{} for _ in images]
+        for attribute, members in self.groups.items():
+            best = logits[:, [index for index, _ in members]].argmax(1).tolist()
+            for answer, choice in zip(answers, best, strict=True):
+                answer[attribute] = members[choice][1]
+        return answers
+
+
+def class_word(token: str) -> str:
+    """The last word of a token: "<my-cat>" -> "cat"."""
+    words = re.findall(r"[a-z]+", token)
+    return words[-1] if words else token
+
+
+def evaluate(
+    family: Family,
+    token: str,
+    references: Sequence[Image.Image],
+    scorer: ClipScorer,
+    judge: AttributeJudge | None = None,
+    word: str | None = None,
+    count: int = 32,
+    seed: int = 0,
+    steps: int = 20,
+    guidance: float = 5.0,
+) -> dict[str, Any]:
+    """Draw `count` pictures of the token in several scenes and measure them.
+
+    clip_i: mean cosine of every drawn with every reference picture; clip_t: of drawn pictures with their prompts, the
+    class noun in place of the token (Gal et al. 2022, section 5). With a judge: for each attribute the share of pictures
+    that show what most references show, and of pictures in the scene asked for.
+    """
+    scenes = [i % len(SCENES) for i in range(count)]
+    prompts = [f"a photo of a {token} {SCENES[i]}".strip() for i in scenes]
+    images = generate(family, prompts, seed, steps, guidance)
+    drawn, wanted = scorer.image_features(images), scorer.image_features(references)
+    nouns = [prompt.replace(token, word or class_word(token)) for prompt in prompts]
+    figures: dict[str, Any] = {
+        "pictures": count,
+        "clip_i": (drawn @ wanted.T).mean().item(),
+        "clip_t": (drawn * scorer.text_features(nouns)).sum(1).mean().item(),
+    }
+    if judge:
+        figures |= attribute_accuracy(judge(images), judge(references), [SCENE_LABELS[i] for i in scenes])
+    return figures
+
+
+# what belongs to a creature; the rest of what a judge sees belongs to the picture
+IDENTITY = ("object", "colour", "pattern", "accent")
+
+
+def attribute_accuracy(
+    drawn: Sequence[dict[str, str]], references: Sequence[dict[str, str]], scenes: Sequence[str | None]
+) -> dict[str, float]:
+    """Shares of drawn pictures with the references' usual value of each attribute, their mean, and the scene's."""
+    figures = {}
+    for attribute in IDENTITY:
+        seen = [reference[attribute] for reference in references]
+        usual = max(set(seen), key=seen.count)
+        figures[attribute] = sum(answer[attribute] == usual for answer in drawn) / len(drawn)
+    figures["attributes"] = sum(figures.values()) / len(figures)
+    asked = [(answer["scene"], scene) for answer, scene in zip(drawn, scenes, strict=True) if scene]
+    figures["scene"] = sum(answer == scene for answer, scene in asked) / max(1, len(asked))
+    return figures
+
+
+def evaluate_file(embedding: str, images: str, model: str, clip: str, judge: str | None, **how: Any) -> dict[str, Any]:
+    """`evaluate` for an embedding file; the judge of the bundled world is used with the bundled model."""
+    found = read_embedding(embedding)
+    family = load_with_embeddings(model, [found])
+    size = family.resolution
+    references = [centre_square(read_image(path), size) for path in find_pictures(resolve(images))]
+    judge = judge or (JUDGE if model == TINY_SD else None)
+    return evaluate(family, found.token, references, ClipScorer(clip), AttributeJudge(judge) if judge else None, **how)
+
+
+def report_text(figures: dict[str, Any], as_json: bool) -> str:
+    if as_json:
+        return json.dumps(figures)
+    return "\n".join(f"{name:12} {value:.3f}" if isinstance(value, float) else f"{name:12} {value}" for name, value in figures.items())

@@ -1,0 +1,96 @@
+"""What a family of models offers to the trainer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from ..data.latents import LatentPosterior
+from ..placeholders import Placeholders
+from ..schedules import NoiseSchedule
+
+if TYPE_CHECKING:
+    from diffusers import DiffusionPipeline
+    from transformers import PreTrainedTokenizerBase
+
+
+@dataclass(frozen=True)
+class LoadOptions:
+    """How the weights of a model are held."""
+
+    device: torch.device
+    dtype: torch.dtype
+    clip_skip: int = 0
+    revision: str | None = None
+
+
+@dataclass(frozen=True)
+class TextSlot:
+    """A text encoder that has rows of its own."""
+
+    name: str  # "clip_l", "clip_g"
+    tokenizer: PreTrainedTokenizerBase
+    encoder: nn.Module
+
+    @property
+    def table(self) -> Tensor:
+        """The vocabulary's embeddings, (V, D)."""
+        return self.encoder.get_input_embeddings().weight
+
+
+@dataclass(frozen=True)
+class Conditioning:
+    """What the U-Net is told."""
+
+    context: Tensor  # (B, 77, D)
+    pooled: Tensor | None = None  # (B, P)
+
+
+def set_end_of_text(encoder: nn.Module, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Give a CLIP text encoder its tokenizer's end-of-text id.
+
+    Published configs carry `eos_token_id: 2`; transformers then pools at the highest id, which is a placeholder's.
+    """
+    encoder.config.eos_token_id = tokenizer.eos_token_id
+    encoder.eos_token_id = tokenizer.eos_token_id  # transformers 5 copies it when the encoder is built
+
+
+class Family(Protocol):
+    """A frozen model of one family; a plain object and never an nn.Module, since it is not trained."""
+
+    architecture: str  # its name in ModelSpec
+    slots: tuple[TextSlot, ...]
+    schedule: NoiseSchedule
+    scale: float  # of latents
+    resolution: int  # at which the model was trained, pixels
+    pixels_per_latent: int
+    device: torch.device
+
+    @classmethod
+    def load(cls, source: str, options: LoadOptions) -> Family: ...
+
+    def install(self, placeholders: Placeholders) -> None:
+        """Make the tokens known to the tokenizers and put the rows in their places, once."""
+        ...
+
+    def encode_images(self, pixels: Tensor) -> LatentPosterior:
+        """(B, 3, H, W) in [-1, 1] -> posterior of (B, c, h, w)."""
+        ...
+
+    def encode_text(self, captions: Sequence[str]) -> Conditioning: ...
+
+    def predict(self, noisy: Tensor, timesteps: Tensor, text: Conditioning) -> Tensor:
+        """(B, c, h, w), (B,) -> what the schedule calls the target, (B, c, h, w) float32."""
+        ...
+
+    def put_away_vae(self) -> None:
+        """Move the VAE out of the way: training works on cached latents."""
+        ...
+
+    def pipeline(self) -> DiffusionPipeline:
+        """The real diffusers pipeline, sharing these weights."""
+        ...

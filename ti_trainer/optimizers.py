@@ -1,0 +1,92 @@
+"""How rows move: update rules, learning-rate schedules, and clipping that keeps concepts apart."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+
+import torch
+from torch import Tensor
+from torch.nn import Parameter
+from torch.optim import AdamW, Optimizer
+
+from .errors import BadInput
+
+
+def adamw(rows: Iterable[Parameter], lr: float, weight_decay: float) -> Optimizer:
+    return AdamW(rows, lr=lr, betas=(0.9, 0.999), eps=1e-8, weight_decay=weight_decay)
+
+
+OPTIMIZERS: dict[str, Callable[[Iterable[Parameter], float, float], Optimizer]] = {"adamw": adamw}
+
+
+def constant(progress: float, step: int, argument: str) -> float:
+    return 1.0
+
+
+def linear(progress: float, step: int, argument: str) -> float:
+    return 1 - progress
+
+
+def cosine(progress: float, step: int, argument: str) -> float:
+    return 0.5 + 0.5 * math.cos(math.pi * progress)
+
+
+def piecewise(progress: float, step: int, argument: str) -> float:
+    """ "100=0.5,200=0.1": from step 100 half of the learning rate, from step 200 a tenth."""
+    factor = 1.0
+    for piece in argument.split(","):
+        start, _, value = piece.partition("=")
+        first, new_factor = int(start), float(value)
+        if step >= first:
+            factor = new_factor
+    return factor
+
+
+# share of the steps after warm-up that is done, step, text after the colon -> factor of the learning rate
+LR_SCHEDULES: dict[str, Callable[[float, int, str], float]] = {
+    "constant": constant,
+    "linear": linear,
+    "cosine": cosine,
+    "piecewise": piecewise,
+}
+
+
+def lr_factor(schedule: str, step: int, steps: int, warmup_steps: int) -> float:
+    """Factor of the learning rate at `step` (from 0): a linear rise over `warmup_steps`, then the schedule."""
+    name, _, argument = schedule.partition(":")
+    progress = max(0, step - warmup_steps) / max(1, steps - warmup_steps)
+    return LR_SCHEDULES[name](progress, step, argument) * min(1.0, (step + 1) / (warmup_steps + 1))
+
+
+def check_lr_schedule(schedule: str) -> None:
+    """Raises BadInput for a schedule that does not exist or whose argument cannot be read."""
+    name, _, argument = schedule.partition(":")
+    try:
+        if argument and name != "piecewise":
+            raise ValueError
+        lr_factor(schedule, 0, 1, 0)
+    except (KeyError, ValueError):
+        choices = "constant, linear, cosine, or piecewise:100=0.5,200=0.1"
+        raise BadInput(f"--lr_schedule is '{schedule}'; choose {choices}") from None
+
+
+def get_optimizer(name: str) -> Callable[[Iterable[Parameter], float, float], Optimizer]:
+    if name not in OPTIMIZERS:
+        raise BadInput(f"--optimizer is '{name}'; choose one of {', '.join(OPTIMIZERS)}")
+    return OPTIMIZERS[name]
+
+
+@torch.no_grad()
+def clip_gradients(gradients: Mapping[str, Tensor], spans: Mapping[str, Mapping[str, slice]], max_norm: float) -> None:
+    """Scale each concept's gradient, over all of its slots together, down to `max_norm` (0: leave it as it is).
+
+    gradients: {slot: (R, D)}; spans: {token: {slot: rows of that concept}}.
+    """
+    if not max_norm:
+        return
+    for span in spans.values():
+        parts = [gradients[slot][rows] for slot, rows in span.items()]
+        norm = torch.stack([part.norm() for part in parts]).norm()
+        for part in parts:
+            part.mul_((max_norm / (norm + 1e-6)).clamp(max=1))

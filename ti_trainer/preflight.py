@@ -1,0 +1,113 @@
+"""Everything that will go wrong, said before the first step."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+
+import psutil
+
+from .bundled import resolve
+from .captions import TOKEN_FIELD, expand, fill, mentions
+from .config import Concept, TrainConfig
+from .data.batches import ConceptData
+from .data.examples import Example
+from .errors import BadInput
+from .families import Family, TextSlot
+from .initializers import is_known_word, word_ids
+from .placeholders import Placeholders
+
+MIN_FREE_BYTES = 20 * 2**20
+
+
+def check_resources(config: TrainConfig) -> None:
+    """Raises BadInput when the disk is full or the model's weights are larger than the free memory."""
+    place = Path(config.output).absolute()
+    while not place.exists():
+        place = place.parent
+    free = shutil.disk_usage(place).free
+    if free < MIN_FREE_BYTES:
+        raise BadInput(f"{place} has {free / 2**20:.0f} MiB free; make room or choose another --output")
+    weights = sum(file.stat().st_size for file in Path(resolve(config.model)).glob("*/*.safetensors"))
+    memory = psutil.virtual_memory().available
+    if weights > memory:
+        raise BadInput(
+            f"--model {config.model} has {weights / 2**30:.1f} GiB of weights and {memory / 2**30:.1f} GiB of memory are "
+            "free; close other programs or choose a smaller model"
+        )
+
+
+def check_resolution(config: TrainConfig, family: Family) -> int:
+    """The side of the training pictures in pixels; raises BadInput when the VAE cannot halve it often enough."""
+    size, unit = config.resolution or family.resolution, family.pixels_per_latent
+    if size % unit:
+        raise BadInput(f"--resolution is {size}; choose a multiple of {unit}, such as {max(1, round(size / unit)) * unit}")
+    return size
+
+
+def check_token_is_new(concept: Concept, slots: Sequence[TextSlot]) -> None:
+    """Raises BadInput when the token is a known word, or when a word to be tuned is none."""
+    for slot in slots:
+        known = is_known_word(slot.tokenizer, concept.token) or concept.token in slot.tokenizer.get_vocab()
+        if known and not concept.tune:
+            raise BadInput(
+                f"'{concept.token}' is already a word of {slot.name}; choose another --token such as "
+                f"'<my-{concept.stem}>', or add --tune to train that word itself"
+            )
+        if concept.tune and not known:
+            raise BadInput(f"--tune wants a word that {slot.name} has as one token, and '{concept.token}' is none")
+
+
+def check_captions(concept: Concept, examples: Sequence[Example], slot: TextSlot, names: Sequence[str]) -> None:
+    """Raises BadInput for captions without the token, and for ones in which the window cuts a row off.
+
+    names: of the concept's rows; the token itself where a known word is tuned.
+    """
+    expected = word_ids(slot.tokenizer, " ".join(names))
+    window = slot.tokenizer.model_max_length - 2
+    seen: set[str] = set()
+    for example in examples:
+        for template in example.captions:
+            caption = fill(template, concept.token)
+            if caption in seen:
+                continue
+            seen.add(caption)
+            if not mentions(caption, concept.token):
+                raise BadInput(
+                    f"the caption of {example.path}, '{caption}', does not mention {concept.token} and would train "
+                    f"nothing; write {concept.token} or {TOKEN_FIELD} where it belongs"
+                )
+            ids = word_ids(slot.tokenizer, expand(caption, {concept.token: list(names)}))
+            if not set(expected) <= set(ids[:window]):
+                raise BadInput(
+                    f"the caption of {example.path} has {len(ids)} tokens, and the {window} that the model reads do not "
+                    f"hold all of {concept.token}; shorten it or put the token first: '{caption[:80]}'"
+                )
+
+
+def picture_warnings(examples: Sequence[Example], resolution: int) -> list[str]:
+    """A line for each picture that is smaller than the resolution or equal to another."""
+    warnings, copies = [], defaultdict(list)
+    for example in examples:
+        if min(example.size) < resolution:
+            size = f"{example.size[0]} x {example.size[1]}"
+            warnings.append(f"{example.path} is {size} and will be enlarged to {resolution} x {resolution}")
+        copies[hashlib.sha256(example.path.read_bytes()).digest()].append(str(example.path))
+    warnings += [f"{', '.join(paths)} are the same picture and count {len(paths)} times" for paths in copies.values() if len(paths) > 1]
+    return warnings
+
+
+def check_gradients(family: Family, placeholders: Placeholders, data: Sequence[ConceptData]) -> None:
+    """Raises BadInput when a row does not reach the text encoder's output."""
+    for concept in data:
+        caption = fill(concept.examples[0].captions[0], concept.token)
+        family.encode_text([caption]).context.float().square().sum().backward()
+        for slot, span in placeholders.spans[concept.token].items():
+            gradient = placeholders.rows[slot].grad
+            silent = [] if gradient is None else (gradient[span].norm(dim=1) == 0).nonzero().flatten().tolist()
+            if gradient is None or silent:
+                raise BadInput(f"rows {silent} of {concept.token} in {slot} get no gradient from '{caption}'")
+        placeholders.zero_grad(set_to_none=True)

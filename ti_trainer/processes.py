@@ -1,0 +1,51 @@
+"""What accelerate knows: the device, the precision, and the other processes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+
+DTYPES = {"no": torch.float32, "fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class Processes:
+    """One training run's processes; the rows are the same in all of them after every step."""
+
+    def __init__(self, precision: str) -> None:
+        self._accelerator = Accelerator()
+        self.device: torch.device = self._accelerator.device
+        self.rank: int = self._accelerator.process_index
+        self.count: int = self._accelerator.num_processes
+        self.is_main: bool = self._accelerator.is_main_process
+        self.dtype = choose_dtype(precision, self._accelerator.mixed_precision, self.device)
+
+    def share(self, total: int) -> range:
+        """Which of `total` examples are this process's."""
+        return range(self.rank, total, self.count)
+
+    def sum(self, tensors: Sequence[Tensor]) -> list[Tensor]:
+        """Each tensor summed over all processes, in one message."""
+        if self.count == 1:
+            return list(tensors)
+        flat = torch.cat([tensor.flatten() for tensor in tensors])
+        parts = self._accelerator.reduce(flat, "sum").split([tensor.numel() for tensor in tensors])
+        return [part.view_as(tensor) for part, tensor in zip(parts, tensors, strict=True)]
+
+    def wait(self) -> None:
+        self._accelerator.wait_for_everyone()
+
+
+def choose_dtype(precision: str, launched_with: str, device: torch.device) -> torch.dtype:
+    """The dtype of the frozen weights; rows are float32 in any case.
+
+    auto: what `accelerate launch --mixed_precision` said, else bfloat16 on GPUs that have it, else float32.
+    """
+    if precision != "auto":
+        return DTYPES[precision]
+    if launched_with in ("bf16", "fp16"):
+        return DTYPES[launched_with]
+    has_bf16 = device.type == "cuda" and torch.cuda.is_bf16_supported()
+    return torch.bfloat16 if has_bf16 else torch.float32

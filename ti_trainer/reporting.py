@@ -1,0 +1,161 @@
+"""What a person sees of a run: the bar, metrics.jsonl, plots, pictures, and how to use the file."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from tqdm import tqdm
+
+from .captions import fill
+from .config import Concept
+from .data.batches import ConceptData
+from .prepare import Session
+from .previews import PROMPTS, generate, grid, save_image
+from .run_folder import RunFolder
+
+if TYPE_CHECKING:
+    from .loop import Training
+
+
+class Report:
+    """Follows a run from its first step; lives in the main process only."""
+
+    def __init__(
+        self,
+        session: Session,
+        folder: RunFolder,
+        first_step: int,
+        started: float,
+        callbacks: Sequence[Callable[[dict[str, Any]], None]],
+    ) -> None:
+        self.session, self.folder, self.callbacks, self.started = session, folder, callbacks, started
+        config = session.config
+        folder.rewrite_metrics(folder.read_metrics(first_step) if first_step else [])
+        for warning in session.warnings:
+            print(f"note: {warning}", file=sys.stderr)
+        self.vocabulary_norm = {slot.name: slot.table.float().norm(dim=1).mean().item() for slot in session.family.slots}
+        self.initial = session.placeholders.snapshot()
+        self.validation: dict[str, float] = {}
+        self.writer: Any = None
+        if config.tensorboard:
+            from torch.utils.tensorboard import SummaryWriter
+
+            self.writer = SummaryWriter(str(folder.path / "tensorboard"))
+        self.bar = tqdm(total=config.steps, initial=first_step, desc=", ".join(c.token for c in config.concepts))
+        self.first = True
+
+    def step(self, training: Training, losses: Tensor, lr: float, validation: Mapping[str, float]) -> None:
+        """Write the lines of one step; losses (concepts,)."""
+        if self.first:
+            self.bar.write(f"first step after {time.perf_counter() - self.started:.1f} s")
+            self.first = False
+        records = [
+            self.record(training.step, data, loss, lr, validation)
+            for data, loss in zip(self.session.data, losses.tolist(), strict=True)
+        ]
+        self.folder.append_metrics(records)
+        self.validation = {**self.validation, **validation}
+        shown = {"loss": f"{losses.mean().item():.4f}"}
+        if self.validation:
+            shown["validation"] = f"{sum(self.validation.values()) / len(self.validation):.5f}"
+        self.bar.set_postfix(shown, refresh=False)
+        self.bar.update()
+        for record in records:
+            if self.writer:
+                for name in set(record) - {"step", "token"}:
+                    self.writer.add_scalar(f"{name}/{record['token']}", record[name], record["step"])
+            for callback in self.callbacks:
+                callback(record)
+        every = self.session.config.preview_every
+        if every and training.step % every == 0 and training.step < self.session.config.steps:
+            rows = [(f"step {training.step}", concept, None) for concept in self.session.config.concepts]
+            save_image(self.draw(rows), self.folder.preview(training.step))
+
+    def record(
+        self, step: int, data: ConceptData, loss: float, lr: float, validation: Mapping[str, float]
+    ) -> dict[str, Any]:
+        placeholders = self.session.placeholders
+        spans = placeholders.spans[data.token]
+        rows = {slot: placeholders.rows[slot].detach()[span] for slot, span in spans.items()}
+        cosines = [F.cosine_similarity(rows[slot], self.initial[slot][span], dim=1) for slot, span in spans.items()]
+        ratios = [rows[slot].norm(dim=1) / self.vocabulary_norm[slot] for slot in spans]
+        record = {
+            "step": step,
+            "token": data.token,
+            "loss": loss,
+            "lr": lr,
+            "norm_ratio": torch.cat(ratios).mean().item(),
+            "cosine_to_init": torch.cat(cosines).mean().item(),
+            "seconds": round(time.perf_counter() - self.started, 3),
+        }
+        if data.token in validation:
+            record["validation_loss"] = validation[data.token]
+        return record
+
+    def draw(self, rows: Sequence[tuple[str, Concept, Mapping[str, Tensor] | None]]) -> Any:
+        """A grid with a row of pictures for each (title, concept, rows to use instead of the present ones)."""
+        config, family, placeholders = self.session.config, self.session.family, self.session.placeholders
+        titled, captions = [], list(PROMPTS["object"])
+        for title, concept, values in rows:
+            prompts = PROMPTS.get(concept.templates, PROMPTS["object"])
+            captions = [fill(prompt, concept.token) for prompt in prompts]
+            with placeholders.holding(values or placeholders.snapshot()):
+                images = generate(
+                    family, captions, config.seed, config.preview_steps, config.guidance, self.session.resolution
+                )
+            titled.append((title, images))
+        shared = len(config.concepts) == 1
+        family.put_away_vae()
+        return grid(titled, captions if shared else [c.replace(config.concepts[-1].token, "...") for c in captions])
+
+    def close(self) -> None:
+        self.bar.close()
+        if self.writer:
+            self.writer.close()
+
+    def finish(self, initial: Mapping[str, Tensor], best: Mapping[str, Tensor], steps: Mapping[str, int]) -> None:
+        """Plots, the picture of before and after, and the lines that load the file."""
+        config, folder = self.session.config, self.folder
+        plot_losses(folder)
+        rows = []
+        for concept in config.concepts:
+            name = f"{concept.stem} " if len(config.concepts) > 1 else ""
+            rows += [(f"{name}before", concept, initial), (f"{name}after", concept, best)]
+        save_image(self.draw(rows), folder.before_after)
+        print(f"\nlearned in {time.perf_counter() - self.started:.0f} s; everything is in {folder.path}")
+        print(f"before and after:  {folder.before_after}")
+        for concept in config.concepts:
+            print(
+                f"\n{concept.trigger}  (rows of step {steps[concept.token]})\n"
+                f"  embedding:  {folder.embedding(concept)}\n"
+                f"  in a WebUI: copy it into the folder 'embeddings' and write {concept.stem} in the prompt\n"
+                f'  diffusers:  pipeline.load_textual_inversion("{folder.embedding(concept)}", token="{concept.trigger}")\n'
+                f'              pipeline("a photo of a {concept.trigger} on the beach")'
+            )
+
+
+def plot_losses(folder: RunFolder) -> None:
+    """loss.png: the training loss, smoothed, and the fixed-noise loss of every concept."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    records = folder.read_metrics()
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
+    for token in dict.fromkeys(record["token"] for record in records):
+        own = [record for record in records if record["token"] == token]
+        left.plot([r["step"] for r in own], [r["loss"] for r in own], linewidth=0.6, label=token)
+        measured = [r for r in own if "validation_loss" in r]
+        right.plot([r["step"] for r in measured], [r["validation_loss"] for r in measured], marker=".", label=token)
+    left.set(title="training loss (noisy: says little)", xlabel="step")
+    right.set(title="loss under fixed noise (falls while it learns)", xlabel="step")
+    right.legend()
+    figure.savefig(folder.loss_plot, dpi=100)
+    plt.close(figure)
