@@ -78,7 +78,9 @@ def run_train(options: argparse.Namespace) -> None:
 
 def add_preview(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("embeddings", nargs="*", help="embedding files; prompts use their tokens")
-    parser.add_argument("--prompt", action="append", required=True, help="what to draw; give it several times for a grid")
+    parser.add_argument(
+        "--prompt", action="append", required=True, help="what to draw; give it several times for a grid"
+    )
     parser.add_argument("--model", default=TINY_SD, help="diffusers folder or hub id (default: the bundled model)")
     parser.add_argument("--output", default="preview.png", help="picture to write (default: %(default)s)")
     parser.add_argument("--seeds", type=int, default=1, help="rows of the grid, each from its own noise")
@@ -142,7 +144,9 @@ COMMANDS: dict[str, tuple[Callable[[argparse.ArgumentParser], None], Callable[[a
 
 def build_parser(command: str | None) -> tuple[Parser, Parser | None]:
     """The parser of the program, and that of `command` if there is one of that name."""
-    parser = Parser(prog="ti-trainer", description="Textual Inversion: teach a frozen Stable Diffusion model a new word.")
+    parser = Parser(
+        prog="ti-trainer", description="Textual Inversion: teach a frozen Stable Diffusion model a new word."
+    )
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
     chosen = None
     for name, (add_flags, run) in COMMANDS.items():

@@ -221,7 +221,9 @@ def check_no_collisions(triggers: list[str]) -> None:
             raise BadInput(f"two concepts are called '{trigger}': give each its own --token")
         for other in triggers:
             if re.fullmatch(re.escape(trigger.strip("<>")) + r"_?\d+", other.strip("<>")):
-                raise BadInput(f"'{other}' could be a row of '{trigger}': choose names that differ by more than a number")
+                raise BadInput(
+                    f"'{other}' could be a row of '{trigger}': choose names that differ by more than a number"
+                )
 
 
 @cache

@@ -14,7 +14,6 @@ from PIL import Image
 from torch import Tensor
 
 from .bundled import JUDGE, TINY_SD, resolve
-from .captions import fill
 from .config import Concept
 from .data.examples import find_pictures
 from .data.images import centre_square, read_image, to_pixels
@@ -37,7 +36,9 @@ def load_with_embeddings(model: str, embeddings: Sequence[Embedding]) -> Family:
         for slot in family.slots:
             width, own = slot.table.shape[1], embedding.vectors[slot.name].shape[1]
             if own != width:
-                raise BadInput(f"{embedding.token} is {own} wide and the model's words are {width}: another model family")
+                raise BadInput(
+                    f"{embedding.token} is {own} wide and the model's words are {width}: another model family"
+                )
     if embeddings:
         concepts = [Concept(embedding.token) for embedding in embeddings]
         family.install(Placeholders(concepts, [embedding.vectors for embedding in embeddings]).requires_grad_(False))
@@ -112,7 +113,9 @@ class ClipScorer:
     @torch.no_grad()
     def text_features(self, texts: Sequence[str]) -> Tensor:
         """(B, P), of length 1."""
-        tokens = self.tokenizer(list(texts), padding=True, truncation=True, max_length=77, return_tensors="pt").to(DEVICE)
+        tokens = self.tokenizer(list(texts), padding=True, truncation=True, max_length=77, return_tensors="pt").to(
+            DEVICE
+        )
         pooled = self.model.text_model(input_ids=tokens.input_ids, attention_mask=tokens.attention_mask).pooler_output
         return F.normalize(self.model.text_projection(pooled), dim=-1)
 
@@ -147,6 +150,15 @@ def class_word(token: str) -> str:
     return words[-1] if words else token
 
 
+def draw_in_scenes(
+    family: Family, words: str, count: int, seed: int, steps: int = 20, guidance: float = 5.0
+) -> tuple[list[str], list[str | None], list[Image.Image]]:
+    """`count` pictures of "a photo of a WORDS" in each scene in turn: prompts, scenes asked for, pictures."""
+    chosen = [i % len(SCENES) for i in range(count)]
+    prompts = [f"a photo of a {words} {SCENES[i]}".strip() for i in chosen]
+    return prompts, [SCENE_LABELS[i] for i in chosen], generate(family, prompts, seed, steps, guidance)
+
+
 def evaluate(
     family: Family,
     token: str,
@@ -162,12 +174,10 @@ def evaluate(
     """Draw `count` pictures of the token in several scenes and measure them.
 
     clip_i: mean cosine of every drawn with every reference picture; clip_t: of drawn pictures with their prompts, the
-    class noun in place of the token (Gal et al. 2022, section 5). With a judge: for each attribute the share of pictures
-    that show what most references show, and of pictures in the scene asked for.
+    class noun in place of the token (Gal et al. 2022, section 5). With a judge: for each attribute the share of
+    pictures that show what most references show, and of pictures in the scene asked for.
     """
-    scenes = [i % len(SCENES) for i in range(count)]
-    prompts = [f"a photo of a {token} {SCENES[i]}".strip() for i in scenes]
-    images = generate(family, prompts, seed, steps, guidance)
+    prompts, scenes, images = draw_in_scenes(family, token, count, seed, steps, guidance)
     drawn, wanted = scorer.image_features(images), scorer.image_features(references)
     nouns = [prompt.replace(token, word or class_word(token)) for prompt in prompts]
     figures: dict[str, Any] = {
@@ -176,7 +186,7 @@ def evaluate(
         "clip_t": (drawn * scorer.text_features(nouns)).sum(1).mean().item(),
     }
     if judge:
-        figures |= attribute_accuracy(judge(images), judge(references), [SCENE_LABELS[i] for i in scenes])
+        figures |= attribute_accuracy(judge(images), judge(references), scenes)
     return figures
 
 
@@ -212,4 +222,7 @@ def evaluate_file(embedding: str, images: str, model: str, clip: str, judge: str
 def report_text(figures: dict[str, Any], as_json: bool) -> str:
     if as_json:
         return json.dumps(figures)
-    return "\n".join(f"{name:12} {value:.3f}" if isinstance(value, float) else f"{name:12} {value}" for name, value in figures.items())
+    return "\n".join(
+        f"{name:12} {value:.3f}" if isinstance(value, float) else f"{name:12} {value}"
+        for name, value in figures.items()
+    )

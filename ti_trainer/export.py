@@ -16,8 +16,10 @@ from .prepare import Session
 from .run_folder import RunFolder
 
 # what a reader of the file may want to know about how it was trained; paths stay private
-TOLD = ("steps", "batch_size", "lr", "lr_schedule", "warmup_steps", "optimizer", "weight_decay", "max_grad_norm")
-TOLD += ("weighting", "resolution", "flip", "clip_skip", "seed")
+TOLD = (
+    *("steps", "batch_size", "lr", "lr_schedule", "warmup_steps", "optimizer", "weight_decay", "max_grad_norm"),
+    *("weighting", "resolution", "flip", "clip_skip", "seed"),
+)
 
 
 def export_embeddings(

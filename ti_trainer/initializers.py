@@ -48,7 +48,9 @@ def from_words(
         raise BadInput(f"--init '{words}' has no words; give a word such as 'cat'")
     count = count or (len(ids) if len(ids) > 1 else DEFAULT_VECTORS)
     if count < len(ids):
-        raise BadInput(f"--init '{words}' has {len(ids)} tokens, more than --num_vectors {count}; shorten it or leave one out")
+        raise BadInput(
+            f"--init '{words}' has {len(ids)} tokens, more than --num_vectors {count}; shorten it or leave one out"
+        )
     rows = table[ids].float()  # (tokens, D)
     last = rows[-1].expand(count - len(ids), -1)
     noise = torch.randn(last.shape, generator=draws) * rows[-1].std() * SPREAD
@@ -69,7 +71,9 @@ def from_file(
     """Continue from an embedding file."""
     (rows,) = read_embedding(path).vectors.values()
     if rows.shape[1] != table.shape[1]:
-        raise BadInput(f"{path} is {rows.shape[1]} wide and this model's words are {table.shape[1]}: another model family")
+        raise BadInput(
+            f"{path} is {rows.shape[1]} wide and this model's words are {table.shape[1]}: another model family"
+        )
     if count not in (None, len(rows)):
         raise BadInput(f"{path} has {len(rows)} vectors, not --num_vectors {count}; leave --num_vectors out")
     return rows
@@ -87,7 +91,9 @@ def word_in_token(tokenizer: PreTrainedTokenizerBase, token: str) -> str:
     for word in reversed(re.findall(r"[a-z]{2,}", token)):
         if is_known_word(tokenizer, word):
             return word
-    raise BadInput(f"--init auto: no part of '{token}' is a word that the model knows; add --init WORD or --init random")
+    raise BadInput(
+        f"--init auto: no part of '{token}' is a word that the model knows; add --init WORD or --init random"
+    )
 
 
 def initial_rows(concept: Concept, tokenizer: PreTrainedTokenizerBase, table: Tensor, slot: str, seed: int) -> Tensor:

@@ -125,7 +125,9 @@ class Training:
         tensors |= {f"best.{slot}": rows.clone() for slot, rows in self.best_rows.items()}
         for index, state in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{index}.{name}": value.clone() for name, value in state.items()}
-        return Checkpoint(self.step, {name: tensor.cpu() for name, tensor in tensors.items()}, {"best": dict(self.best)})
+        return Checkpoint(
+            self.step, {name: tensor.cpu() for name, tensor in tensors.items()}, {"best": dict(self.best)}
+        )
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Go back, or on, to a checkpoint."""
@@ -147,8 +149,9 @@ class Training:
 def train(config: TrainConfig, callbacks: Sequence[Callable[[dict[str, Any]], None]] = ()) -> Run:
     """Learn the concepts of a config and write runs/NAME; each callback gets every line of metrics.jsonl.
 
-    Raises BadInput before anything is written; Diverged when the loss becomes NaN or infinite, and Interrupted on SIGINT
-    or SIGTERM. Both leave a checkpoint; after an interrupt the same config with `resume=True` goes on bit for bit.
+    Raises BadInput before anything is written; Diverged when the loss becomes NaN or infinite, and Interrupted on
+    SIGINT or SIGTERM. Both leave a checkpoint; after an interrupt the same config with `resume=True` goes on bit for
+    bit.
     """
     started = time.perf_counter()
     folder = RunFolder(config)
@@ -199,7 +202,7 @@ def run_steps(training: Training, folder: RunFolder, signals: StopSignals, repor
         measured = config.validate_every and (training.step % config.validate_every == 0 or last)
         validation = training.validate() if measured else {}
         if report:
-            report.step(training, losses, lr, validation)
+            report.step(training.step, losses, lr, validation)
             if stop or last or training.step % config.checkpoint_every == 0:
                 folder.save_checkpoint(training.checkpoint())
         if stop and not last:

@@ -32,7 +32,7 @@ class PlaceholderEmbedding(nn.Module):
         self.register_buffer("row_of_id", row_of_id.to(rows.device), persistent=False)
 
     @property
-    def weight(self) -> nn.Parameter:
+    def weight(self) -> Tensor:
         """The frozen table (V, D), as other code expects it of an embedding."""
         return self.frozen.weight
 
@@ -63,9 +63,7 @@ class Placeholders(nn.Module):
         self.spans: dict[str, dict[str, slice]] = {}
         starts = dict.fromkeys(slots, 0)
         for concept, rows in zip(concepts, initial, strict=True):
-            self.spans[concept.token] = {
-                slot: slice(starts[slot], starts[slot] + len(rows[slot])) for slot in slots
-            }
+            self.spans[concept.token] = {slot: slice(starts[slot], starts[slot] + len(rows[slot])) for slot in slots}
             starts = {slot: starts[slot] + len(rows[slot]) for slot in slots}
             if not concept.tune:
                 self.names[concept.token] = row_names(concept.token, len(rows[slots[0]]))

@@ -35,8 +35,8 @@ def check_resources(config: TrainConfig) -> None:
     memory = psutil.virtual_memory().available
     if weights > memory:
         raise BadInput(
-            f"--model {config.model} has {weights / 2**30:.1f} GiB of weights and {memory / 2**30:.1f} GiB of memory are "
-            "free; close other programs or choose a smaller model"
+            f"--model {config.model} has {weights / 2**30:.1f} GiB of weights and {memory / 2**30:.1f} GiB of memory "
+            "are free; close other programs or choose a smaller model"
         )
 
 
@@ -44,7 +44,9 @@ def check_resolution(config: TrainConfig, family: Family) -> int:
     """The side of the training pictures in pixels; raises BadInput when the VAE cannot halve it often enough."""
     size, unit = config.resolution or family.resolution, family.pixels_per_latent
     if size % unit:
-        raise BadInput(f"--resolution is {size}; choose a multiple of {unit}, such as {max(1, round(size / unit)) * unit}")
+        raise BadInput(
+            f"--resolution is {size}; choose a multiple of {unit}, such as {max(1, round(size / unit)) * unit}"
+        )
     return size
 
 
@@ -83,8 +85,8 @@ def check_captions(concept: Concept, examples: Sequence[Example], slot: TextSlot
             ids = word_ids(slot.tokenizer, expand(caption, {concept.token: list(names)}))
             if not set(expected) <= set(ids[:window]):
                 raise BadInput(
-                    f"the caption of {example.path} has {len(ids)} tokens, and the {window} that the model reads do not "
-                    f"hold all of {concept.token}; shorten it or put the token first: '{caption[:80]}'"
+                    f"the caption of {example.path} has {len(ids)} tokens, and the {window} that the model reads do "
+                    f"not hold all of {concept.token}; shorten it or put the token first: '{caption[:80]}'"
                 )
 
 
@@ -96,7 +98,11 @@ def picture_warnings(examples: Sequence[Example], resolution: int) -> list[str]:
             size = f"{example.size[0]} x {example.size[1]}"
             warnings.append(f"{example.path} is {size} and will be enlarged to {resolution} x {resolution}")
         copies[hashlib.sha256(example.path.read_bytes()).digest()].append(str(example.path))
-    warnings += [f"{', '.join(paths)} are the same picture and count {len(paths)} times" for paths in copies.values() if len(paths) > 1]
+    warnings += [
+        f"{', '.join(paths)} are the same picture and count {len(paths)} times"
+        for paths in copies.values()
+        if len(paths) > 1
+    ]
     return warnings
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,7 +68,7 @@ def prepare(config: TrainConfig, processes: Processes) -> Session:
     data = []
     for concept, found in zip(config.concepts, examples, strict=True):
 
-        def progress(paths: Sequence[Path], label: str = concept.token) -> Sequence[Path]:
+        def progress(paths: Sequence[Path], label: str = concept.token) -> Iterable[Path]:
             return tqdm(paths, desc=f"encoding {label}", leave=False, disable=not processes.is_main)
 
         paths = [example.path for example in found]

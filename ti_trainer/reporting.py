@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -18,9 +18,6 @@ from .data.batches import ConceptData
 from .prepare import Session
 from .previews import PROMPTS, generate, grid, save_image
 from .run_folder import RunFolder
-
-if TYPE_CHECKING:
-    from .loop import Training
 
 
 class Report:
@@ -39,7 +36,9 @@ class Report:
         folder.rewrite_metrics(folder.read_metrics(first_step) if first_step else [])
         for warning in session.warnings:
             print(f"note: {warning}", file=sys.stderr)
-        self.vocabulary_norm = {slot.name: slot.table.float().norm(dim=1).mean().item() for slot in session.family.slots}
+        self.vocabulary_norm = {
+            slot.name: slot.table.float().norm(dim=1).mean().item() for slot in session.family.slots
+        }
         self.initial = session.placeholders.snapshot()
         self.validation: dict[str, float] = {}
         self.writer: Any = None
@@ -50,13 +49,13 @@ class Report:
         self.bar = tqdm(total=config.steps, initial=first_step, desc=", ".join(c.token for c in config.concepts))
         self.first = True
 
-    def step(self, training: Training, losses: Tensor, lr: float, validation: Mapping[str, float]) -> None:
+    def step(self, step: int, losses: Tensor, lr: float, validation: Mapping[str, float]) -> None:
         """Write the lines of one step; losses (concepts,)."""
         if self.first:
             self.bar.write(f"first step after {time.perf_counter() - self.started:.1f} s")
             self.first = False
         records = [
-            self.record(training.step, data, loss, lr, validation)
+            self.record(step, data, loss, lr, validation)
             for data, loss in zip(self.session.data, losses.tolist(), strict=True)
         ]
         self.folder.append_metrics(records)
@@ -73,9 +72,9 @@ class Report:
             for callback in self.callbacks:
                 callback(record)
         every = self.session.config.preview_every
-        if every and training.step % every == 0 and training.step < self.session.config.steps:
-            rows = [(f"step {training.step}", concept, None) for concept in self.session.config.concepts]
-            save_image(self.draw(rows), self.folder.preview(training.step))
+        if every and step % every == 0 and step < self.session.config.steps:
+            rows = [(f"step {step}", concept, None) for concept in self.session.config.concepts]
+            save_image(self.draw(rows), self.folder.preview(step))
 
     def record(
         self, step: int, data: ConceptData, loss: float, lr: float, validation: Mapping[str, float]
@@ -131,11 +130,12 @@ class Report:
         print(f"\nlearned in {time.perf_counter() - self.started:.0f} s; everything is in {folder.path}")
         print(f"before and after:  {folder.before_after}")
         for concept in config.concepts:
+            path = folder.embedding(concept)
             print(
                 f"\n{concept.trigger}  (rows of step {steps[concept.token]})\n"
-                f"  embedding:  {folder.embedding(concept)}\n"
+                f"  embedding:  {path}\n"
                 f"  in a WebUI: copy it into the folder 'embeddings' and write {concept.stem} in the prompt\n"
-                f'  diffusers:  pipeline.load_textual_inversion("{folder.embedding(concept)}", token="{concept.trigger}")\n'
+                f'  diffusers:  pipeline.load_textual_inversion("{path}", token="{concept.trigger}")\n'
                 f'              pipeline("a photo of a {concept.trigger} on the beach")'
             )
 

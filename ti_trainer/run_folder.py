@@ -22,7 +22,16 @@ from .embedding_files.write import write_tensors
 from .errors import BadInput
 
 # settings that a resumed run may change: they do not change what the finished steps were
-FREE_ON_RESUME = {"steps", "checkpoint_every", "preview_every", "preview_steps", "guidance", "tensorboard", "output", "name"}
+FREE_ON_RESUME = {
+    "steps",
+    "checkpoint_every",
+    "preview_every",
+    "preview_steps",
+    "guidance",
+    "tensorboard",
+    "output",
+    "name",
+}
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,8 @@ def join_batches(batches: Sequence[Batch]) -> Batch:
     """Several batches as one, in their order."""
     return Batch(
         posterior=LatentPosterior(
-            torch.cat([batch.posterior.mean for batch in batches]), torch.cat([batch.posterior.std for batch in batches])
+            torch.cat([batch.posterior.mean for batch in batches]),
+            torch.cat([batch.posterior.std for batch in batches]),
         ),
         captions=[caption for batch in batches for caption in batch.captions],
         posterior_noise=torch.cat([batch.posterior_noise for batch in batches]),

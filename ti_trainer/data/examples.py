@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,7 +56,7 @@ def load_examples(concept: Concept, folder: str, skip_bad_images: bool) -> tuple
     return examples, problems
 
 
-def own_captions(path: Path) -> Sequence[str] | None:
+def own_captions(path: Path) -> tuple[str, ...] | None:
     """The caption in the text file beside a picture."""
     file = path.with_suffix(".txt")
     if not file.exists():

@@ -15,11 +15,13 @@ MAX_PIXELS = 200_000_000
 
 
 def read_image(path: Path) -> Image.Image:
-    """An upright RGB picture; transparent parts become white. Raises BadInput, naming the file, when it cannot be read."""
+    """An upright RGB picture; transparent parts become white. Raises BadInput, naming the file, if it is damaged."""
     try:
         with Image.open(path) as file:
             if file.width * file.height > MAX_PIXELS:
-                raise BadInput(f"{path} has {file.width} x {file.height} pixels, more than {MAX_PIXELS:,}: scale it down")
+                raise BadInput(
+                    f"{path} has {file.width} x {file.height} pixels, more than {MAX_PIXELS:,}: scale it down"
+                )
             file.load()
             upright = ImageOps.exif_transpose(file)
     except UnidentifiedImageError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,7 +31,7 @@ def cache_latents(
     resolution: int,
     flip: bool,
     encode_images: Callable[[Tensor], LatentPosterior],
-    progress: Callable[[Sequence[Path]], Sequence[Path]] = lambda paths: paths,
+    progress: Callable[[Sequence[Path]], Iterable[Path]] = lambda paths: paths,
 ) -> LatentPosterior:
     """The posteriors of all pictures, (N, c, h, w); with `flip`, of all mirrored ones after them, (2N, c, h, w).
 

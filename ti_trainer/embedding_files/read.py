@@ -40,6 +40,8 @@ def read_embedding(path: str | Path, slot: str = "clip_l") -> Embedding:
     if vectors.ndim != 2 or not vectors.is_floating_point() or not vectors.isfinite().all():
         raise BadInput(f"{path}: '{keys[0]}' of shape {tuple(vectors.shape)} is no embedding of finite numbers")
     if not (1 <= len(vectors) <= MAX_VECTORS and vectors.shape[1] <= WIDEST):
-        raise BadInput(f"{path} has {len(vectors)} vectors of width {vectors.shape[1]}; at most {MAX_VECTORS} are usable")
+        raise BadInput(
+            f"{path} has {len(vectors)} vectors of width {vectors.shape[1]}; at most {MAX_VECTORS} are usable"
+        )
     token = metadata.get("ti_trainer.token") or (keys[0] if keys[0].startswith("<") else f"<{path.stem}>")
     return Embedding(token, {slot: vectors.to(torch.float32)}, metadata)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..data.latents import LatentPosterior
 from ..placeholders import Placeholders
@@ -15,7 +16,7 @@ from ..schedules import NoiseSchedule
 
 if TYPE_CHECKING:
     from diffusers import DiffusionPipeline
-    from transformers import PreTrainedTokenizerBase
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class TextSlot:
 
     name: str  # "clip_l", "clip_g"
     tokenizer: PreTrainedTokenizerBase
-    encoder: nn.Module
+    encoder: PreTrainedModel
 
     @property
     def table(self) -> Tensor:
@@ -50,13 +51,32 @@ class Conditioning:
     pooled: Tensor | None = None  # (B, P)
 
 
-def set_end_of_text(encoder: nn.Module, tokenizer: PreTrainedTokenizerBase) -> None:
+def set_end_of_text(encoder: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
     """Give a CLIP text encoder its tokenizer's end-of-text id.
 
     Published configs carry `eos_token_id: 2`; transformers then pools at the highest id, which is a placeholder's.
     """
     encoder.config.eos_token_id = tokenizer.eos_token_id
     encoder.eos_token_id = tokenizer.eos_token_id  # transformers 5 copies it when the encoder is built
+
+
+@contextmanager
+def quiet_loading() -> Iterator[None]:
+    """Without the libraries' bars and notes about parts that nobody here uses."""
+    from diffusers.utils import logging as diffusers_logging
+    from transformers.utils import logging as transformers_logging
+
+    libraries = (diffusers_logging, transformers_logging)
+    levels = [library.get_verbosity() for library in libraries]
+    for library in libraries:
+        library.set_verbosity_error()
+        library.disable_progress_bar()
+    try:
+        yield
+    finally:
+        for library, level in zip(libraries, levels, strict=True):
+            library.set_verbosity(level)
+            library.enable_progress_bar()
 
 
 class Family(Protocol):

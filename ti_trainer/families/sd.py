@@ -13,7 +13,7 @@ from ..data.latents import LatentPosterior
 from ..errors import BadInput
 from ..placeholders import PlaceholderEmbedding, Placeholders
 from ..schedules import TARGETS, NoiseSchedule
-from .base import Conditioning, LoadOptions, TextSlot, set_end_of_text
+from .base import Conditioning, LoadOptions, TextSlot, quiet_loading, set_end_of_text
 
 if TYPE_CHECKING:
     from diffusers import StableDiffusionPipeline
@@ -33,7 +33,7 @@ class StableDiffusion:
         self.unet.to(self.device)
         encoder.to(self.device)
         set_end_of_text(encoder, pipeline.tokenizer)
-        self.slots = (TextSlot("clip_l", pipeline.tokenizer, encoder),)
+        self.slots: tuple[TextSlot, ...] = (TextSlot("clip_l", pipeline.tokenizer, encoder),)
         prediction_type = pipeline.scheduler.config.prediction_type
         if prediction_type not in TARGETS:
             raise BadInput(f"the model predicts '{prediction_type}'; known are {', '.join(TARGETS)}")
@@ -49,16 +49,17 @@ class StableDiffusion:
 
     @classmethod
     def load(cls, source: str, options: LoadOptions) -> StableDiffusion:
-        from diffusers import StableDiffusionPipeline
-
         try:
-            pipeline = StableDiffusionPipeline.from_pretrained(
-                source,
-                torch_dtype=options.dtype,
-                revision=options.revision,
-                safety_checker=None,
-                requires_safety_checker=False,
-            )
+            with quiet_loading():
+                from diffusers import StableDiffusionPipeline
+
+                pipeline = StableDiffusionPipeline.from_pretrained(
+                    source,
+                    dtype=options.dtype,
+                    revision=options.revision,
+                    safety_checker=None,
+                    requires_safety_checker=False,
+                )
         except (OSError, ValueError) as error:
             raise BadInput(f"--model {source} cannot be loaded: {str(error).splitlines()[0]}") from None
         return cls(pipeline, options)

@@ -1,0 +1,105 @@
+"""How much of a held-out creature the rows learn, in the bundled world.
+
+    python benchmarks/quality.py [--vectors 1 2 4] [--seeds 2] [--set steps=400 lr=0.01]
+
+Every creature of `HELD_OUT` is learned from five pictures. Its attributes (object, colour, pattern, accent) and the
+scene asked for are then judged in 32 pictures for each seed, beside the init word alone (no training) and the oracle
+(the full description as prompt). All creatures train in one run; each learns what it would learn alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from sample_data.world.attributes import HELD_OUT, SCENES, held_out_description  # noqa: E402
+from sample_data.world.captions import identity_words  # noqa: E402
+from sample_data.world.drawing import draw  # noqa: E402
+from ti_trainer import train  # noqa: E402
+from ti_trainer.bundled import JUDGE, TINY_SD  # noqa: E402
+from ti_trainer.config import config_from_mapping  # noqa: E402
+from ti_trainer.embedding_files import read_embedding  # noqa: E402
+from ti_trainer.evaluation import IDENTITY, AttributeJudge, attribute_accuracy, draw_in_scenes, load_with_embeddings  # noqa: E402
+from ti_trainer.families import Family  # noqa: E402
+
+PICTURES = 5
+SCENES_SHOWN = [scene for scene in SCENES if scene != "night"]  # a scene that no reference shows is asked for too
+
+
+def write_references(name: str, folder: Path) -> Path:
+    rng = random.Random(f"references {name}")
+    folder.mkdir(parents=True)
+    for number in range(PICTURES):
+        draw(held_out_description(name, SCENES_SHOWN[number], rng), rng).save(folder / f"{number + 1}.png")
+    return folder
+
+
+def judge_words(family: Family, judge: AttributeJudge, words: dict[str, str], count: int, seed: int) -> dict[str, Any]:
+    """Mean figures over the creatures; words: {creature: what the prompt calls it}."""
+    figures = []
+    for name, called in words.items():
+        truth = dict(zip(IDENTITY, HELD_OUT[name], strict=True))
+        _, scenes, images = draw_in_scenes(family, called, count, seed)
+        figures.append(attribute_accuracy(judge(images), [truth], scenes))
+    mean = {key: sum(f[key] for f in figures) / len(figures) for key in figures[0]}
+    return {**mean, "worst": min(f["attributes"] for f in figures)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--vectors", type=int, nargs="*", default=[1, 2, 4])
+    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--count", type=int, default=32, help="pictures of each creature and seed")
+    parser.add_argument("--model", default=TINY_SD)
+    parser.add_argument("--judge", default=JUDGE)
+    parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="other training settings")
+    parser.add_argument("--only", nargs="*", default=list(HELD_OUT), help="some of the creatures")
+    parser.add_argument("--output", type=Path, help="JSON file for the figures")
+    options = parser.parse_args()
+    settings = {key: yaml.safe_load(value) for key, _, value in (pair.partition("=") for pair in options.set)}
+    judge, rows = AttributeJudge(options.judge), {}
+
+    def show(label: str, runs: list[dict[str, Any]]) -> None:
+        rows[label] = {key: sum(run[key] for run in runs) / len(runs) for key in runs[0]}
+        print(f"{label:12} " + " ".join(f"{key} {value:.3f}" for key, value in rows[label].items()), flush=True)
+
+    with tempfile.TemporaryDirectory() as scratch:
+        folders = {name: write_references(name, Path(scratch) / "pictures" / name) for name in options.only}
+        untrained = load_with_embeddings(options.model, [])
+        nouns = {name: HELD_OUT[name][0] for name in options.only}
+        show("init word", [judge_words(untrained, judge, nouns, options.count, seed) for seed in range(options.seeds)])
+        full = {name: identity_words(HELD_OUT[name]) for name in options.only}
+        show("oracle", [judge_words(untrained, judge, full, options.count, seed) for seed in range(options.seeds)])
+        for vectors in options.vectors:
+            runs = []
+            for seed in range(options.seeds):
+                concepts = [
+                    {"token": f"<{name}>", "images": str(folder), "num_vectors": vectors}
+                    for name, folder in folders.items()
+                ]
+                where = {"output": scratch, "name": f"{vectors}-{seed}", "model": options.model, "seed": seed}
+                started = time.perf_counter()
+                run = train(config_from_mapping({**where, **settings, "concepts": concepts}))
+                seconds = time.perf_counter() - started
+                family = load_with_embeddings(options.model, [read_embedding(path) for path in run.embeddings.values()])
+                tokens = {name: f"<{name}>" for name in folders}
+                figures = judge_words(family, judge, tokens, options.count, seed)
+                runs.append({**figures, "norm": run.history[-1]["norm_ratio"], "seconds": seconds})
+            show(f"{vectors} vector{'s' * (vectors > 1)}", runs)
+    if options.output:
+        options.output.write_text(json.dumps(rows, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
