@@ -28,7 +28,7 @@ demo: $(VENV)/.installed  ## train <my-cat> on the bundled pictures and model
 		old="runs/my-cat-$$(date +%Y%m%d-%H%M%S)"; mv runs/my-cat "$$old"; echo "The earlier run is now in $$old"; fi
 	$(RUN) accelerate launch train.py --token "<my-cat>"
 
-# On few cores, two processes with a thread each are faster than one with two threads: the tests' tensors are small.
+# Two processes with a thread each, not one with two threads: the tests' tensors are too small to be shared out.
 test: $(VENV)/.installed-dev  ## run the tests, offline
 	$(RUN) OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 pytest -n $(WORKERS) --dist worksteal
 

@@ -65,7 +65,6 @@ def imports_of(package: Path, file: Path) -> Iterator[Import]:
         return ".".join([*(here[: len(here) - level + 1] if level else []), *filter(None, [name])])
 
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-        names: list[str] = []
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -75,6 +74,8 @@ def imports_of(package: Path, file: Path) -> Iterator[Import]:
             # A name that is put together at run time cannot be read here; a literal one can.
             literals = [each.value for each in node.args[:1] if isinstance(each, ast.Constant)]
             names = [absolute(len(n) - len(n.lstrip(".")), n.lstrip(".")) for n in literals if isinstance(n, str)]
+        else:
+            continue
         for name in names:
             yield Import(file.relative_to(package), node.lineno, name)
 

@@ -56,7 +56,7 @@ def load_templates(name: str) -> tuple[str, ...]:
     if name in TEMPLATES:
         return TEMPLATES[name]
     try:
-        lines = [line.strip() for line in Path(name).read_text(encoding="utf-8").splitlines()]
+        lines = [line.strip() for line in Path(name).read_text(encoding="utf-8-sig").splitlines()]
     except (OSError, UnicodeDecodeError):
         raise BadInput(f"--templates is '{name}': choose {' or '.join(TEMPLATES)}, or a UTF-8 text file") from None
     templates = tuple(line for line in lines if line)

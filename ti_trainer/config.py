@@ -6,7 +6,6 @@ import ast
 import dataclasses
 import difflib
 import inspect
-import math
 import re
 import textwrap
 from collections.abc import Mapping
@@ -62,7 +61,7 @@ class Concept:
     @property
     def trigger(self) -> str:
         """The word under which the rows are exported."""
-        return f"<{self.token}-tuned>" if self.tune else self.token
+        return f"<{self.token.strip('<>')}-tuned>" if self.tune else self.token
 
 
 @dataclass(frozen=True)
@@ -165,7 +164,7 @@ class TrainConfig:
         check_no_collisions([concept.trigger for concept in self.concepts])
         for name, (low, high) in RANGES.items():
             value = getattr(self, name)
-            if value is not None and not (math.isfinite(value) and low <= value <= high):
+            if value is not None and not low <= value <= high:
                 raise BadInput(f"--{name} is {value}; choose a number from {low:g} to {high:g}")
         if self.precision not in PRECISIONS:
             raise BadInput(f"--precision is '{self.precision}'; choose one of {', '.join(PRECISIONS)}")
@@ -215,12 +214,13 @@ def check_token(token: str, known_word: bool = False) -> None:
 
 
 def check_no_collisions(triggers: list[str]) -> None:
-    """Raises BadInput when one trigger is the name of a further row of another: <cat> and <cat>_1, <cat_1>."""
-    for trigger in triggers:
-        if triggers.count(trigger) > 1:
-            raise BadInput(f"two concepts are called '{trigger}': give each its own --token")
-        for other in triggers:
-            if re.fullmatch(re.escape(trigger.strip("<>")) + r"_?\d+", other.strip("<>")):
+    """Raises BadInput when two triggers have one file name, or one is a further row of another: <cat> and <cat_1>."""
+    stems = [trigger.strip("<>") for trigger in triggers]
+    for trigger, stem in zip(triggers, stems, strict=True):
+        if stems.count(stem) > 1:
+            raise BadInput(f"two concepts are called '{stem}': give each its own --token")
+        for other in stems:
+            if re.fullmatch(re.escape(stem) + r"_?\d+", other):
                 raise BadInput(
                     f"'{other}' could be a row of '{trigger}': choose names that differ by more than a number"
                 )
@@ -251,6 +251,8 @@ def config_from_mapping(values: Mapping[str, Any]) -> TrainConfig:
     """
     values = dict(values)
     listed = values.pop("concepts", None) or [{}]
+    if not isinstance(listed, (list, tuple)):
+        raise BadInput(f"concepts is {listed!r}, which is not a list: write '- token: <my-cat>' beneath it")
     known = [*field_names(Concept), *field_names(TrainConfig)]
     check_keys(values, known)
     shared = {key: values.pop(key) for key in field_names(Concept) if key in values}
@@ -290,7 +292,7 @@ def checked_types(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
                 value = float(value)
             if not (type(value) is wanted or (optional and value is None)):
                 raise ValueError
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             raise BadInput(f"'{field.name}' is {value!r}, which is not of type {name}") from None
         checked[field.name] = value
     return checked

@@ -98,6 +98,7 @@ def word_in_token(tokenizer: PreTrainedTokenizerBase, token: str) -> str:
 
 def initial_rows(concept: Concept, tokenizer: PreTrainedTokenizerBase, table: Tensor, slot: str, seed: int) -> Tensor:
     """The rows from which a concept starts in one slot, (n, D) float32; table: (V, D)."""
+    table = table.detach().cpu()
     if concept.tune:
         return table[word_ids(tokenizer, concept.token)].float()
     kind, _, argument = concept.init.partition(":")
@@ -106,4 +107,4 @@ def initial_rows(concept: Concept, tokenizer: PreTrainedTokenizerBase, table: Te
     elif kind not in ("random", "file"):
         kind, argument = "words", concept.init
     draws = generator(seed, "init", concept.token, slot)
-    return INITIALIZERS[kind](table.detach().cpu(), tokenizer, argument, concept.num_vectors, draws)
+    return INITIALIZERS[kind](table, tokenizer, argument, concept.num_vectors, draws)

@@ -163,9 +163,10 @@ def train(config: TrainConfig, callbacks: Sequence[Callable[[dict[str, Any]], No
     with StopSignals() as signals, folder.locked(processes.is_main):
         if config.resume:
             training.restore(folder.load_checkpoint())
-        elif processes.is_main:
-            folder.create()
-        report = Report(session, folder, training.step, started, callbacks) if processes.is_main else None
+        report = None
+        if processes.is_main:
+            folder.create()  # after a resume too: it may be asked for more steps
+            report = Report(session, folder, training.step, started, training.initial, callbacks)
         try:
             run_steps(training, folder, signals, report)
         finally:
@@ -177,7 +178,7 @@ def train(config: TrainConfig, callbacks: Sequence[Callable[[dict[str, Any]], No
         steps = {token: int(step) for token, (step, _) in training.best.items()}
         if report:
             files = export_embeddings(session, folder, training.best_rows, steps)
-            report.finish(training.initial, training.best_rows, steps)
+            report.finish(training.best_rows, steps)
         else:
             files = {concept.token: folder.embedding(concept) for concept in config.concepts}
     return Run(folder.path, files, folder.read_metrics(), steps)

@@ -34,13 +34,13 @@ def cosine(progress: float, step: int, argument: str) -> float:
 
 def piecewise(progress: float, step: int, argument: str) -> float:
     """ "100=0.5,200=0.1": from step 100 half of the learning rate, from step 200 a tenth."""
-    factor = 1.0
+    factors = {0: 1.0}
     for piece in argument.split(","):
         start, _, value = piece.partition("=")
-        first, new_factor = int(start), float(value)
-        if step >= first:
-            factor = new_factor
-    return factor
+        factors[int(start)] = float(value)
+    if min(factors) < 0 or not all(0 <= factor < math.inf for factor in factors.values()):
+        raise ValueError
+    return factors[max(start for start in factors if start <= step)]
 
 
 # share of the steps after warm-up that is done, step, text after the colon -> factor of the learning rate

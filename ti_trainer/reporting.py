@@ -21,7 +21,7 @@ from .run_folder import RunFolder
 
 
 class Report:
-    """Follows a run from its first step; lives in the main process only."""
+    """Follows a run from its first step; lives in the main process only. initial: the rows before any step."""
 
     def __init__(
         self,
@@ -29,17 +29,19 @@ class Report:
         folder: RunFolder,
         first_step: int,
         started: float,
+        initial: Mapping[str, Tensor],
         callbacks: Sequence[Callable[[dict[str, Any]], None]],
     ) -> None:
         self.session, self.folder, self.callbacks, self.started = session, folder, callbacks, started
         config = session.config
         folder.rewrite_metrics(folder.read_metrics(first_step) if first_step else [])
+        print("\n".join(describe(session)))
         for warning in session.warnings:
             print(f"note: {warning}", file=sys.stderr)
         self.vocabulary_norm = {
             slot.name: slot.table.float().norm(dim=1).mean().item() for slot in session.family.slots
         }
-        self.initial = session.placeholders.snapshot()
+        self.initial = initial
         self.validation: dict[str, float] = {}
         self.writer: Any = None
         if config.tensorboard:
@@ -118,14 +120,14 @@ class Report:
         if self.writer:
             self.writer.close()
 
-    def finish(self, initial: Mapping[str, Tensor], best: Mapping[str, Tensor], steps: Mapping[str, int]) -> None:
+    def finish(self, best: Mapping[str, Tensor], steps: Mapping[str, int]) -> None:
         """Plots, the picture of before and after, and the lines that load the file."""
         config, folder = self.session.config, self.folder
         plot_losses(folder)
         rows = []
         for concept in config.concepts:
             name = f"{concept.stem} " if len(config.concepts) > 1 else ""
-            rows += [(f"{name}before", concept, initial), (f"{name}after", concept, best)]
+            rows += [(f"{name}before", concept, self.initial), (f"{name}after", concept, best)]
         save_image(self.draw(rows), folder.before_after)
         print(f"\nlearned in {time.perf_counter() - self.started:.0f} s; everything is in {folder.path}")
         print(f"before and after:  {folder.before_after}")
@@ -138,6 +140,20 @@ class Report:
                 f'  diffusers:  pipeline.load_textual_inversion("{path}", token="{concept.trigger}")\n'
                 f'              pipeline("a photo of a {concept.trigger} on the beach")'
             )
+
+
+def describe(session: Session) -> list[str]:
+    """What is about to happen, a line for the model and one for each concept."""
+    config, family = session.config, session.family
+    where = f"{family.device} {str(family.dtype).removeprefix('torch.')}"
+    lines = [f"{config.model} at {session.resolution} px on {where}: {config.steps} steps of {config.batch_size}"]
+    for concept, data in zip(config.concepts, session.data, strict=True):
+        span = next(iter(session.placeholders.spans[concept.token].values()))
+        vectors = f"{span.stop - span.start} vector{'s' * (span.stop - span.start > 1)}"
+        pictures = f"{len(data.examples)} picture{'s' * (len(data.examples) > 1)} in {data.examples[0].path.parent}"
+        start = "its own rows" if concept.tune else f"init {concept.init}"
+        lines.append(f"{concept.token}: {vectors} ({start}) from {pictures}")
+    return lines
 
 
 def plot_losses(folder: RunFolder) -> None:

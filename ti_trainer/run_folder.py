@@ -86,16 +86,19 @@ class RunFolder:
     def resume_command(self) -> str:
         return f"accelerate launch train.py --config {shlex.quote(str(self.config_file))} --resume"
 
+    @property
+    def holds_run(self) -> bool:
+        return self.config_file.exists() or self.checkpoints.exists()
+
     def check(self) -> None:
         """Raises BadInput when the folder holds a run that is neither resumed nor overwritten, or another one's."""
-        holds_run = self.config_file.exists() or self.checkpoints.exists()
         if self.path.exists() and not self.path.is_dir():
             raise BadInput(f"{self.path} is a file; choose another --output or --name")
         if self.config.resume:
-            if not holds_run or not self.steps_saved():
+            if not self.holds_run or not self.steps_saved():
                 raise BadInput(f"{self.path} holds no checkpoint to resume from; leave out --resume")
             self.check_same_run()
-        elif holds_run and not self.config.overwrite:
+        elif self.holds_run and not self.config.overwrite:
             raise BadInput(f"{self.path} holds a run; add --resume to go on, --overwrite to delete it, or a new --name")
 
     def check_same_run(self) -> None:
@@ -126,11 +129,11 @@ class RunFolder:
             lock.release()
 
     def create(self) -> None:
-        """Write the resolved config; with `overwrite`, after deleting what an earlier run left."""
-        if self.config.overwrite:
+        """Write the resolved config; with `overwrite`, after deleting the run that the folder holds."""
+        if self.config.overwrite and self.holds_run:  # a folder of other things, named by mistake, is left alone
             for item in self.path.iterdir():
                 if item.name != ".lock":
-                    shutil.rmtree(item) if item.is_dir() else item.unlink()
+                    shutil.rmtree(item) if item.is_dir() and not item.is_symlink() else item.unlink()
         self.checkpoints.mkdir(exist_ok=True)
         write_text(config_to_yaml(self.config), self.config_file)
 

@@ -28,7 +28,8 @@ class NoiseSchedule:
 
     def sample_timesteps(self, draws: Tensor) -> Tensor:
         """Uniform draws (B,) in [0, 1) -> timesteps (B,) int64."""
-        return (draws * len(self.alphas_cumprod)).long()
+        steps = len(self.alphas_cumprod)
+        return (draws * steps).long().clamp(max=steps - 1)  # a draw just below 1 may have been rounded to 1
 
     def add_noise(self, latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
         """(B, c, h, w), (B, c, h, w), (B,) -> noisy latents (B, c, h, w); Ho et al. 2020, equation 4."""

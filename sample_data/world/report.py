@@ -29,8 +29,6 @@ from .training import DEVICE
 from .unet import Denoiser, validation_loss
 from .vae import psnr
 
-README_MARKS = ("<!-- report -->\n", "<!-- end of report -->\n")
-
 
 def report(out: Path) -> dict[str, Any]:
     """Examine the models in `out`; writes `report.json` and `pictures/` there, and the tables into its README.md."""
@@ -61,7 +59,7 @@ def report(out: Path) -> dict[str, Any]:
     world_sheet().save(out / "pictures" / "world.png", optimize=True)
     held_out_sheet().save(out / "pictures" / "held-out.png", optimize=True)
     grid(generated[:40], 8, prompts[:40]).save(out / "pictures" / "prompts.png", optimize=True)
-    write_into(out / "README.md", tables(figures))
+    write_section(out / "README.md", "report", tables(figures))
     print(tables(figures))
     return figures
 
@@ -144,11 +142,21 @@ def tables(figures: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def write_into(readme: Path, text: str) -> None:
-    """Put `text` between the marks in `readme`, where it has them."""
-    if not readme.exists():
-        return
-    before, _, rest = readme.read_text().partition(README_MARKS[0])
-    _, mark, after = rest.partition(README_MARKS[1])
-    if mark:
-        readme.write_text(before + README_MARKS[0] + text + README_MARKS[1] + after)
+def marks(name: str) -> tuple[str, str]:
+    return f"<!-- {name} -->\n", f"<!-- end of {name} -->\n"
+
+
+def section(name: str, text: str) -> str:
+    """A part of a model card that a program writes."""
+    first, last = marks(name)
+    return first + text + last
+
+
+def write_section(card: Path, name: str, text: str) -> None:
+    """Put `text` in the place of section `name` of `card`, if there is such a card with such a section."""
+    if card.exists():
+        first, last = marks(name)
+        before, _, rest = card.read_text().partition(first)
+        _, found, after = rest.partition(last)
+        if found:
+            card.write_text(before + section(name, text) + after)

@@ -58,10 +58,15 @@ def psnr(model: AutoencoderKL, pictures: np.ndarray) -> float:
 @torch.no_grad()
 def cache_latents(model: AutoencoderKL, pictures: np.ndarray, folder: Path) -> float:
     """Write posterior means and deviations (N, 8, 16, 16) to `latents.npy`; returns the latents' deviation."""
-    latents = np.empty((len(pictures), 8, 16, 16), np.float16)
-    for start in tqdm(range(0, len(pictures), 64), desc="latents", mininterval=5):
-        posterior = model.encode(as_tensor(pictures[start : start + 64]).to(DEVICE)).latent_dist
-        latents[start : start + 64] = torch.cat([posterior.mean, posterior.std], 1).cpu().numpy()
-    np.save(folder / "latents.npy", latents)
+    path, weights = folder / "latents.npy", folder / "vae.pt"
+    if not path.exists() or path.stat().st_mtime < weights.stat().st_mtime:
+        latents = np.empty((len(pictures), 8, 16, 16), np.float16)
+        for start in tqdm(range(0, len(pictures), 64), desc="latents", mininterval=5):
+            posterior = model.encode(as_tensor(pictures[start : start + 64]).to(DEVICE)).latent_dist
+            latents[start : start + 64] = torch.cat([posterior.mean, posterior.std], 1).cpu().numpy()
+        unfinished = path.with_suffix(".part.npy")
+        np.save(unfinished, latents)
+        unfinished.replace(path)
+    latents = np.load(path)
     mean, std = latents[:, :4].astype(np.float32), latents[:, 4:].astype(np.float32)
     return float(np.sqrt(mean.var() + np.square(std).mean()))

@@ -20,7 +20,7 @@ from sample_data.world.captions import full_caption
 from sample_data.world.clip import zero_shot
 from sample_data.world.pictures import as_tensor, description, real_picture
 from sample_data.world.references import references, views
-from sample_data.world.report import README_MARKS, tables
+from sample_data.world.report import section, tables
 from sample_data.world.settings import MAX_BYTES, PICTURES
 from sample_data.world.steering import accuracies, ask, generate, load_judge
 from sample_data.world.vae import psnr
@@ -168,7 +168,7 @@ def test_the_report_is_about_these_weights(report: dict[str, Any]) -> None:
 
 def test_the_model_card_gives_the_figures_of_the_report(report: dict[str, Any]) -> None:
     card = (ROOT / "README.md").read_text()
-    assert README_MARKS[0] + tables(report) + README_MARKS[1] in card
+    assert section("report", tables(report)) in card
     for name, identity in HELD_OUT.items():
         assert name in card
         assert all(word in card for word in identity if word)

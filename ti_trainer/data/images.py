@@ -24,12 +24,16 @@ def read_image(path: Path) -> Image.Image:
                 )
             file.load()
             upright = ImageOps.exif_transpose(file)
+    except BadInput:
+        raise
     except UnidentifiedImageError:
         raise BadInput(f"{path} is not a picture that Pillow can read") from None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        if isinstance(error, BadInput):
-            raise
+    except Exception as error:  # damaged files make Pillow's decoders raise anything: OSError, RuntimeError, struct.error
         raise BadInput(f"{path} is damaged or cannot be read: {error}") from None
+    if upright.mode.startswith("I"):  # 16 bits of grey, which Pillow's convert would cut off at 255
+        upright = Image.fromarray((np.asarray(upright).clip(0, 65535) / 257).round().astype(np.uint8))
+    elif upright.mode == "F":
+        raise BadInput(f"{path} holds floating-point numbers; save it as an 8-bit picture")
     if upright.mode in ("RGBA", "LA", "PA") or "transparency" in upright.info:
         opaque = Image.new("RGBA", upright.size, "white")
         opaque.alpha_composite(upright.convert("RGBA"))

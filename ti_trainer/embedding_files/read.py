@@ -21,7 +21,7 @@ def read_embedding(path: str | Path, slot: str = "clip_l") -> Embedding:
     Raises BadInput, naming the file, for pickles, broken files, several embeddings, LoRAs and the like.
     """
     path = Path(path)
-    if path.suffix in (".pt", ".bin", ".ckpt"):
+    if path.suffix.lower() in (".pt", ".bin", ".ckpt"):
         raise BadInput(f"{path} is a pickle, which can run code when read: use the .safetensors file")
     if not path.is_file():
         raise BadInput(f"{path} is not a file")
@@ -37,11 +37,13 @@ def read_embedding(path: str | Path, slot: str = "clip_l") -> Embedding:
     except SafetensorError as error:
         raise BadInput(f"{path} is not a safetensors file: {error}") from None
     vectors = vectors[None] if vectors.ndim == 1 else vectors  # (n, d)
-    if vectors.ndim != 2 or not vectors.is_floating_point() or not vectors.isfinite().all():
+    is_number = vectors.is_floating_point()
+    vectors = vectors.to(torch.float32)
+    if vectors.ndim != 2 or not is_number or not vectors.isfinite().all():
         raise BadInput(f"{path}: '{keys[0]}' of shape {tuple(vectors.shape)} is no embedding of finite numbers")
     if not (1 <= len(vectors) <= MAX_VECTORS and vectors.shape[1] <= WIDEST):
         raise BadInput(
             f"{path} has {len(vectors)} vectors of width {vectors.shape[1]}; at most {MAX_VECTORS} are usable"
         )
     token = metadata.get("ti_trainer.token") or (keys[0] if keys[0].startswith("<") else f"<{path.stem}>")
-    return Embedding(token, {slot: vectors.to(torch.float32)}, metadata)
+    return Embedding(token, {slot: vectors}, metadata)

@@ -89,6 +89,7 @@ class Family(Protocol):
     resolution: int  # at which the model was trained, pixels
     pixels_per_latent: int
     device: torch.device
+    dtype: torch.dtype  # of the frozen weights
 
     @classmethod
     def load(cls, source: str, options: LoadOptions) -> Family: ...

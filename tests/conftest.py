@@ -1,0 +1,258 @@
+"""What most tests need: a tiny random Stable Diffusion folder, pictures, and settings for a run of a second.
+
+Nothing here is trained and nothing is downloaded; all of it is made from seeds when the first test asks for it.
+"""
+
+from __future__ import annotations
+
+import os
+
+# Before torch is imported, and for the processes that tests start: numbers are compared on the CPU, in float32, and
+# on one thread, so that they are the same on every machine and in every process.
+os.environ["CUDA_VISIBLE_DEVICES"] = ""
+os.environ["ACCELERATE_USE_CPU"] = "true"
+os.environ["OMP_NUM_THREADS"] = "1"
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import ti_trainer.loop
+from ti_trainer import Concept, Run, TrainConfig, train
+from ti_trainer.config import config_from_mapping
+from ti_trainer.families import FAMILIES, Family, LoadOptions, load_family
+from ti_trainer.prepare import Session
+
+CPU = torch.device("cpu")
+WORDS = ("photo", "of", "cat", "dog", "the", "in", "on", "red", "snow", "beach", "my", "picture", "good", "cropped")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+def build_tokenizer() -> Any:
+    """CLIP's kind of byte-level BPE, with WORDS as single tokens."""
+    from tokenizers.pre_tokenizers import ByteLevel
+    from transformers import CLIPTokenizer
+
+    alphabet = sorted(ByteLevel.alphabet())
+    merges = []
+    for word in WORDS:
+        left, *rest = (*word[:-1], word[-1] + "</w>")
+        for right in rest:
+            if (left, right) not in merges:
+                merges.append((left, right))
+            left += right
+    entries = [*alphabet, *(letter + "</w>" for letter in alphabet), *(left + right for left, right in merges)]
+    vocabulary = {entry: number for number, entry in enumerate([*entries, "<|startoftext|>", "<|endoftext|>"])}
+    tokenizer = CLIPTokenizer(vocab=vocabulary, merges=merges, model_max_length=77)
+    assert all(len(tokenizer(word, add_special_tokens=False).input_ids) == 1 for word in WORDS)
+    return tokenizer
+
+
+def build_stable_diffusion(folder: Path) -> None:
+    """A StableDiffusionPipeline folder with random weights: 32-pixel pictures, 8 x 8 latents, words 32 wide."""
+    from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+    from transformers import CLIPTextConfig, CLIPTextModel
+
+    torch.manual_seed(0)
+    tokenizer = build_tokenizer()
+    encoder = CLIPTextModel(
+        CLIPTextConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=32,
+            intermediate_size=64,
+            num_hidden_layers=3,
+            num_attention_heads=4,
+            projection_dim=32,
+            bos_token_id=tokenizer.bos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+            eos_token_id=2,  # as in the published models, which is wrong: see families/base.py
+        )
+    )
+    unet = UNet2DConditionModel(
+        sample_size=8,
+        in_channels=4,
+        out_channels=4,
+        block_out_channels=(16, 32),
+        layers_per_block=1,
+        norm_num_groups=8,
+        attention_head_dim=4,
+        cross_attention_dim=32,
+        down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
+        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
+    )
+    with torch.no_grad():  # words of a random model hardly count otherwise
+        for name, parameter in unet.named_parameters():
+            if ".attn2." in name:
+                parameter.mul_(3)
+    vae = AutoencoderKL(
+        sample_size=32,
+        block_out_channels=(8, 16, 16),
+        down_block_types=("DownEncoderBlock2D",) * 3,
+        up_block_types=("UpDecoderBlock2D",) * 3,
+        norm_num_groups=8,
+        scaling_factor=0.5,
+    )
+    scheduler = DDIMScheduler(
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        clip_sample=False,
+        set_alpha_to_one=False,
+        steps_offset=1,
+    )
+    StableDiffusionPipeline(
+        vae,
+        encoder,
+        tokenizer,
+        unet,
+        scheduler,
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    ).save_pretrained(folder)
+
+
+# A new row of FAMILIES needs a row here; the contract tests then run over it.
+TINY_MODELS: dict[str, Callable[[Path], None]] = {"StableDiffusionPipeline": build_stable_diffusion}
+
+
+@pytest.fixture(scope="session")
+def tiny_models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """For each family the folder of a tiny random model."""
+    folders = {}
+    for name, build in TINY_MODELS.items():
+        folders[name] = tmp_path_factory.mktemp("models") / name
+        build(folders[name])
+    return folders
+
+
+@pytest.fixture(scope="session", params=sorted(FAMILIES))
+def any_model(request: pytest.FixtureRequest, tiny_models: dict[str, Path]) -> Path:
+    """The tiny model of each family in turn."""
+    return tiny_models[request.param]
+
+
+@pytest.fixture(scope="session")
+def model(tiny_models: dict[str, Path]) -> Path:
+    """A tiny random Stable Diffusion folder."""
+    return tiny_models["StableDiffusionPipeline"]
+
+
+@pytest.fixture(scope="session")
+def tokenizer() -> Any:
+    """The tokenizer of the tiny models."""
+    return build_tokenizer()
+
+
+@pytest.fixture
+def family(model: Path) -> Family:
+    """The tiny model, loaded as the trainer loads it."""
+    return load_family(str(model), LoadOptions(CPU, torch.float32))
+
+
+@pytest.fixture(scope="session")
+def reference_pipeline() -> Callable[[Path], Any]:
+    """Model folder -> a freshly loaded diffusers pipeline that has never met the trainer."""
+
+    def fresh(model: Path) -> Any:
+        from diffusers import DiffusionPipeline
+
+        pipeline = DiffusionPipeline.from_pretrained(model, safety_checker=None, requires_safety_checker=False)
+        pipeline.set_progress_bar_config(disable=True)
+        # diffusers 0.42 looks for text_model.final_layer_norm, which transformers 5 has moved up by one
+        object.__setattr__(pipeline.text_encoder, "text_model", pipeline.text_encoder)
+        return pipeline
+
+    return fresh
+
+
+def draw_pictures(folder: Path, seed: int, count: int) -> Path:
+    """Coloured blobs on coloured ground, wider than high."""
+    folder.mkdir(parents=True)
+    draws = np.random.default_rng(seed)
+    rows, columns = np.mgrid[:40, :48]
+    for number in range(count):
+        ground, blob = draws.integers(0, 256, (2, 3))
+        inside = (rows - draws.integers(12, 28)) ** 2 + (columns - draws.integers(12, 36)) ** 2 < 100
+        Image.fromarray(np.where(inside[..., None], blob, ground).astype(np.uint8)).save(folder / f"{number}.png")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of four pictures."""
+    return draw_pictures(tmp_path_factory.mktemp("pictures") / "cat", seed=1, count=4)
+
+
+@pytest.fixture(scope="session")
+def other_pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of three other pictures."""
+    return draw_pictures(tmp_path_factory.mktemp("pictures") / "dog", seed=2, count=3)
+
+
+@pytest.fixture(scope="session")
+def base_settings(model: Path, pictures: Path) -> dict[str, Any]:
+    """Settings of TrainConfig and Concept for a run of about a second; the output folder is missing."""
+    return {
+        "token": "<my-cat>",
+        "images": str(pictures),
+        "init": "cat",
+        "model": str(model),
+        "steps": 8,
+        "batch_size": 3,
+        "warmup_steps": 0,
+        "validate_every": 4,
+        "validation_samples": 4,
+        "checkpoint_every": 2,
+        "preview_steps": 1,
+        "precision": "fp32",
+    }
+
+
+@pytest.fixture
+def make_config(base_settings: dict[str, Any], tmp_path: Path) -> Callable[..., TrainConfig]:
+    """Changes of the base settings -> a config whose runs lie in the test's own folder."""
+
+    def make(**changes: Any) -> TrainConfig:
+        return config_from_mapping({"output": str(tmp_path / "runs"), **base_settings, **changes})
+
+    return make
+
+
+@pytest.fixture
+def two_concepts(pictures: Path, other_pictures: Path) -> tuple[Concept, Concept]:
+    return (
+        Concept("<my-cat>", str(pictures), init="cat", num_vectors=2),
+        Concept("<my-dog>", str(other_pictures), init="dog", num_vectors=1),
+    )
+
+
+@pytest.fixture(scope="session")
+def finished_run(base_settings: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A run of the base settings, shared: look, do not touch."""
+    return train(config_from_mapping({"output": str(tmp_path_factory.mktemp("finished")), **base_settings}))
+
+
+@pytest.fixture
+def sessions(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Session]]:
+    """The sessions that `train` prepares in this test, so that a test can look at the weights it trained with."""
+    seen: list[Session] = []
+
+    def prepare(*arguments: Any) -> Session:
+        seen.append(original(*arguments))
+        return seen[-1]
+
+    original = ti_trainer.loop.prepare
+    monkeypatch.setattr(ti_trainer.loop, "prepare", prepare)
+    yield seen
+    seen.clear()

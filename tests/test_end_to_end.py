@@ -1,0 +1,92 @@
+"""The demo, as a newcomer runs it: the bundled model learns <my-cat>, and its file works where it should."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from diffusers import StableDiffusionPipeline
+from PIL import Image
+from safetensors.torch import load_file
+
+from ti_trainer import load_into_pipeline
+from ti_trainer.bundled import JUDGE, MY_CAT, TINY_CLIP, TINY_SD, sample_data
+from ti_trainer.evaluation import AttributeJudge, attribute_accuracy, draw_in_scenes, load_with_embeddings
+
+ROOT = Path(__file__).resolve().parents[1]
+CAT = {"object": "cat", "colour": "orange", "pattern": "striped", "accent": "blue"}
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """The run's folder and what was printed."""
+    output = tmp_path_factory.mktemp("runs")
+    command = ["-m", "accelerate.commands.launch", "train.py", "--token", "<my-cat>", "--output", str(output)]
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
+    done = subprocess.run([sys.executable, *command], cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return output / "my-cat", done.stdout
+
+
+def test_files_and_instructions(demo: tuple[Path, str]) -> None:
+    folder, printed = demo
+    file = folder / "my-cat.safetensors"
+    assert file.stat().st_size <= 8192
+    assert list(load_file(file)) == ["emb_params"]
+    for line in (str(file), str(folder / "before_after.png"), "load_textual_inversion", "embeddings", "my-cat in the"):
+        assert line in printed
+    assert Image.open(folder / "before_after.png").width > 500
+    assert Image.open(folder / "loss.png").width > 500
+
+
+def test_fixed_noise_loss_fell(demo: tuple[Path, str]) -> None:
+    lines = [json.loads(line) for line in (demo[0] / "metrics.jsonl").read_text().splitlines()]
+    measured = [line["validation_loss"] for line in lines if "validation_loss" in line]
+    assert min(measured) < measured[0]
+    steps = [line["step"] for line in lines]
+    assert steps == list(range(1, len(steps) + 1))
+
+
+def test_diffusers_loads_what_was_trained(demo: tuple[Path, str]) -> None:
+    folder, _ = demo
+    vectors = load_file(folder / "my-cat.safetensors")["emb_params"]
+    parts = {"safety_checker": None, "requires_safety_checker": False, "dtype": torch.float32}
+    for load in (
+        lambda pipe: pipe.load_textual_inversion(folder / "my-cat.safetensors", token="<my-cat>"),
+        lambda pipe: pipe.load_textual_inversion(str(folder / "diffusers" / "learned_embeds.safetensors")),
+        lambda pipe: load_into_pipeline(pipe, folder / "my-cat.safetensors"),
+    ):
+        pipeline = StableDiffusionPipeline.from_pretrained(sample_data(TINY_SD), **parts)
+        words = len(pipeline.tokenizer)
+        load(pipeline)
+        table = pipeline.text_encoder.get_input_embeddings().weight
+        assert len(pipeline.tokenizer) == words + len(vectors)
+        torch.testing.assert_close(table[words:], vectors, rtol=0, atol=0)
+
+
+def test_it_learned_the_word(demo: tuple[Path, str]) -> None:
+    """Pictures of the token show the creature, in the scenes asked for; those of the init word do not."""
+    from ti_trainer.embedding_files import read_embedding
+
+    judge = AttributeJudge(JUDGE)
+    figures = {}
+    for words, files in (("cat", []), ("<my-cat>", [demo[0] / "my-cat.safetensors"])):
+        family = load_with_embeddings(TINY_SD, [read_embedding(file) for file in files])
+        _, scenes, images = draw_in_scenes(family, words, count=18, seed=0)
+        figures[words] = attribute_accuracy(judge(images), [CAT], scenes)
+    assert figures["cat"]["attributes"] < 0.6
+    assert figures["<my-cat>"]["attributes"] > figures["cat"]["attributes"] + 0.25
+    assert figures["<my-cat>"]["scene"] > 0.85
+
+
+def test_evaluate_command(demo: tuple[Path, str], capsys: pytest.CaptureFixture[str]) -> None:
+    from ti_trainer.cli import main
+
+    arguments = ["--images", str(sample_data(MY_CAT)), "--clip", str(sample_data(TINY_CLIP)), "--count", "6", "--json"]
+    assert main(["evaluate", str(demo[0] / "my-cat.safetensors"), *arguments]) == 0
+    figures = json.loads(capsys.readouterr().out)
+    assert {"clip_i", "clip_t", "object", "colour", "pattern", "accent", "attributes", "scene"} <= set(figures)
+    assert figures["object"] > 0.5

@@ -1,0 +1,77 @@
+import diffusers
+import pytest
+import torch
+
+from ti_trainer.schedules import NoiseSchedule
+
+BETAS = [
+    {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012},  # Stable Diffusion
+    {"beta_schedule": "linear"},
+    {"beta_schedule": "squaredcos_cap_v2"},
+]
+TIMESTEPS = torch.tensor([0, 1, 250, 499, 750, 999])
+
+
+def schedules(name: str, betas: dict, prediction_type: str):
+    theirs = getattr(diffusers, name)(num_train_timesteps=1000, prediction_type=prediction_type, **betas)
+    return theirs, NoiseSchedule(theirs.alphas_cumprod, prediction_type)
+
+
+def latents_and_noise() -> tuple[torch.Tensor, torch.Tensor]:
+    draws = torch.Generator().manual_seed(0)
+    return torch.randn(6, 4, 8, 8, generator=draws), torch.randn(6, 4, 8, 8, generator=draws)
+
+
+@pytest.mark.parametrize("name", ["DDPMScheduler", "DDIMScheduler"])
+@pytest.mark.parametrize("betas", BETAS, ids=lambda betas: betas["beta_schedule"])
+@pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction"])
+def test_equals_diffusers(name: str, betas: dict, prediction_type: str) -> None:
+    theirs, ours = schedules(name, betas, prediction_type)
+    latents, noise = latents_and_noise()
+    torch.testing.assert_close(
+        ours.add_noise(latents, noise, TIMESTEPS), theirs.add_noise(latents, noise, TIMESTEPS), rtol=1e-6, atol=1e-6
+    )
+    target = noise if prediction_type == "epsilon" else theirs.get_velocity(latents, noise, TIMESTEPS)
+    torch.testing.assert_close(ours.target(latents, noise, TIMESTEPS), target, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction"])
+def test_target_leads_the_scheduler_back_to_the_latents(prediction_type: str) -> None:
+    """A network that returned `target` would let diffusers' own step recover the clean latents."""
+    theirs, ours = schedules("DDIMScheduler", {**BETAS[0], "clip_sample": False}, prediction_type)
+    latents, noise = latents_and_noise()
+    theirs.set_timesteps(1000)
+    for i, timestep in enumerate(TIMESTEPS[:5]):
+        one = slice(i, i + 1)
+        noisy = ours.add_noise(latents[one], noise[one], timestep[None])
+        target = ours.target(latents[one], noise[one], timestep[None])
+        step = theirs.step(target, timestep, noisy)
+        torch.testing.assert_close(step.pred_original_sample, latents[one], rtol=1e-4, atol=1e-4)
+
+
+def test_snr() -> None:
+    """Against sigma of Karras et al. 2022: snr = 1 / sigma^2; and a hand-made schedule."""
+    ours = NoiseSchedule(torch.tensor([0.9, 0.5, 0.2]), "epsilon")
+    torch.testing.assert_close(ours.snr(torch.tensor([0, 1, 2, 1])), torch.tensor([9.0, 1.0, 0.25, 1.0]))
+    theirs, ours = schedules("DDPMScheduler", BETAS[0], "epsilon")
+    sigmas = ((1 - theirs.alphas_cumprod.double()) / theirs.alphas_cumprod.double()).sqrt()
+    torch.testing.assert_close(ours.snr(torch.arange(1000)), (sigmas**-2).float(), rtol=1e-4, atol=0)
+    torch.testing.assert_close(
+        ours.snr(torch.tensor([0, 999])), torch.tensor([1175.47, 0.0046817]), rtol=1e-3, atol=0
+    )
+
+
+def test_timesteps_divide_the_draws_evenly() -> None:
+    _, schedule = schedules("DDPMScheduler", BETAS[0], "epsilon")
+    draws = (torch.arange(4000, dtype=torch.float64) + 0.5) / 4000
+    timesteps = schedule.sample_timesteps(draws.float())
+    assert timesteps.dtype == torch.int64
+    assert torch.equal(timesteps.bincount(), torch.full((1000,), 4))
+    assert torch.equal(schedule.sample_timesteps(torch.tensor([0.0, 0.5, 0.9999])), torch.tensor([0, 500, 999]))
+
+
+def test_draw_that_float32_rounds_to_one() -> None:
+    _, schedule = schedules("DDPMScheduler", BETAS[0], "epsilon")
+    draw = torch.tensor([1 - 1e-9])
+    assert draw == 1
+    assert schedule.sample_timesteps(draw) == 999
