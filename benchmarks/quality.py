@@ -10,8 +10,6 @@ scene asked for are then judged in 32 pictures for each seed, beside the init wo
 from __future__ import annotations
 
 import argparse
-import json
-import random
 import sys
 import tempfile
 import time
@@ -23,26 +21,16 @@ import yaml
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from sample_data.world.attributes import HELD_OUT, SCENES, held_out_description  # noqa: E402
+from sample_data.world.attributes import HELD_OUT  # noqa: E402
 from sample_data.world.captions import identity_words  # noqa: E402
-from sample_data.world.drawing import draw  # noqa: E402
+from sample_data.world.references import write_references  # noqa: E402
+from sample_data.world.report import write_section  # noqa: E402
 from ti_trainer import train  # noqa: E402
 from ti_trainer.bundled import JUDGE, TINY_SD  # noqa: E402
 from ti_trainer.config import config_from_mapping  # noqa: E402
 from ti_trainer.embedding_files import read_embedding  # noqa: E402
 from ti_trainer.evaluation import IDENTITY, AttributeJudge, attribute_accuracy, draw_in_scenes, load_with_embeddings  # noqa: E402
 from ti_trainer.families import Family  # noqa: E402
-
-PICTURES = 5
-SCENES_SHOWN = [scene for scene in SCENES if scene != "night"]  # a scene that no reference shows is asked for too
-
-
-def write_references(name: str, folder: Path) -> Path:
-    rng = random.Random(f"references {name}")
-    folder.mkdir(parents=True)
-    for number in range(PICTURES):
-        draw(held_out_description(name, SCENES_SHOWN[number], rng), rng).save(folder / f"{number + 1}.png")
-    return folder
 
 
 def judge_words(family: Family, judge: AttributeJudge, words: dict[str, str], count: int, seed: int) -> dict[str, Any]:
@@ -56,6 +44,16 @@ def judge_words(family: Family, judge: AttributeJudge, words: dict[str, str], co
     return {**mean, "worst": min(f["attributes"] for f in figures)}
 
 
+def markdown(rows: dict[str, dict[str, float]]) -> str:
+    """The figures as a table; columns that a row does not have stay empty."""
+    columns = ["attributes", *IDENTITY, "scene", "worst", "norm"]
+    lines = ["| | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
+    for label, row in rows.items():
+        cells = [f"{row[column]:.3f}" if column in row else "" for column in columns]
+        lines.append(f"| {label} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--vectors", type=int, nargs="*", default=[1, 2, 4])
@@ -65,7 +63,7 @@ def main() -> None:
     parser.add_argument("--judge", default=JUDGE)
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="other training settings")
     parser.add_argument("--only", nargs="*", default=list(HELD_OUT), help="some of the creatures")
-    parser.add_argument("--output", type=Path, help="JSON file for the figures")
+    parser.add_argument("--card", type=Path, help="model card whose section 'inversion' gets the table")
     options = parser.parse_args()
     settings = {key: yaml.safe_load(value) for key, _, value in (pair.partition("=") for pair in options.set)}
     judge, rows = AttributeJudge(options.judge), {}
@@ -75,7 +73,9 @@ def main() -> None:
         print(f"{label:12} " + " ".join(f"{key} {value:.3f}" for key, value in rows[label].items()), flush=True)
 
     with tempfile.TemporaryDirectory() as scratch:
-        folders = {name: write_references(name, Path(scratch) / "pictures" / name) for name in options.only}
+        folders = {name: Path(scratch) / "pictures" / name for name in options.only}
+        for name, folder in folders.items():
+            write_references(name, folder.parent)
         untrained = load_with_embeddings(options.model, [])
         nouns = {name: HELD_OUT[name][0] for name in options.only}
         show("init word", [judge_words(untrained, judge, nouns, options.count, seed) for seed in range(options.seeds)])
@@ -97,8 +97,10 @@ def main() -> None:
                 figures = judge_words(family, judge, tokens, options.count, seed)
                 runs.append({**figures, "norm": run.history[-1]["norm_ratio"], "seconds": seconds})
             show(f"{vectors} vector{'s' * (vectors > 1)}", runs)
-    if options.output:
-        options.output.write_text(json.dumps(rows, indent=1) + "\n")
+    text = markdown(rows)
+    print(text)
+    if options.card:
+        write_section(options.card, "inversion", text)
 
 
 if __name__ == "__main__":

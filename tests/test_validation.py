@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -40,7 +39,7 @@ def test_the_same_number_whatever_was_drawn_before(session: Session) -> None:
     assert torch.equal(loss(session), first)
     torch.testing.assert_close(loss(session, batch_size=4), first, rtol=1e-6, atol=0)
     with torch.no_grad():
-        session.placeholders.rows["clip_l"].add_(0.1)
+        session.placeholders.rows["clip_l"].neg_()
     assert (loss(session) - first).abs() > 1e-4
 
 
@@ -86,7 +85,7 @@ def test_the_best_step_is_kept_and_not_the_last(
 ) -> None:
     """The rows are thrown far away at step 10; each concept's file holds the rows of its own best step."""
     config = make_config(
-        steps=16, lr_schedule="piecewise:10=4000", validate_every=2, checkpoint_every=1, validation_samples=8
+        steps=16, lr=0.02, lr_schedule="piecewise:10=1000", validate_every=2, checkpoint_every=1, validation_samples=8
     )
     run = train(replace(config, concepts=two_concepts))
     spans = {"<my-cat>": slice(0, 2), "<my-dog>": slice(2, 3)}
@@ -100,7 +99,7 @@ def test_the_best_step_is_kept_and_not_the_last(
         best = min(measured, key=measured.__getitem__)
         assert 0 < best < 12
         assert run.best_step[concept.token] == best
-        assert measured[16] > measured[best] + 1e-3
+        assert measured[16] > measured[best] + 0.02
         kept = load_file(run.folder / "checkpoints" / f"step-{best:06d}.safetensors")["rows.clip_l"]
         exported = read_embedding(run.embeddings[concept.token])
         assert torch.equal(exported.vectors["clip_l"], kept[spans[concept.token]])
@@ -108,10 +107,17 @@ def test_the_best_step_is_kept_and_not_the_last(
 
 
 def test_rows_that_never_improve_are_the_first(make_config: Callable[..., TrainConfig]) -> None:
-    run = train(make_config(steps=4, lr=50.0, validate_every=1))
+    learned = train(make_config(steps=20, lr=0.02, validation_samples=8, name="learned"))
+    file = learned.embeddings["<my-cat>"]
+    run = train(make_config(steps=4, lr=20.0, validate_every=1, validation_samples=8, init=f"file:{file}"))
     assert run.best_step == {"<my-cat>": 0}
-    first = load_file(run.folder / "checkpoints" / "step-000000.safetensors")["rows.clip_l"]
-    assert torch.equal(read_embedding(run.embeddings["<my-cat>"]).vectors["clip_l"], first)
+    first, last = (
+        load_file(run.folder / "checkpoints" / f"step-{step:06d}.safetensors")["rows.clip_l"] for step in (0, 4)
+    )
+    kept = read_embedding(run.embeddings["<my-cat>"]).vectors["clip_l"]
+    assert torch.equal(kept, first)
+    assert torch.equal(kept, read_embedding(file).vectors["clip_l"])
+    assert (kept - last).norm() > 1
 
 
 def test_without_validation_the_last_rows_are_kept(make_config: Callable[..., TrainConfig]) -> None:
@@ -119,4 +125,4 @@ def test_without_validation_the_last_rows_are_kept(make_config: Callable[..., Tr
     assert run.best_step == {"<my-cat>": 5}
     last = load_file(run.folder / "checkpoints" / "step-000005.safetensors")["rows.clip_l"]
     assert torch.equal(read_embedding(run.embeddings["<my-cat>"]).vectors["clip_l"], last)
-    assert not any("validation_loss" in json.loads(line) for line in (run.folder / "metrics.jsonl").open())
+    assert not any("validation_loss" in line for line in run.history)
