@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +85,8 @@ def test_gradients_are_the_mean_over_each_concepts_examples(make_config: MakeCon
     (gradient,) = torch.autograd.grad(wanted, training.rows)
     assert losses.tolist() == pytest.approx([wanted.item()], rel=1e-6)
     assert not stop
-    torch.testing.assert_close(found, gradient, rtol=1e-5, atol=1e-8)
+    assert gradient.norm() > 1e-3
+    torch.testing.assert_close(found, gradient, rtol=1e-5, atol=2e-7)
 
 
 def test_the_first_step_is_adams(make_config: MakeConfig) -> None:
@@ -150,7 +152,7 @@ def test_metrics(finished_run: Run) -> None:
     first, last = (checkpoint(finished_run.folder, step)["rows.clip_l"] for step in (0, 8))
     cosine = torch.nn.functional.cosine_similarity(first, last).mean().item()
     assert lines[-1]["cosine_to_init"] == pytest.approx(cosine, rel=1e-5)
-    assert all(later["seconds"] >= earlier["seconds"] for earlier, later in zip(lines, lines[1:], strict=False))
+    assert all(later["seconds"] >= earlier["seconds"] for earlier, later in pairwise(lines))
 
 
 def test_norm_ratio_is_in_units_of_a_typical_word(
@@ -209,7 +211,7 @@ def test_several_vectors(make_config: MakeConfig, model: Path, reference_pipelin
 def test_a_known_word_is_tuned(
     make_config: MakeConfig, model: Path, reference_pipeline: Callable[[Path], Any], sessions: list[Session]
 ) -> None:
-    """Its rows move, the vocabulary does not, and the file gives under its new trigger what the word gave in training."""
+    """Its rows move, the vocabulary does not, and the file's new trigger means what the word came to mean in training."""
     run = train(make_config(token="cat", tune=True, init="auto", steps=6, lr=0.02, validate_every=0))
     pipeline = reference_pipeline(model)
     table = pipeline.text_encoder.get_input_embeddings().weight
@@ -253,11 +255,11 @@ def test_a_loss_that_is_no_number_stops_at_the_last_good_step(
 ) -> None:
     """One picture's latents are poisoned; the rows saved are those of an undisturbed run before it was ever shown."""
     config = make_config(steps=40, batch_size=1, checkpoint_every=1, validate_every=0)
-    clean = train(replace(config, name="clean", steps=10))
+    clean = train(replace(config, name="clean", steps=16))
     starts = [first_step_that_draws(config, sessions[0], picture) for picture in range(4)]
     picture = max(range(4), key=starts.__getitem__)
     bad_step = starts[picture]
-    assert 2 <= bad_step < 10
+    assert 2 <= bad_step < 16
 
     poison(monkeypatch, TOKEN, picture, value)
     with pytest.raises(Diverged, match=rf"at step {bad_step + 1};.*lower --lr than 0\.005"):
@@ -278,7 +280,7 @@ def test_a_loss_that_is_no_number_stops_at_the_last_good_step(
 
 def test_rows_that_overflow_are_never_saved(make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     """A learning rate that throws the rows out of float32: the encoder's output, and so the loss, is no number."""
-    config = make_config(steps=6, validate_every=1, checkpoint_every=1, lr=1000.0, lr_schedule="piecewise:2=1e36")
+    config = make_config(steps=6, validate_every=1, checkpoint_every=1, lr=1000.0, lr_schedule="piecewise:2=1e30")
     with pytest.raises(Diverged):
         train(config)
     folder = Path(config.output) / "my-cat"

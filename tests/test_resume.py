@@ -188,7 +188,7 @@ def test_other_settings_are_refused(resumable: TrainConfig, change: dict[str, An
 
 def test_another_concept_is_refused(resumable: TrainConfig) -> None:
     other = replace(resumable.concepts[0], init="dog")
-    with pytest.raises(BadInput, match="concepts was .*cat.* and is .*dog"):
+    with pytest.raises(BadInput, match=r"concepts was .*cat.* and is .*dog"):
         train(replace(resumable, concepts=(other,)))
 
 

@@ -1,4 +1,4 @@
-"""What every family promises: what is trained is what the real diffusers pipeline gives to users, and nothing else moves."""
+"""What every family promises: users of the real diffusers pipeline get what was trained, and nothing else moves."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def test_repeated_and_separate_captions_give_the_same_text(any_model: Path) -> N
 def test_text_is_pooled_at_its_end(
     any_model: Path, reference_pipeline: Callable[[Path], Any], tmp_path: Path, count: int
 ) -> None:
-    """Published configs say `eos_token_id: 2`; with new tokens transformers then pools at the token with the highest id."""
+    """Published configs say `eos_token_id: 2`: transformers then pools at the highest id, which is a new token's."""
     family = load(any_model)
     vectors = random_vectors(family, count)
     file = tmp_path / "my-cat.safetensors"

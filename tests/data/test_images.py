@@ -1,0 +1,221 @@
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from ti_trainer.data.images import centre_square, read_image, to_pixels
+from ti_trainer.errors import BadInput
+
+# EXIF 2.32, tag 274: what the 0th row and the 0th column of the file are in the picture, as an upright picture
+# `u` of `h` x `w` pixels is stored at row r, column c.
+STORED = {
+    1: lambda u, h, w, r, c: u[r, c],  # top, left
+    2: lambda u, h, w, r, c: u[r, w - 1 - c],  # top, right
+    3: lambda u, h, w, r, c: u[h - 1 - r, w - 1 - c],  # bottom, right
+    4: lambda u, h, w, r, c: u[h - 1 - r, c],  # bottom, left
+    5: lambda u, h, w, r, c: u[c, r],  # left, top
+    6: lambda u, h, w, r, c: u[c, w - 1 - r],  # right, top
+    7: lambda u, h, w, r, c: u[h - 1 - c, w - 1 - r],  # right, bottom
+    8: lambda u, h, w, r, c: u[h - 1 - c, r],  # left, bottom
+}
+
+
+def random_pixels(height: int, width: int, channels: int = 3) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (height, width, channels), dtype=np.uint8)
+
+
+def as_stored(upright: np.ndarray, orientation: int) -> np.ndarray:
+    h, w = upright.shape[:2]
+    rows, columns = (h, w) if orientation < 5 else (w, h)
+    return np.array([[STORED[orientation](upright, h, w, r, c) for c in range(columns)] for r in range(rows)])
+
+
+@pytest.mark.parametrize("orientation", STORED)
+@pytest.mark.parametrize("suffix", ["png", "webp", "tif", "jpg"])
+def test_every_orientation_is_the_same_picture(tmp_path: Path, orientation: int, suffix: str) -> None:
+    upright = random_pixels(2, 3).repeat(8, 0).repeat(8, 1)  # blocks of one colour, which JPEG keeps
+    path = tmp_path / f"x.{suffix}"
+    exif = Image.Exif()
+    exif[274] = orientation
+    how = {"webp": {"lossless": True}, "jpg": {"quality": 100, "subsampling": 0}}.get(suffix, {})
+    Image.fromarray(as_stored(upright, orientation)).save(path, exif=exif, **how)
+    found = np.asarray(read_image(path)).astype(int)
+    assert found.shape == (16, 24, 3)
+    assert np.abs(found - upright).max() <= (3 if suffix == "jpg" else 0)
+
+
+WHITE = (255, 255, 255)
+
+
+def check(path: Path, expected: list, tolerance: int = 0) -> None:
+    """expected: rows of (r, g, b)."""
+    image = read_image(path)
+    assert image.mode == "RGB"
+    found = np.asarray(image).astype(int)
+    assert found.shape == np.shape(expected)
+    assert np.abs(found - np.array(expected)).max() <= tolerance
+
+
+def test_transparent_parts_become_white(tmp_path: Path) -> None:
+    pixels = np.array([[[10, 20, 30, 0], [10, 20, 30, 255], [0, 100, 200, 51]]], dtype=np.uint8)
+    expected = [[WHITE, (10, 20, 30), (204, 224, 244)]]  # 51 / 255 is a fifth of the colour, four fifths of white
+    for suffix in ("png", "tif"):
+        Image.fromarray(pixels).save(tmp_path / f"x.{suffix}")
+        check(tmp_path / f"x.{suffix}", expected, tolerance=1)
+    Image.fromarray(pixels[..., [0, 3]]).save(tmp_path / "grey.png")  # LA
+    check(tmp_path / "grey.png", [[WHITE, (10,) * 3, (204,) * 3]], tolerance=1)
+
+
+def test_transparent_colour(tmp_path: Path) -> None:
+    pixels = np.array([[[1, 2, 3], [9, 8, 7]]], dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "x.png", transparency=(1, 2, 3))
+    check(tmp_path / "x.png", [[WHITE, (9, 8, 7)]])
+    Image.fromarray(pixels[..., 0]).save(tmp_path / "grey.png", transparency=9)
+    check(tmp_path / "grey.png", [[(1, 1, 1), WHITE]])
+
+
+def palette_picture(indices: list[int]) -> Image.Image:
+    image = Image.new("P", (len(indices), 1))
+    image.putpalette([0, 0, 0, 200, 0, 0, 0, 150, 0])
+    image.putdata(indices)
+    return image
+
+
+def test_palette(tmp_path: Path) -> None:
+    colours = [[(200, 0, 0), (0, 150, 0), (0, 0, 0)]]
+    for suffix in ("png", "gif", "bmp"):
+        palette_picture([1, 2, 0]).save(tmp_path / f"x.{suffix}")
+        check(tmp_path / f"x.{suffix}", colours)
+    palette_picture([1, 2, 0]).save(tmp_path / "one.png", transparency=2)
+    check(tmp_path / "one.png", [[(200, 0, 0), WHITE, (0, 0, 0)]])
+    palette_picture([1, 2, 0]).save(tmp_path / "many.png", transparency=bytes([0, 255, 51]))
+    check(tmp_path / "many.png", [[(200, 0, 0), (204, 234, 204), WHITE]], tolerance=1)
+    palette_picture([1, 2, 0]).save(tmp_path / "x.gif", transparency=1)
+    check(tmp_path / "x.gif", [[WHITE, (0, 150, 0), (0, 0, 0)]])
+
+
+def test_first_frame_of_an_animation(tmp_path: Path) -> None:
+    frames = [Image.new("RGB", (2, 1), colour) for colour in ("red", "blue", "lime")]
+    for suffix, how in (("gif", {}), ("png", {}), ("webp", {"lossless": True})):
+        frames[0].save(tmp_path / f"x.{suffix}", save_all=True, append_images=frames[1:], **how)
+        check(tmp_path / f"x.{suffix}", [[(255, 0, 0)] * 2])
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif", "bmp"])
+def test_one_bit(tmp_path: Path, suffix: str) -> None:
+    Image.fromarray(np.array([[True, False, True]])).save(tmp_path / f"x.{suffix}")
+    check(tmp_path / f"x.{suffix}", [[WHITE, (0, 0, 0), WHITE]])
+
+
+@pytest.mark.parametrize("dtype", ["<u2", ">u2", "<i4"])
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+def test_sixteen_bits_of_grey(tmp_path: Path, dtype: str, suffix: str) -> None:
+    """Scaled down, not cut off: 65535 is white and 32896 is half of it."""
+    grey = np.array([[0, 257, 25_700, 32_896, 65_535]])
+    Image.fromarray(grey.astype(dtype)).save(tmp_path / f"x.{suffix}")
+    check(tmp_path / f"x.{suffix}", [[(value,) * 3 for value in (0, 1, 100, 128, 255)]])
+
+
+def test_floating_point(tmp_path: Path) -> None:
+    Image.fromarray(np.array([[0.25, 0.5]], dtype=np.float32)).save(tmp_path / "x.tif")
+    with pytest.raises(BadInput, match=r"x\.tif holds floating-point numbers"):
+        read_image(tmp_path / "x.tif")
+
+
+@pytest.mark.parametrize("suffix", ["tif", "jpg"])
+def test_printing_colours(tmp_path: Path, suffix: str) -> None:
+    """Cyan, magenta, yellow and black ink; JPEG stores them inverted."""
+    inks = {(0, 255, 255, 0): (255, 0, 0), (255, 0, 0, 0): (0, 255, 255), (0, 0, 0, 255): (0, 0, 0), (0,) * 4: WHITE}
+    pixels = np.array([list(inks)], dtype=np.uint8).repeat(8, 0).repeat(8, 1)
+    how = {"quality": 100, "subsampling": 0} if suffix == "jpg" else {}
+    Image.fromarray(pixels, "CMYK").save(tmp_path / f"x.{suffix}", **how)
+    expected = np.array([list(inks.values())]).repeat(8, 0).repeat(8, 1)
+    check(tmp_path / f"x.{suffix}", expected.tolist(), tolerance=4)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("x.png", b"a text file with another name\n", "is not a picture"),
+        ("x.jpg", b"", "is not a picture"),
+        ("x.png", b"\x89PNG\r\n\x1a\n", "is not a picture"),
+        ("nowhere.png", None, "cannot be read"),
+    ],
+)
+def test_files_that_are_no_pictures(tmp_path: Path, name: str, content: bytes | None, message: str) -> None:
+    path = tmp_path / name
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(BadInput) as refusal:
+        read_image(path)
+    assert message in str(refusal.value)
+    assert str(path) in str(refusal.value)
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "bmp"])
+def test_truncated(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"half.{suffix}"
+    Image.fromarray(random_pixels(64, 64)).save(path)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(BadInput) as refusal:
+        read_image(path)
+    assert str(path) in str(refusal.value)
+
+
+def test_more_pixels_than_memory_holds(tmp_path: Path) -> None:
+    """A file of a few bytes that claims to be 65,535 pixels square."""
+    Image.new("1", (1, 1)).save(tmp_path / "x.gif")
+    data = bytearray((tmp_path / "x.gif").read_bytes())
+    data[6:10] = b"\xff" * 4
+    (tmp_path / "x.gif").write_bytes(data)
+    with pytest.raises(BadInput, match=r"x\.gif.*4294836225 pixels"):
+        read_image(tmp_path / "x.gif")
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("suffix", ["png", "jpg", "webp", "bmp", "tif", "gif", "avif"])
+def test_damaged_files_are_read_or_named(tmp_path: Path, suffix: str) -> None:
+    """Cut short or with a few bytes changed: Pillow's decoders fail in many ways, and none may come through."""
+    path = tmp_path / f"x.{suffix}"
+    Image.fromarray(random_pixels(12, 12)).save(path)
+    whole, draws = path.read_bytes(), random.Random(0)
+    refused = 0
+    for attempt in range(60):
+        damaged = bytearray(whole[: draws.randrange(len(whole))] if attempt % 3 == 0 else whole)
+        for _ in range(0 if attempt % 3 == 0 else draws.randint(1, 5)):
+            damaged[draws.randrange(min(len(damaged), 200))] = draws.randrange(256)
+        path.write_bytes(damaged)
+        try:
+            assert read_image(path).mode == "RGB"
+        except BadInput as refusal:
+            refused += 1
+            assert str(path) in str(refusal)
+    assert refused > 5
+
+
+@pytest.mark.parametrize(("width", "height", "box"), [(30, 10, (10, 0, 20, 10)), (10, 30, (0, 10, 10, 20))])
+def test_square_is_cut_from_the_middle_and_not_squashed(width: int, height: int, box: tuple) -> None:
+    image = Image.fromarray(random_pixels(height, width))
+    square = image.crop(box)
+    assert np.array_equal(np.asarray(centre_square(image, 10)), np.asarray(square))
+    expected = square.resize((5, 5), Image.Resampling.LANCZOS)
+    assert np.array_equal(np.asarray(centre_square(image, 5)), np.asarray(expected))
+
+
+def test_circle_stays_round() -> None:
+    """A disc in a wide picture is as wide as it is high after cutting and enlarging."""
+    rows, columns = np.mgrid[:60, :200]
+    disc = ((rows - 29.5) ** 2 + (columns - 99.5) ** 2 < 20**2) * 255
+    found = np.asarray(centre_square(Image.fromarray(disc.astype(np.uint8)).convert("RGB"), 96))[..., 0] > 127
+    wide, high = found.any(0).sum(), found.any(1).sum()
+    assert wide == high
+    assert abs(wide - 40 * 96 / 60) <= 1
+
+
+def test_pixels() -> None:
+    image = Image.fromarray(np.array([[[0, 51, 255], [255, 102, 0]]], dtype=np.uint8))
+    expected = torch.tensor([[[-1.0, 1.0]], [[-0.6, -0.2]], [[1.0, -1.0]]])
+    torch.testing.assert_close(to_pixels(image), expected)

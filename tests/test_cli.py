@@ -1,0 +1,390 @@
+"""The command line: what it refuses and how it says so, and that flags, YAML and help agree."""
+
+from __future__ import annotations
+
+import io
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from PIL import Image
+
+from ti_trainer import Concept, Run, TrainConfig
+from ti_trainer.cli import COMMANDS, build_parser, main
+from ti_trainer.config import config_from_mapping, config_to_yaml, field_documentation, field_names, read_yaml
+from ti_trainer.embedding_files import read_embedding
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+def tree(folder: Path) -> dict[str, bytes | None]:
+    """Every file with its contents, every folder with None."""
+    return {str(path): path.read_bytes() if path.is_file() else None for path in sorted(folder.rglob("*"))}
+
+
+def run_main(arguments: list[str]) -> int:
+    try:
+        return main(arguments)
+    except SystemExit as stop:  # argparse's way
+        return int(stop.code or 0)
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """A test's own folder: pictures of its own to spoil, and the arguments of a run that would succeed."""
+
+    path: Path
+    model: Path
+    finished: Run
+
+    @property
+    def pictures(self) -> Path:
+        return self.path / "pictures"
+
+    def file(self, name: str, text: str) -> str:
+        (self.path / name).write_text(text)
+        return str(self.path / name)
+
+    def folder(self, name: str) -> str:
+        (self.path / name).mkdir()
+        return str(self.path / name)
+
+    def truncate(self, name: str) -> Path:
+        """Make a JPEG of which half is missing, among the good pictures."""
+        whole = io.BytesIO()
+        with Image.open(self.pictures / "0.png") as picture:
+            picture.resize((320, 320)).save(whole, "JPEG")
+        (self.pictures / name).write_bytes(whole.getvalue()[: whole.tell() // 2])
+        return self.pictures / name
+
+    def arguments(self, **changes: str) -> list[str]:
+        values = {
+            "token": "<my-cat>",
+            "images": str(self.pictures),
+            "init": "cat",
+            "model": str(self.model),
+            "output": str(self.path / "runs"),
+            "steps": "2",
+            "preview_steps": "1",
+            "precision": "fp32",
+            **changes,
+        }
+        return ["train", *(part for name, value in values.items() for part in (f"--{name}", value))]
+
+
+@pytest.fixture
+def place(tmp_path: Path, pictures: Path, model: Path, finished_run: Run) -> Workplace:
+    shutil.copytree(pictures, tmp_path / "pictures")
+    return Workplace(tmp_path, model, finished_run)
+
+
+def no_such_folder(place: Workplace) -> tuple[list[str], list[str]]:
+    return place.arguments(images="no-such-folder"), ["--images no-such-folder does not exist", "give a folder"]
+
+
+def folder_without_pictures(place: Workplace) -> tuple[list[str], list[str]]:
+    folder = place.folder("empty")
+    place.file("empty/notes.txt", "nothing to see")
+    return place.arguments(images=folder), [f"--images {folder} holds no pictures", ".png"]
+
+
+def truncated_jpeg(place: Workplace) -> tuple[list[str], list[str]]:
+    return place.arguments(), [str(place.truncate("broken.jpg")), "damaged", "--skip_bad_images"]
+
+
+def text_named_png(place: Workplace) -> tuple[list[str], list[str]]:
+    file = place.file("pictures/letter.png", "Dear cat,")
+    return place.arguments(), [file, "not a picture", "--skip_bad_images"]
+
+
+def only_bad_pictures(place: Workplace) -> tuple[list[str], list[str]]:
+    folder = place.folder("bad")
+    file = place.file("bad/letter.png", "Dear cat,")
+    return [*place.arguments(images=folder), "--skip_bad_images"], [file, "not one picture can be used"]
+
+
+def token_is_a_word(place: Workplace) -> tuple[list[str], list[str]]:
+    return place.arguments(token="cat"), ["'cat' is already a word of clip_l", "'<my-cat>'", "--tune"]
+
+
+def tuned_token_is_no_word(place: Workplace) -> tuple[list[str], list[str]]:
+    arguments = [*place.arguments(token="zebra", init="auto"), "--tune"]
+    return arguments, ["--tune wants a word that clip_l has as one token", "'zebra'"]
+
+
+def empty_token(place: Workplace) -> tuple[list[str], list[str]]:
+    return place.arguments(token=""), ["--token is ''", "<my-cat>"]
+
+
+def token_that_climbs_folders(place: Workplace) -> tuple[list[str], list[str]]:
+    return place.arguments(token="<../../x>"), ["--token is '<../../x>'", "'<x>' would do"]
+
+
+def captions_without_the_token(place: Workplace) -> tuple[list[str], list[str]]:
+    place.file("pictures/2.txt", "a photo of a dog")
+    wanted = [str(place.pictures / "2.png"), "'a photo of a dog'", "does not mention <my-cat>", "{token}"]
+    return place.arguments(), wanted
+
+
+def caption_that_hides_the_token(place: Workplace) -> tuple[list[str], list[str]]:
+    place.file("pictures/2.txt", "the red dog " * 30 + "and <my-cat>")
+    return place.arguments(), [str(place.pictures / "2.png"), "the 75 that the model reads", "put the token first"]
+
+
+def no_vectors(place: Workplace) -> tuple[list[str], list[str]]:
+    return place.arguments(num_vectors="0"), ["--num_vectors is 0", "choose 1 to 75"]
+
+
+def too_many_vectors(place: Workplace) -> tuple[list[str], list[str]]:
+    return place.arguments(num_vectors="100"), ["--num_vectors is 100", "choose 1 to 75"]
+
+
+def learning_rate_that_is_no_number(place: Workplace) -> tuple[list[str], list[str]]:
+    return place.arguments(lr="nan"), ["--lr is nan", "choose a number from 0"]
+
+
+def learning_rate_that_is_a_word(place: Workplace) -> tuple[list[str], list[str]]:
+    return place.arguments(lr="fast"), ["--lr", "'fast'"]
+
+
+def negative_steps(place: Workplace) -> tuple[list[str], list[str]]:
+    return place.arguments(steps="-3"), ["--steps is -3", "choose a number from 1"]
+
+
+def unknown_flag(place: Workplace) -> tuple[list[str], list[str]]:
+    return [*place.arguments(), "--learn_rat", "1"], ["--learn_rat is not a flag"]
+
+
+def misspelt_flag(place: Workplace) -> tuple[list[str], list[str]]:
+    return [*place.arguments(), "--nun_vectors=2"], ["--nun_vectors", "did you mean --num_vectors?"]
+
+
+def unknown_yaml_key(place: Workplace) -> tuple[list[str], list[str]]:
+    file = place.file("settings.yaml", "lr_shedule: cosine\n")
+    return [*place.arguments(), "--config", file], ["'lr_shedule' is not a setting", "did you mean 'lr_schedule'?"]
+
+
+def yaml_of_a_wrong_type(place: Workplace) -> tuple[list[str], list[str]]:
+    file = place.file("settings.yaml", "batch_size: many\n")
+    return [*place.arguments(), "--config", file], ["'batch_size' is 'many'", "int"]
+
+
+def missing_yaml(place: Workplace) -> tuple[list[str], list[str]]:
+    return [*place.arguments(), "--config", "no-such.yaml"], ["--config no-such.yaml cannot be read"]
+
+
+def empty_model_folder(place: Workplace) -> tuple[list[str], list[str]]:
+    folder = place.folder("model")
+    return place.arguments(model=folder), [f"--model {folder}", "model_index.json is missing"]
+
+
+def damaged_model_folder(place: Workplace) -> tuple[list[str], list[str]]:
+    shutil.copytree(place.model, place.path / "model")
+    shutil.rmtree(place.path / "model" / "unet")
+    return place.arguments(model=str(place.path / "model")), [f"--model {place.path / 'model'} cannot be loaded"]
+
+
+def model_of_another_family(place: Workplace) -> tuple[list[str], list[str]]:
+    place.folder("model")
+    place.file("model/model_index.json", '{"_class_name": "KolorsPipeline"}')
+    return place.arguments(model=str(place.path / "model")), ["is a KolorsPipeline", "known are StableDiffusionPipeline"]
+
+
+def missing_model(place: Workplace) -> tuple[list[str], list[str]]:
+    return place.arguments(model="./no-such-model"), ["--model ./no-such-model does not exist", "hub id"]
+
+
+def folder_that_holds_a_run(place: Workplace) -> tuple[list[str], list[str]]:
+    shutil.copytree(place.finished.folder, place.path / "runs" / "my-cat")
+    return place.arguments(), [str(place.path / "runs" / "my-cat"), "holds a run", "--resume", "--overwrite", "--name"]
+
+
+def odd_resolution(place: Workplace) -> tuple[list[str], list[str]]:
+    return place.arguments(resolution="34"), ["--resolution is 34", "a multiple of 4"]
+
+
+def too_much_clip_skip(place: Workplace) -> tuple[list[str], list[str]]:
+    return place.arguments(clip_skip="3"), ["--clip_skip is 3", "3 layers"]
+
+
+def unknown_schedule(place: Workplace) -> tuple[list[str], list[str]]:
+    return place.arguments(lr_schedule="zigzag"), ["--lr_schedule is 'zigzag'", "cosine"]
+
+
+def init_file_that_is_missing(place: Workplace) -> tuple[list[str], list[str]]:
+    return place.arguments(init="file:gone.safetensors"), ["gone.safetensors is not a file"]
+
+
+def init_longer_than_the_vectors(place: Workplace) -> tuple[list[str], list[str]]:
+    arguments = place.arguments(init="a red cat", num_vectors="2")
+    return arguments, ["--init 'a red cat' has 3 tokens", "--num_vectors 2"]
+
+
+BAD_INPUTS = [
+    no_such_folder,
+    folder_without_pictures,
+    truncated_jpeg,
+    text_named_png,
+    only_bad_pictures,
+    token_is_a_word,
+    tuned_token_is_no_word,
+    empty_token,
+    token_that_climbs_folders,
+    captions_without_the_token,
+    caption_that_hides_the_token,
+    no_vectors,
+    too_many_vectors,
+    learning_rate_that_is_no_number,
+    learning_rate_that_is_a_word,
+    negative_steps,
+    unknown_flag,
+    misspelt_flag,
+    unknown_yaml_key,
+    yaml_of_a_wrong_type,
+    missing_yaml,
+    empty_model_folder,
+    damaged_model_folder,
+    model_of_another_family,
+    missing_model,
+    folder_that_holds_a_run,
+    odd_resolution,
+    too_much_clip_skip,
+    unknown_schedule,
+    init_file_that_is_missing,
+    init_longer_than_the_vectors,
+]
+
+
+@pytest.mark.parametrize("bad_input", BAD_INPUTS, ids=lambda bad_input: bad_input.__name__)
+def test_bad_input(
+    bad_input: Callable[[Workplace], tuple[list[str], list[str]]], place: Workplace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Exit status 2, a message that names the value and the cure, no traceback, and nothing written."""
+    arguments, wanted = bad_input(place)
+    before = tree(place.path)
+    assert run_main(arguments) == 2
+    errors = capsys.readouterr().err
+    assert "error: " in errors
+    for text in wanted:
+        assert text in errors
+    assert "Traceback" not in errors
+    assert tree(place.path) == before
+
+
+def test_bad_pictures_are_skipped_when_asked(place: Workplace, capsys: pytest.CaptureFixture[str]) -> None:
+    broken = place.truncate("broken.jpg")
+    assert main([*place.arguments(), "--skip_bad_images"]) == 0
+    assert f"left out: {broken}" in capsys.readouterr().err
+    skipped = read_embedding(place.path / "runs" / "my-cat" / "my-cat.safetensors").vectors["clip_l"]
+    broken.unlink()
+    assert main(place.arguments(name="without")) == 0
+    without = read_embedding(place.path / "runs" / "without" / "my-cat.safetensors").vectors["clip_l"]
+    assert torch.equal(skipped, without)
+
+
+def test_no_token(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_main(["train"]) == 2
+    assert '--token "<my-cat>"' in capsys.readouterr().err
+
+
+def test_unknown_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_main(["trian"]) == 2
+    errors = capsys.readouterr().err
+    assert "trian" in errors
+    assert "train" in errors.replace("trian", "")
+
+
+@pytest.fixture
+def settings(place: Workplace) -> str:
+    return place.file(
+        "settings.yaml",
+        yaml.safe_dump(
+            {
+                "steps": 5,
+                "lr": "2e-3",
+                "flip": True,
+                "output": str(place.path / "elsewhere"),
+                "concepts": [{"token": "<my-cat>", "images": str(place.pictures), "init": "cat", "num_vectors": 3}],
+            }
+        ),
+    )
+
+
+def test_flags_override_yaml(settings: str, place: Workplace, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "--config", settings, "--steps", "7", "--init", "dog", "--no-flip", "--print_config"]) == 0
+    found = config_from_mapping(yaml.safe_load(capsys.readouterr().out))
+    concept = Concept("<my-cat>", str(place.pictures), init="dog", num_vectors=3)
+    assert found == TrainConfig((concept,), steps=7, lr=2e-3, flip=False, output=str(place.path / "elsewhere"))
+    assert not (place.path / "elsewhere").exists()
+
+
+def test_flags_override_yaml_of_several_concepts(place: Workplace, capsys: pytest.CaptureFixture[str]) -> None:
+    file = place.file("two.yaml", "concepts:\n- token: <my-cat>\n  init: cat\n- token: <my-dog>\nnum_vectors: 4\n")
+    assert main(["train", "--config", file, "--lr", "0.1", "--print_config"]) == 0
+    found = config_from_mapping(yaml.safe_load(capsys.readouterr().out))
+    cat, dog = Concept("<my-cat>", init="cat", num_vectors=4), Concept("<my-dog>", num_vectors=4)
+    assert found == TrainConfig((cat, dog), lr=0.1)
+
+
+def test_printed_config_is_the_whole_config_and_trains(
+    place: Workplace, base_settings: dict[str, Any], finished_run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = [part for name, value in base_settings.items() for part in (f"--{name}", str(value))]
+    assert main(["train", *flags, "--output", str(place.path / "runs"), "--print_config"]) == 0
+    printed = capsys.readouterr().out
+    wanted = config_from_mapping({**base_settings, "output": str(place.path / "runs")})
+    assert config_from_mapping(yaml.safe_load(printed)) == wanted
+    file = place.file("printed.yaml", printed)
+    assert main(["train", "--config", file, "--print_config"]) == 0
+    assert capsys.readouterr().out == printed == config_to_yaml(wanted)
+
+    assert main(["train", "--config", file]) == 0
+    out = capsys.readouterr().out
+    folder = place.path / "runs" / "my-cat"
+    assert (folder / "my-cat.safetensors").read_bytes() == finished_run.embeddings["<my-cat>"].read_bytes()
+    assert read_yaml(str(folder / "config.yaml")) == yaml.safe_load(printed)
+    for text in (str(folder / "my-cat.safetensors"), str(folder / "before_after.png"), "load_textual_inversion", "WebUI"):
+        assert text in out
+
+
+def test_help_is_light_and_lists_the_commands() -> None:
+    code = (
+        "import sys; from ti_trainer.cli import main\n"
+        "try: main(['--help'])\n"
+        "finally: print('loaded:', *sorted({name.partition('.')[0] for name in sys.modules}))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    text, _, loaded = done.stdout.partition("loaded:")
+    assert not {"torch", "diffusers", "transformers", "accelerate", "numpy", "PIL"} & set(loaded.split())
+    for name, (_, run) in COMMANDS.items():
+        assert re.search(rf"^ +{name} +{re.escape(str(run.__doc__).split(';')[0][:30])}", text, re.MULTILINE)
+
+
+def test_every_flag_of_train_is_documented(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "1000")
+    monkeypatch.setenv("NO_COLOR", "1")
+    _, parser = build_parser("train")
+    assert parser is not None
+    lines = [" ".join(line.split()) for line in parser.format_help().splitlines()]
+    for kind in (Concept, TrainConfig):
+        for name in set(field_names(kind)) - {"concepts"}:
+            (line,) = [line for line in lines if re.match(rf"--{name}(?![\w-])", line)]
+            documentation = field_documentation(kind)[name]
+            assert len(documentation) > 15, name
+            assert documentation in line
+
+
+@pytest.mark.parametrize("command", sorted(COMMANDS))
+def test_every_flag_has_help(command: str) -> None:
+    _, parser = build_parser(command)
+    assert parser is not None
+    assert all(action.help for action in parser._actions)

@@ -1,0 +1,154 @@
+import re
+from pathlib import Path
+from types import SimpleNamespace
+
+import psutil
+import pytest
+import torch
+from PIL import Image
+
+from tests.tiny_text import tiny_text_encoder, tiny_tokenizer
+from ti_trainer import preflight
+from ti_trainer.captions import row_names
+from ti_trainer.config import Concept, TrainConfig
+from ti_trainer.data.batches import ConceptData
+from ti_trainer.data.examples import Example
+from ti_trainer.data.latents import LatentPosterior
+from ti_trainer.errors import BadInput
+from ti_trainer.families import TextSlot
+from ti_trainer.placeholders import Placeholders
+
+CAT = Concept("<cat>")
+
+
+@pytest.fixture
+def slot() -> TextSlot:
+    tokenizer = tiny_tokenizer()
+    return TextSlot("clip_l", tokenizer, tiny_text_encoder(tokenizer))
+
+
+def example(*captions: str, path: str = "a.png", size: tuple[int, int] = (64, 64)) -> Example:
+    return Example(Path(path), captions, size)
+
+
+def test_token_that_is_a_known_word(slot: TextSlot) -> None:
+    preflight.check_token_is_new(CAT, [slot])
+    with pytest.raises(BadInput, match="'cat' is already a word of clip_l.*'<my-cat>'.*--tune"):
+        preflight.check_token_is_new(Concept("cat"), [slot])
+    slot.tokenizer.add_tokens(["<cat>"])
+    with pytest.raises(BadInput, match="'<cat>' is already a word of clip_l"):
+        preflight.check_token_is_new(CAT, [slot])
+
+
+def test_token_that_one_of_two_encoders_knows(slot: TextSlot) -> None:
+    other = TextSlot("clip_g", tiny_tokenizer(), slot.encoder)
+    other.tokenizer.add_tokens(["<cat>"])
+    with pytest.raises(BadInput, match="a word of clip_g"):
+        preflight.check_token_is_new(CAT, [slot, other])
+
+
+def test_tuning_wants_a_known_word(slot: TextSlot) -> None:
+    preflight.check_token_is_new(Concept("cat", tune=True), [slot])
+    for token in ("cats", "<cat>"):
+        with pytest.raises(BadInput, match=f"clip_l has as one token, and '{token}' is none"):
+            preflight.check_token_is_new(Concept(token, tune=True), [slot])
+
+
+def test_captions_without_the_token(slot: TextSlot) -> None:
+    names = row_names("<cat>", 2)
+    slot.tokenizer.add_tokens(list(names))
+    preflight.check_captions(CAT, [example("a {token}", "my <cat>, red"), example("<cat>")], slot, names)
+    for caption in ("a cat", "a <cat>_big", "a <Cat>", "{tokens}"):
+        examples = [example("a {token}"), example(caption, path="b.png")]
+        with pytest.raises(BadInput, match=rf"caption of b\.png, '{re.escape(caption)}', does not mention <cat>"):
+            preflight.check_captions(CAT, examples, slot, names)
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_window_is_that_of_the_tokenizer(slot: TextSlot, count: int) -> None:
+    """The longest caption that passes is the longest whose rows a truncated text still has, and one more word fails."""
+    names = row_names("<cat>", count)
+    slot.tokenizer.add_tokens(list(names))
+    ids = set(slot.tokenizer.convert_tokens_to_ids(list(names)))
+
+    def all_rows_survive(words: int) -> bool:
+        text = " ".join(["red"] * words + list(names))
+        return ids <= set(slot.tokenizer(text, truncation=True, max_length=77).input_ids)
+
+    last = max(words for words in range(90) if all_rows_survive(words))
+    assert last == 75 - count
+    preflight.check_captions(CAT, [example("red " * last + "{token}")], slot, names)
+    preflight.check_captions(CAT, [example("{token}" + " red" * 200)], slot, names)
+    with pytest.raises(BadInput, match=r"caption of a\.png has 76 tokens, and the 75 .* not hold all of <cat>"):
+        preflight.check_captions(CAT, [example("red " * (last + 1) + "{token}")], slot, names)
+
+
+def test_captions_of_a_tuned_word(slot: TextSlot) -> None:
+    tuned = Concept("cat", tune=True)
+    preflight.check_captions(tuned, [example("a photo of the {token}")], slot, ("cat",))
+    with pytest.raises(BadInput, match="do not hold|not hold all of cat"):
+        preflight.check_captions(tuned, [example("red " * 75 + "cat")], slot, ("cat",))
+
+
+def test_pictures_that_are_small_or_the_same(tmp_path: Path) -> None:
+    for name, colour in (("a", "red"), ("b", "blue"), ("c", "red"), ("d", "red")):
+        Image.new("RGB", (100, 40), colour).save(tmp_path / f"{name}.png")
+    examples = [example(path=str(tmp_path / f"{name}.png"), size=(100, 40)) for name in "abcd"]
+    a, b, c, d = (str(each.path) for each in examples)
+    same = f"{a}, {c}, {d} are the same picture and count 3 times"
+    assert preflight.picture_warnings(examples, 40) == [same]
+    assert preflight.picture_warnings(examples, 64) == [
+        *(f"{path} is 100 x 40 and will be enlarged to 64 x 64" for path in (a, b, c, d)),
+        same,
+    ]
+    assert preflight.picture_warnings(examples[:2], 40) == []
+
+
+def test_resolution() -> None:
+    family = SimpleNamespace(resolution=512, pixels_per_latent=8)
+    assert preflight.check_resolution(TrainConfig(concepts=(CAT,)), family) == 512
+    assert preflight.check_resolution(TrainConfig(concepts=(CAT,), resolution=72), family) == 72
+    for size, cure in ((500, 496), (63, 64), (33, 32)):
+        with pytest.raises(BadInput, match=f"--resolution is {size}; choose a multiple of 8, such as {cure}"):
+            preflight.check_resolution(TrainConfig(concepts=(CAT,), resolution=size), family)
+
+
+def test_memory_and_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = tmp_path / "model"
+    for part, size in (("unet", 3 * 2**20), ("vae", 2**20)):
+        (model / part).mkdir(parents=True)
+        (model / part / "weights.safetensors").write_bytes(b"0" * size)
+    config = TrainConfig(concepts=(CAT,), model=str(model), output=str(tmp_path / "not" / "yet" / "there"))
+    free = 4 * 2**20
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=free))
+    preflight.check_resources(config)
+    assert not (tmp_path / "not").exists()
+    free -= 1
+    with pytest.raises(BadInput, match="of weights and .* GiB of memory"):
+        preflight.check_resources(config)
+    free += 1
+    monkeypatch.setattr(preflight, "MIN_FREE_BYTES", 2**70)
+    with pytest.raises(BadInput, match=rf"{re.escape(str(tmp_path))} has \d+ MiB free; make room"):
+        preflight.check_resources(config)
+
+
+def test_rows_without_a_gradient(family) -> None:
+    """On the tiny model: every row is reached, unless the window cuts it off; gradients are cleared afterwards."""
+    (slot,) = family.slots
+    width = slot.table.shape[1]
+    concepts = (Concept("<cat>"), Concept("<dog>"))
+    rows = [torch.randn(2, width, generator=torch.Generator().manual_seed(seed)) for seed in (0, 1)]
+    placeholders = Placeholders(concepts, [{slot.name: each} for each in rows])
+    family.install(placeholders)
+    nothing = LatentPosterior(torch.zeros(1), torch.ones(1))
+
+    def data(caption: str) -> list[ConceptData]:
+        return [ConceptData("<cat>", [example("a {token}")], nothing), ConceptData("<dog>", [example(caption)], nothing)]
+
+    preflight.check_gradients(family, placeholders, data("a {token}"))
+    assert all(parameter.grad is None for parameter in placeholders.parameters())
+    with pytest.raises(BadInput, match=r"rows \[1\] of <dog> in clip_l get no gradient"):
+        preflight.check_gradients(family, placeholders, data("red " * 74 + "{token}"))
+    placeholders.zero_grad(set_to_none=True)
+    with pytest.raises(BadInput, match=r"of <dog> in clip_l get no gradient"):
+        preflight.check_gradients(family, placeholders, data("a dog"))
