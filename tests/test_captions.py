@@ -36,7 +36,7 @@ def test_row_names_are_those_of_diffusers(token: str, count: int) -> None:
         ("a <cat>", "a <cat> <cat>_1 <cat>_2"),
         ("<cat>, <dog> and <cat>.", "<cat> <cat>_1 <cat>_2, <dog> and <cat> <cat>_1 <cat>_2."),
         ("a <cat-2> by <cat>", "a <cat-2> <cat-2>_1 by <cat> <cat>_1 <cat>_2"),
-        ("(<cat-2>)'s \"<dog>\"", "(<cat-2> <cat-2>_1)'s \"<dog>\""),
+        ('(<cat-2>)\'s "<dog>"', '(<cat-2> <cat-2>_1)\'s "<dog>"'),
         ("a blorp", "a blorp blorp_1"),
         ("<dog>\n<cat-2>", "<dog>\n<cat-2> <cat-2>_1"),
         # a token inside a longer word is not the token

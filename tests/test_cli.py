@@ -177,6 +177,11 @@ def yaml_of_a_wrong_type(place: Workplace) -> tuple[list[str], list[str]]:
     return [*place.arguments(), "--config", file], ["'batch_size' is 'many'", "int"]
 
 
+def yaml_whose_concepts_are_no_list(place: Workplace) -> tuple[list[str], list[str]]:
+    file = place.file("settings.yaml", "concepts: 5\n")
+    return ["train", "--config", file], ["concepts is 5", "not a list"]
+
+
 def missing_yaml(place: Workplace) -> tuple[list[str], list[str]]:
     return [*place.arguments(), "--config", "no-such.yaml"], ["--config no-such.yaml cannot be read"]
 
@@ -195,7 +200,10 @@ def damaged_model_folder(place: Workplace) -> tuple[list[str], list[str]]:
 def model_of_another_family(place: Workplace) -> tuple[list[str], list[str]]:
     place.folder("model")
     place.file("model/model_index.json", '{"_class_name": "KolorsPipeline"}')
-    return place.arguments(model=str(place.path / "model")), ["is a KolorsPipeline", "known are StableDiffusionPipeline"]
+    return place.arguments(model=str(place.path / "model")), [
+        "is a KolorsPipeline",
+        "known are StableDiffusionPipeline",
+    ]
 
 
 def missing_model(place: Workplace) -> tuple[list[str], list[str]]:
@@ -249,6 +257,7 @@ BAD_INPUTS = [
     misspelt_flag,
     unknown_yaml_key,
     yaml_of_a_wrong_type,
+    yaml_whose_concepts_are_no_list,
     missing_yaml,
     empty_model_folder,
     damaged_model_folder,
@@ -351,7 +360,12 @@ def test_printed_config_is_the_whole_config_and_trains(
     folder = place.path / "runs" / "my-cat"
     assert (folder / "my-cat.safetensors").read_bytes() == finished_run.embeddings["<my-cat>"].read_bytes()
     assert read_yaml(str(folder / "config.yaml")) == yaml.safe_load(printed)
-    for text in (str(folder / "my-cat.safetensors"), str(folder / "before_after.png"), "load_textual_inversion", "WebUI"):
+    for text in (
+        str(folder / "my-cat.safetensors"),
+        str(folder / "before_after.png"),
+        "load_textual_inversion",
+        "WebUI",
+    ):
         assert text in out
 
 
@@ -374,13 +388,13 @@ def test_every_flag_of_train_is_documented(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("NO_COLOR", "1")
     _, parser = build_parser("train")
     assert parser is not None
-    lines = [" ".join(line.split()) for line in parser.format_help().splitlines()]
+    text = " ".join(parser.format_help().partition("options:")[2].split())
     for kind in (Concept, TrainConfig):
         for name in set(field_names(kind)) - {"concepts"}:
-            (line,) = [line for line in lines if re.match(rf"--{name}(?![\w-])", line)]
             documentation = field_documentation(kind)[name]
             assert len(documentation) > 15, name
-            assert documentation in line
+            metavar = rf"(?:, --no-{name}| [A-Z]+)"
+            assert re.search(rf"--{name}{metavar} {re.escape(documentation)}", text), name
 
 
 @pytest.mark.parametrize("command", sorted(COMMANDS))

@@ -73,14 +73,15 @@ def test_tuned_word() -> None:
     ],
 )
 def test_collisions(triggers: list[str]) -> None:
-    with pytest.raises(BadInput, match="give each its own --token|differ by more than a number"):
+    with pytest.raises(BadInput, match=r"give each its own --token|differ by more than a number"):
         check_no_collisions(triggers)
     with pytest.raises(BadInput):
         TrainConfig(concepts=tuple(Concept(trigger) for trigger in triggers))
 
 
 @pytest.mark.parametrize(
-    "triggers", [["<foo>", "<foo-1>"], ["<foo>", "<foo_one>"], ["<foo1>", "<foo2>"], ["<foo>", "<foo_1_x>"], ["<1>", "<a>"]]
+    "triggers",
+    [["<foo>", "<foo-1>"], ["<foo>", "<foo_one>"], ["<foo1>", "<foo2>"], ["<foo>", "<foo_1_x>"], ["<1>", "<a>"]],
 )
 def test_names_that_do_not_collide(triggers: list[str]) -> None:
     check_no_collisions(triggers)
@@ -192,7 +193,7 @@ def test_keys_of_a_concept_hold_for_all_that_have_none_of_their_own() -> None:
     ],
 )
 def test_settings_that_are_refused(values: dict, message: str) -> None:
-    with pytest.raises(BadInput, match="^[^\n]*$") as refusal:
+    with pytest.raises(BadInput, match=r"^[^\n]*$") as refusal:
         config_from_mapping(values)
     assert message in str(refusal.value)
 
@@ -274,7 +275,7 @@ def test_yaml_that_cannot_be_read(tmp_path, content: bytes | None, message: str)
     path = tmp_path / "run.yaml"
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(BadInput, match="^[^\n]*$") as refusal:
+    with pytest.raises(BadInput, match=r"^[^\n]*$") as refusal:
         read_yaml(str(path))
     assert message in str(refusal.value)
     assert str(path) in str(refusal.value)

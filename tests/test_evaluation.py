@@ -82,7 +82,9 @@ def judge_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def images(pictures: Path, other_pictures: Path) -> list[Image.Image]:
-    return [centre_square(read_image(path), 32) for folder in (pictures, other_pictures) for path in find_pictures(folder)]
+    return [
+        centre_square(read_image(path), 32) for folder in (pictures, other_pictures) for path in find_pictures(folder)
+    ]
 
 
 def cosines(clip_folder: Path, images: list[Image.Image], texts: list[str]) -> torch.Tensor:
@@ -90,7 +92,8 @@ def cosines(clip_folder: Path, images: list[Image.Image], texts: list[str]) -> t
     from transformers import AutoTokenizer, CLIPImageProcessorPil, CLIPModel
 
     model = CLIPModel.from_pretrained(clip_folder).eval()
-    tokenizer, processor = AutoTokenizer.from_pretrained(clip_folder), CLIPImageProcessorPil.from_pretrained(clip_folder)
+    tokenizer = AutoTokenizer.from_pretrained(clip_folder)
+    processor = CLIPImageProcessorPil.from_pretrained(clip_folder)
     table = torch.zeros(len(images), len(texts))
     for row, image in enumerate(images):
         for column, text in enumerate(texts):

@@ -65,7 +65,8 @@ def test_no_words(words: str) -> None:
 
 def test_random_rows_have_the_statistics_of_the_vocabulary() -> None:
     """75 rows a draw: mean and deviation of each column within 5 standard errors, of all together within 4.5."""
-    rows = torch.cat([start(Concept("<x>", init="random", num_vectors=75), seed=seed) for seed in range(20)])  # (1500, D)
+    concept = Concept("<x>", init="random", num_vectors=75)
+    rows = torch.cat([start(concept, seed=seed) for seed in range(20)])  # (1500, D)
     standard = (rows - table().mean(0)) / table().std(0)
     assert standard.mean(0).abs().max() < 5 / 1500**0.5
     assert (standard.std(0) - 1).abs().max() < 5 / 3000**0.5

@@ -211,7 +211,7 @@ def test_several_vectors(make_config: MakeConfig, model: Path, reference_pipelin
 def test_a_known_word_is_tuned(
     make_config: MakeConfig, model: Path, reference_pipeline: Callable[[Path], Any], sessions: list[Session]
 ) -> None:
-    """Its rows move, the vocabulary does not, and the file's new trigger means what the word came to mean in training."""
+    """Its rows move, the vocabulary does not, and the new trigger of the file means what the word came to mean."""
     run = train(make_config(token="cat", tune=True, init="auto", steps=6, lr=0.02, validate_every=0))
     pipeline = reference_pipeline(model)
     table = pipeline.text_encoder.get_input_embeddings().weight

@@ -87,7 +87,7 @@ def test_schedules_that_are_allowed(schedule: str) -> None:
     ],
 )
 def test_schedules_that_are_refused(schedule: str) -> None:
-    with pytest.raises(BadInput, match="choose constant, linear, cosine, or piecewise:100=0.5,200=0.1") as refusal:
+    with pytest.raises(BadInput, match=r"choose constant, linear, cosine, or piecewise:100=0\.5,200=0\.1") as refusal:
         check_lr_schedule(schedule)
     assert f"'{schedule}'" in str(refusal.value)
 

@@ -33,7 +33,7 @@ def example(*captions: str, path: str = "a.png", size: tuple[int, int] = (64, 64
 
 def test_token_that_is_a_known_word(slot: TextSlot) -> None:
     preflight.check_token_is_new(CAT, [slot])
-    with pytest.raises(BadInput, match="'cat' is already a word of clip_l.*'<my-cat>'.*--tune"):
+    with pytest.raises(BadInput, match=r"'cat' is already a word of clip_l.*'<my-cat>'.*--tune"):
         preflight.check_token_is_new(Concept("cat"), [slot])
     slot.tokenizer.add_tokens(["<cat>"])
     with pytest.raises(BadInput, match="'<cat>' is already a word of clip_l"):
@@ -86,7 +86,7 @@ def test_window_is_that_of_the_tokenizer(slot: TextSlot, count: int) -> None:
 def test_captions_of_a_tuned_word(slot: TextSlot) -> None:
     tuned = Concept("cat", tune=True)
     preflight.check_captions(tuned, [example("a photo of the {token}")], slot, ("cat",))
-    with pytest.raises(BadInput, match="do not hold|not hold all of cat"):
+    with pytest.raises(BadInput, match="not hold all of cat"):
         preflight.check_captions(tuned, [example("red " * 75 + "cat")], slot, ("cat",))
 
 
@@ -124,7 +124,7 @@ def test_memory_and_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     preflight.check_resources(config)
     assert not (tmp_path / "not").exists()
     free -= 1
-    with pytest.raises(BadInput, match="of weights and .* GiB of memory"):
+    with pytest.raises(BadInput, match=r"of weights and .* GiB of memory"):
         preflight.check_resources(config)
     free += 1
     monkeypatch.setattr(preflight, "MIN_FREE_BYTES", 2**70)
@@ -143,7 +143,10 @@ def test_rows_without_a_gradient(family) -> None:
     nothing = LatentPosterior(torch.zeros(1), torch.ones(1))
 
     def data(caption: str) -> list[ConceptData]:
-        return [ConceptData("<cat>", [example("a {token}")], nothing), ConceptData("<dog>", [example(caption)], nothing)]
+        return [
+            ConceptData("<cat>", [example("a {token}")], nothing),
+            ConceptData("<dog>", [example(caption)], nothing),
+        ]
 
     preflight.check_gradients(family, placeholders, data("a {token}"))
     assert all(parameter.grad is None for parameter in placeholders.parameters())

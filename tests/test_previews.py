@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 
 from ti_trainer import Concept, Run, load_into_pipeline
 from ti_trainer.captions import fill
-from ti_trainer.families import Family
+from ti_trainer.families import Family, LoadOptions, load_family
 from ti_trainer.placeholders import Placeholders
 from ti_trainer.previews import PROMPTS, generate, grid, quiet, save_image
 from ti_trainer.randomness import generator
@@ -146,9 +146,9 @@ def test_captions_and_titles_are_drawn() -> None:
 
 def test_long_captions_are_wrapped_and_shown_whole() -> None:
     """Every word of a long caption leaves its own mark, and none runs into the next column."""
-    words = ["a", "photo", "of", "the", "<my-cat>", "in", "deep", "snow", "at", "night", "under", "some", "bright", "stars"]
+    words = "a photo of the <my-cat> in deep snow at night under some bright stars".split()
     plain = array(grid(coloured_rows(["before", "after"]), [" ".join(words), "dog", "dog"], cell=100))
-    left, _, right, bottom = box(plain, COLOURS[1][0])
+    left, _, _, bottom = box(plain, COLOURS[1][0])
     for number in range(len(words)):
         changed = [*words[:number], "x" * len(words[number]), *words[number + 1 :]]
         other = array(grid(coloured_rows(["before", "after"]), [" ".join(changed), "dog", "dog"], cell=100))
@@ -156,13 +156,11 @@ def test_long_captions_are_wrapped_and_shown_whole() -> None:
         rows, columns = np.nonzero((plain != other).any(-1))
         assert len(rows) > 0, words[number]
         assert rows.min() >= bottom
-        assert columns.min() >= left
+        assert columns.min() >= left - 2  # letters may lean over
         assert columns.max() < box(plain, COLOURS[1][1])[0]
 
 
-def test_before_and_after_are_the_first_and_the_exported_rows(finished_run: Run, model: Path, base_settings: Any) -> None:
-    from ti_trainer.families import LoadOptions, load_family
-
+def test_before_and_after_are_the_first_and_the_exported_rows(finished_run: Run, model: Path) -> None:
     captions = [fill(prompt, TOKEN) for prompt in PROMPTS["object"]]
     first = load_file(finished_run.folder / "checkpoints" / "step-000000.safetensors")["rows.clip_l"]
     best = load_file(finished_run.embeddings[TOKEN])["emb_params"]

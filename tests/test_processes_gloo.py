@@ -22,7 +22,7 @@ from ti_trainer.config import config_to_yaml
 REPOSITORY = Path(__file__).resolve().parents[1]
 PROCESSES = 2
 
-# Trains from each YAML file; the last line printed lists what this process opened for writing, made, renamed or deleted.
+# Trains from each YAML file; the last line printed lists what this process wrote, made, renamed or deleted.
 SCRIPT = """
 import json, os, sys
 

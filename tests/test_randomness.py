@@ -32,7 +32,7 @@ def test_every_counter_and_their_order_matter() -> None:
 
 
 def test_neighbouring_places_are_independent() -> None:
-    """Normal draws at 400 consecutive steps: mean, variance and the correlation of neighbours, within 4.5 deviations."""
+    """Normal draws at 400 steps: mean, variance and the correlation of neighbours, within 4.5 deviations."""
     rows = torch.stack([torch.randn(50, generator=generator(0, "<cat>", step, 0)) for step in range(400)])
     count = rows.numel()
     assert abs(rows.mean()) < 4.5 / count**0.5

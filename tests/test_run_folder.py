@@ -141,7 +141,7 @@ def test_line_that_a_kill_cut_short(tmp_path: Path) -> None:
 def test_folder_that_holds_a_run(tmp_path: Path) -> None:
     folder = started(tmp_path)
     before = sorted(folder.path.rglob("*"))
-    with pytest.raises(BadInput, match="--resume.*--overwrite.*--name") as refusal:
+    with pytest.raises(BadInput, match=r"--resume.*--overwrite.*--name") as refusal:
         RunFolder(settings(tmp_path)).check()
     assert str(folder.path) in str(refusal.value)
     assert sorted(folder.path.rglob("*")) == before

@@ -56,9 +56,7 @@ def test_snr() -> None:
     theirs, ours = schedules("DDPMScheduler", BETAS[0], "epsilon")
     sigmas = ((1 - theirs.alphas_cumprod.double()) / theirs.alphas_cumprod.double()).sqrt()
     torch.testing.assert_close(ours.snr(torch.arange(1000)), (sigmas**-2).float(), rtol=1e-4, atol=0)
-    torch.testing.assert_close(
-        ours.snr(torch.tensor([0, 999])), torch.tensor([1175.47, 0.0046817]), rtol=1e-3, atol=0
-    )
+    torch.testing.assert_close(ours.snr(torch.tensor([0, 999])), torch.tensor([1175.47, 0.0046817]), rtol=1e-3, atol=0)
 
 
 def test_timesteps_divide_the_draws_evenly() -> None:

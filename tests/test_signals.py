@@ -25,10 +25,11 @@ def test_first_signal_is_remembered(number: int) -> None:
 
 def test_second_interrupt_acts_at_once() -> None:
     before = handlers()
-    with pytest.raises(KeyboardInterrupt), StopSignals() as signals:
+    with StopSignals() as signals:
         os.kill(os.getpid(), signal.SIGINT)
         assert signals.received == signal.SIGINT
-        os.kill(os.getpid(), signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
     assert handlers() == before
 
 
@@ -42,7 +43,6 @@ def test_second_termination_changes_nothing() -> None:
 def test_handlers_come_back_after_an_error() -> None:
     before = handlers()
     with pytest.raises(RuntimeError, match="boom"), StopSignals():
-        assert handlers() != before
         raise RuntimeError("boom")
     assert handlers() == before
 

@@ -64,9 +64,9 @@ def run_train(options: argparse.Namespace) -> None:
     flags = vars(options)
     path, print_only = flags.pop("config"), flags.pop("print_config")
     values = read_yaml(path) if path else {}
-    listed = values.get("concepts") or []
-    if len(listed) == 1 and isinstance(listed[0], dict):  # flags of the only concept override its YAML
-        values = {**values, **values.pop("concepts")[0]}
+    listed = values.get("concepts")
+    if isinstance(listed, list) and len(listed) == 1 and isinstance(listed[0], dict):
+        values.update(values.pop("concepts")[0])  # flags of the only concept override its YAML
     config = config_from_mapping({**values, **flags})
     if print_only:
         print(config_to_yaml(config), end="")

@@ -24,9 +24,7 @@ def concept(token: str = "<cat>", pictures: int = 3, flip: bool = False) -> Conc
 def rows_of(batch: Batch) -> list[tuple]:
     """Everything about each example, comparable to the bit."""
     parts = (batch.posterior.mean, batch.posterior.std, batch.posterior_noise, batch.noise, batch.timestep_draws)
-    return [
-        (caption, *(part[i].numpy().tobytes() for part in parts)) for i, caption in enumerate(batch.captions)
-    ]
+    return [(caption, *(part[i].numpy().tobytes() for part in parts)) for i, caption in enumerate(batch.captions)]
 
 
 def numbers_of(batch: Batch) -> list[int]:
@@ -35,7 +33,12 @@ def numbers_of(batch: Batch) -> list[int]:
 
 @pytest.mark.parametrize(
     "split",
-    [[range(0, SIZE, 2), range(1, SIZE, 2)], [[i] for i in range(SIZE)], [range(SIZE - 1, -1, -1)], [[0, 1, 2], [7, 3, 4, 5, 6]]],
+    [
+        [range(0, SIZE, 2), range(1, SIZE, 2)],
+        [[i] for i in range(SIZE)],
+        [range(SIZE - 1, -1, -1)],
+        [[0, 1, 2], [7, 3, 4, 5, 6]],
+    ],
     ids=["two processes", "one by one", "backwards", "unequal parts"],
 )
 def test_an_example_is_the_same_whoever_is_beside_it(split: list) -> None:

@@ -18,7 +18,7 @@ def save(folder: Path, *names: str, size: tuple[int, int] = (6, 4)) -> None:
 
 def test_pictures_are_found_by_their_names(tmp_path: Path) -> None:
     save(tmp_path, "b.png", "a.JPG", "c.Webp", "d.jpeg", "e.bmp", "f.gif", "g.tiff", ".hidden.png")
-    for other in (".DS_Store", "Thumbs.db", "a.txt", "notes.md", "._b.png", "weights.safetensors", "desktop.ini", "png"):
+    for other in (".DS_Store", "Thumbs.db", "a.txt", "notes.md", "._b.png", "x.safetensors", "desktop.ini", "png"):
         (tmp_path / other).write_bytes(b"x")
     (tmp_path / "sub").mkdir()
     save(tmp_path / "sub", "h.png")
@@ -65,7 +65,12 @@ def test_templates_of_the_concept(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(b"", "is empty"), (b" \n\t\n", "is empty"), (b"\xef\xbb\xbf", "is empty"), ("kätzchen".encode("latin-1"), "UTF-8")],
+    [
+        (b"", "is empty"),
+        (b" \n\t\n", "is empty"),
+        (b"\xef\xbb\xbf", "is empty"),
+        ("kätzchen".encode("latin-1"), "UTF-8"),
+    ],
 )
 def test_captions_that_are_refused(tmp_path: Path, content: bytes, message: str) -> None:
     save(tmp_path, "a.png")

@@ -43,7 +43,7 @@ def by_hand(vae, paths: list[Path], mirror: bool) -> tuple[torch.Tensor, torch.T
     boxes = {"a": (0, 0, 16, 16), "b": (4, 0, 20, 16), "c": (0, 4, 32, 36)}
     squares = []
     for path in paths:
-        image = Image.open(path).crop(boxes[path.stem]).resize((16, 16), Image.Resampling.LANCZOS)
+        image = Image.open(path).resize((16, 16), Image.Resampling.LANCZOS, box=boxes[path.stem])
         image = ImageOps.mirror(image) if mirror else image
         squares.append(torch.tensor(np.asarray(image).copy()).float().movedim(-1, 0) / 255 * 2 - 1)
     moments = vae.quant_conv(vae.encoder(torch.stack(squares)))  # (N, 2c, h, w)

@@ -237,5 +237,3 @@ def test_a_resumed_run_is_bit_for_bit_the_undisturbed_one(
     assert resumed.best_step == undisturbed.best_step
     histories = [[{**line, "seconds": 0} for line in run.history] for run in (undisturbed, resumed)]
     assert histories[0] == histories[1]
-
-

@@ -28,7 +28,7 @@ def read_image(path: Path) -> Image.Image:
         raise
     except UnidentifiedImageError:
         raise BadInput(f"{path} is not a picture that Pillow can read") from None
-    except Exception as error:  # damaged files make Pillow's decoders raise anything: OSError, RuntimeError, struct.error
+    except Exception as error:  # Pillow's decoders raise anything: OSError, RuntimeError, struct.error
         raise BadInput(f"{path} is damaged or cannot be read: {error}") from None
     if upright.mode.startswith("I"):  # 16 bits of grey, which Pillow's convert would cut off at 255
         upright = Image.fromarray((np.asarray(upright).clip(0, 65535) / 257).round().astype(np.uint8))
