@@ -278,6 +278,33 @@ def test_a_loss_that_is_no_number_stops_at_the_last_good_step(
     assert read_embedding(folder / "my-cat.safetensors").metadata["ti_trainer.step"] == str(good)
 
 
+def test_a_gradient_that_is_no_number_stops_too(
+    make_config: MakeConfig, finished_run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The loss of the sixth step is a number and its gradient is not."""
+
+    def prepare(*arguments: Any) -> Session:
+        session = original(*arguments)
+        session.placeholders.rows["clip_l"].register_hook(spoil)
+        return session
+
+    def spoil(gradient: Tensor) -> Tensor:
+        seen.append(gradient)
+        return gradient * float("inf") if len(seen) == 6 else gradient
+
+    seen: list[Tensor] = []
+    original = ti_trainer.loop.prepare
+    monkeypatch.setattr(ti_trainer.loop, "prepare", prepare)
+    config = make_config()
+    with pytest.raises(Diverged, match="at step 6; the rows of step 4 are saved"):
+        train(config)
+    folder = Path(config.output) / "my-cat"
+    for name, tensor in checkpoint(folder, 4).items():
+        assert torch.equal(tensor, checkpoint(finished_run.folder, 4)[name]), name
+    (vectors,) = read_embedding(folder / "my-cat.safetensors").vectors.values()
+    assert vectors.isfinite().all()
+
+
 def test_rows_that_overflow_are_never_saved(make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     """A learning rate that throws the rows out of float32: the encoder's output, and so the loss, is no number."""
     config = make_config(steps=6, validate_every=1, checkpoint_every=1, lr=1000.0, lr_schedule="piecewise:2=1e30")

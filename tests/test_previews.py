@@ -146,8 +146,9 @@ def test_captions_and_titles_are_drawn() -> None:
 
 def test_long_captions_are_wrapped_and_shown_whole() -> None:
     """Every word of a long caption leaves its own mark, and none runs into the next column."""
-    words = "a photo of the <my-cat> in deep snow at night under some bright stars".split()
-    plain = array(grid(coloured_rows(["before", "after"]), [" ".join(words), "dog", "dog"], cell=100))
+    caption = "a photo of the <my-cat> in deep snow at night under some bright stars"
+    words = caption.split()
+    plain = array(grid(coloured_rows(["before", "after"]), [caption, "dog", "dog"], cell=100))
     left, _, _, bottom = box(plain, COLOURS[1][0])
     for number in range(len(words)):
         changed = [*words[:number], "x" * len(words[number]), *words[number + 1 :]]

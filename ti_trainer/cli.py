@@ -169,6 +169,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     del options.run
     try:
         run(options)
+    except KeyboardInterrupt:
+        print("\nstopped", file=sys.stderr)
+        return 130
     except (BadInput, Diverged, Interrupted) as problem:
         if int(os.environ.get("RANK", 0)) == 0:
             print(f"error: {problem}" if not isinstance(problem, Interrupted) else f"\n{problem}", file=sys.stderr)

@@ -12,6 +12,8 @@ from torch.optim import AdamW, Optimizer
 
 from .errors import BadInput
 
+LARGEST_FACTOR = 1000.0  # of a learning-rate schedule
+
 
 def adamw(rows: Iterable[Parameter], lr: float, weight_decay: float) -> Optimizer:
     return AdamW(rows, lr=lr, betas=(0.9, 0.999), eps=1e-8, weight_decay=weight_decay)
@@ -38,7 +40,7 @@ def piecewise(progress: float, step: int, argument: str) -> float:
     for piece in argument.split(","):
         start, _, value = piece.partition("=")
         factors[int(start)] = float(value)
-    if min(factors) < 0 or not all(0 <= factor < math.inf for factor in factors.values()):
+    if min(factors) < 0 or not all(0 <= factor <= LARGEST_FACTOR for factor in factors.values()):
         raise ValueError
     return factors[max(start for start in factors if start <= step)]
 
