@@ -18,6 +18,7 @@ PACKAGE = REPOSITORY / "ti_trainer"
 FLOORS = (
     {
         "errors",
+        "atomic",
         "config",
         "randomness",
         "captions",

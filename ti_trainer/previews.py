@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from pathlib import Path
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
+from .atomic import write_bytes
 from .families import Family
 from .randomness import generator
 
@@ -107,7 +109,7 @@ def grid(rows: Sequence[tuple[str, Sequence[Image.Image]]], captions: Sequence[s
 
 
 def save_image(image: Image.Image, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.part")
-    image.save(unfinished, format="PNG")
-    unfinished.replace(path)
+    """A PNG file at `path`, whole or not at all."""
+    buffer = io.BytesIO()
+    image.save(buffer, format="PNG")
+    write_bytes(buffer.getvalue(), path)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shlex
 import shutil
@@ -17,6 +16,7 @@ from filelock import FileLock, Timeout
 from safetensors import safe_open
 from torch import Tensor
 
+from .atomic import write_bytes
 from .config import Concept, TrainConfig, config_to_mapping, config_to_yaml, read_yaml
 from .embedding_files.write import write_tensors
 from .errors import BadInput
@@ -135,7 +135,7 @@ class RunFolder:
                 if item.name != ".lock":
                     shutil.rmtree(item) if item.is_dir() and not item.is_symlink() else item.unlink()
         self.checkpoints.mkdir(exist_ok=True)
-        write_text(config_to_yaml(self.config), self.config_file)
+        write_bytes(config_to_yaml(self.config).encode(), self.config_file)
 
     def steps_saved(self) -> list[int]:
         names = (re.fullmatch(r"step-(\d+)\.safetensors", path.name) for path in self.checkpoints.glob("step-*"))
@@ -170,17 +170,8 @@ class RunFolder:
         return records
 
     def rewrite_metrics(self, records: list[dict[str, Any]]) -> None:
-        write_text("".join(json.dumps(record) + "\n" for record in records), self.metrics_file)
+        write_bytes("".join(json.dumps(record) + "\n" for record in records).encode(), self.metrics_file)
 
     def append_metrics(self, records: list[dict[str, Any]]) -> None:
         with self.metrics_file.open("a") as file:
             file.writelines(json.dumps(record) + "\n" for record in records)
-
-
-def write_text(text: str, path: Path) -> None:
-    unfinished = path.with_name(f".{path.name}.part")
-    with unfinished.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    unfinished.replace(path)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,6 +11,7 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
+from ..atomic import write_bytes
 from .formats import FORMATS, Embedding
 
 
@@ -34,19 +33,7 @@ def write_embedding(embedding: Embedding, path: Path, file_format: str) -> None:
 
 def write_tensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, str], path: Path) -> None:
     """A safetensors file at `path`, the same bytes for the same content, whole or not at all."""
-    payload = sort_metadata(save(dict(tensors), dict(metadata)))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, unfinished = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(payload)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(unfinished, 0o644)
-        os.replace(unfinished, path)
-    except BaseException:
-        os.unlink(unfinished)
-        raise
+    write_bytes(sort_metadata(save(dict(tensors), dict(metadata))), path)
 
 
 def sort_metadata(payload: bytes) -> bytes:
