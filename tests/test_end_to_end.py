@@ -38,8 +38,9 @@ def test_files_and_instructions(demo: tuple[Path, str]) -> None:
     assert list(load_file(file)) == ["emb_params"]
     for line in (str(file), str(folder / "before_after.png"), "load_textual_inversion", "embeddings", "my-cat in the"):
         assert line in printed
-    assert Image.open(folder / "before_after.png").width > 500
-    assert Image.open(folder / "loss.png").width > 500
+    for name in ("before_after.png", "loss.png"):
+        with Image.open(folder / name) as picture:
+            assert picture.width > 500
 
 
 def test_fixed_noise_loss_fell(demo: tuple[Path, str]) -> None:

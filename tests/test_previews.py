@@ -183,7 +183,7 @@ def test_saved_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         assert np.array_equal(array(saved), array(picture))
 
     def fail(self: Image.Image, file: Any, **how: Any) -> None:
-        Path(file).write_bytes(b"half")
+        file.write(b"half")
         raise OSError("no space left")
 
     monkeypatch.setattr(Image.Image, "save", fail)

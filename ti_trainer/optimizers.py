@@ -12,7 +12,7 @@ from torch.optim import AdamW, Optimizer
 
 from .errors import BadInput
 
-LARGEST_FACTOR = 1000.0  # of a learning-rate schedule
+LARGEST_FACTOR = 1e30  # of a learning-rate schedule: times the largest learning rate it is still a float32
 
 
 def adamw(rows: Iterable[Parameter], lr: float, weight_decay: float) -> Optimizer:
