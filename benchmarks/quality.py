@@ -1,6 +1,6 @@
 """How much of a held-out creature the rows learn, in the bundled world.
 
-    python benchmarks/quality.py [--vectors 1 2 4] [--seeds 2] [--set steps=400 lr=0.01]
+    python benchmarks/quality.py [--vectors 1 2 4] [--seeds 0 1] [--set steps=400 lr=0.01]
 
 Every creature of `HELD_OUT` is learned from five pictures. Its attributes (object, colour, pattern, accent) and the
 scene asked for are then judged in 32 pictures for each seed, beside the init word alone (no training) and the oracle
@@ -57,7 +57,7 @@ def markdown(rows: dict[str, dict[str, float]]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--vectors", type=int, nargs="*", default=[1, 2, 4])
-    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1])
     parser.add_argument("--count", type=int, default=32, help="pictures of each creature and seed")
     parser.add_argument("--model", default=TINY_SD)
     parser.add_argument("--judge", default=JUDGE)
@@ -78,12 +78,12 @@ def main() -> None:
             write_references(name, folder.parent)
         untrained = load_with_embeddings(options.model, [])
         nouns = {name: HELD_OUT[name][0] for name in options.only}
-        show("init word", [judge_words(untrained, judge, nouns, options.count, seed) for seed in range(options.seeds)])
+        show("init word", [judge_words(untrained, judge, nouns, options.count, seed) for seed in options.seeds])
         full = {name: identity_words(HELD_OUT[name]) for name in options.only}
-        show("oracle", [judge_words(untrained, judge, full, options.count, seed) for seed in range(options.seeds)])
+        show("oracle", [judge_words(untrained, judge, full, options.count, seed) for seed in options.seeds])
         for vectors in options.vectors:
             runs = []
-            for seed in range(options.seeds):
+            for seed in options.seeds:
                 concepts = [
                     {"token": f"<{name}>", "images": str(folder), "num_vectors": vectors}
                     for name, folder in folders.items()

@@ -148,7 +148,7 @@ def test_metrics(finished_run: Run) -> None:
     assert lines == finished_run.history
     assert [line["step"] for line in lines] == list(range(1, 9))
     assert [line["step"] for line in lines if "validation_loss" in line] == [4, 8]
-    assert {line["lr"] for line in lines} == {5e-3}
+    assert {line["lr"] for line in lines} == {1.5e-2}
     first, last = (checkpoint(finished_run.folder, step)["rows.clip_l"] for step in (0, 8))
     cosine = torch.nn.functional.cosine_similarity(first, last).mean().item()
     assert lines[-1]["cosine_to_init"] == pytest.approx(cosine, rel=1e-5)

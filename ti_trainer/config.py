@@ -38,7 +38,7 @@ class Concept:
     (the last word of the token that the model knows: "cat" for "<my-cat>")."""
 
     num_vectors: int | None = None
-    """Rows to learn; by default 2, or as many as the phrase or the file of `init` has."""
+    """Rows to learn; by default 4, or as many as the phrase or the file of `init` has."""
 
     templates: str = "object"
     """Captions of pictures that have none: "object", "style", or a text file with {token} in each line."""
@@ -83,7 +83,7 @@ class TrainConfig:
     name: str | None = None
     """Name of the run's folder; by default the first token without brackets."""
 
-    steps: int = 240
+    steps: int = 300
     """Optimiser steps."""
 
     batch_size: int = 8
@@ -92,7 +92,7 @@ class TrainConfig:
     gradient_accumulation: int = 1
     """Parts into which a step's examples are cut to save memory; the result is the same to rounding."""
 
-    lr: float = 5e-3
+    lr: float = 1.5e-2
     """Learning rate of the rows, the same for every batch size."""
 
     lr_schedule: str = "constant"

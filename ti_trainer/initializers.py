@@ -17,7 +17,7 @@ from .randomness import generator
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-DEFAULT_VECTORS = 2
+DEFAULT_VECTORS = 4
 SPREAD = 0.1  # of further rows that start from the same word, in units of that row's standard deviation
 
 # table (V, D), tokenizer, text after "file:" or the word or phrase itself, rows wanted or None, generator -> (n, D)
