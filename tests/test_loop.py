@@ -21,6 +21,7 @@ from ti_trainer.config import config_from_mapping, read_yaml
 from ti_trainer.data.batches import draw_batch, draw_example
 from ti_trainer.embedding_files import read_embedding
 from ti_trainer.errors import Diverged
+from ti_trainer.initializers import DEFAULT_VECTORS
 from ti_trainer.loop import Training
 from ti_trainer.prepare import Session, prepare
 from ti_trainer.processes import Processes
@@ -136,7 +137,7 @@ def test_what_lies_in_the_run_folder(finished_run: Run) -> None:
     other = load_file(finished_run.folder / "diffusers" / "learned_embeds.safetensors")
     assert list(plain) == ["emb_params"]
     assert list(other) == [TOKEN]
-    assert plain["emb_params"].shape == (2, 32)
+    assert plain["emb_params"].shape == (DEFAULT_VECTORS, 32)
     assert torch.equal(plain["emb_params"], other[TOKEN])
     for name in ("loss.png", "before_after.png"):
         with Image.open(finished_run.folder / name) as picture:
@@ -148,7 +149,7 @@ def test_metrics(finished_run: Run) -> None:
     assert lines == finished_run.history
     assert [line["step"] for line in lines] == list(range(1, 9))
     assert [line["step"] for line in lines if "validation_loss" in line] == [4, 8]
-    assert {line["lr"] for line in lines} == {1.5e-2}
+    assert {line["lr"] for line in lines} == {TrainConfig.lr}
     first, last = (checkpoint(finished_run.folder, step)["rows.clip_l"] for step in (0, 8))
     cosine = torch.nn.functional.cosine_similarity(first, last).mean().item()
     assert lines[-1]["cosine_to_init"] == pytest.approx(cosine, rel=1e-5)
@@ -262,7 +263,7 @@ def test_a_loss_that_is_no_number_stops_at_the_last_good_step(
     assert 2 <= bad_step < 16
 
     poison(monkeypatch, TOKEN, picture, value)
-    with pytest.raises(Diverged, match=rf"at step {bad_step + 1};.*lower --lr than 0\.005"):
+    with pytest.raises(Diverged, match=rf"at step {bad_step + 1};.*lower --lr than {TrainConfig.lr}"):
         train(config)
     folder = Path(config.output) / "my-cat"
     good = bad_step - 1  # the last step whose rows gave a loss that is a number

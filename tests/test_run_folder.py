@@ -176,7 +176,7 @@ def test_resume_with_the_same_settings(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "named"),
     [
-        ({"lr": 1e-3}, "lr was 0.005 and is 0.001"),
+        ({"lr": 1e-3}, f"lr was {TrainConfig.lr} and is 0.001"),
         ({"seed": 7}, "seed was 0 and is 7"),
         ({"batch_size": 4}, "batch_size was 8 and is 4"),
         ({"model": "owner/other"}, "model was tiny-sd and is owner/other"),
