@@ -36,7 +36,7 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"error: {message}\n")
 
 
-def add_fields(parser: argparse.ArgumentParser, kind: type, defaults: object | None = None) -> None:
+def add_fields(parser: argparse.ArgumentParser, kind: type) -> None:
     """A flag for each scalar field of a dataclass, with the field's documentation."""
     group = parser.add_argument_group(str(kind.__doc__).splitlines()[0])
     for field in dataclasses.fields(kind):
