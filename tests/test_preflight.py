@@ -13,6 +13,7 @@ from ti_trainer.captions import row_names
 from ti_trainer.config import Concept, TrainConfig
 from ti_trainer.data.batches import ConceptData
 from ti_trainer.data.examples import Example
+from ti_trainer.data.images import Picture
 from ti_trainer.data.latents import LatentPosterior
 from ti_trainer.errors import BadInput
 from ti_trainer.families import TextSlot
@@ -28,7 +29,7 @@ def slot() -> TextSlot:
 
 
 def example(*captions: str, path: str = "a.png", size: tuple[int, int] = (64, 64)) -> Example:
-    return Example(Path(path), captions, size)
+    return Example(Picture.at(Path(path)), captions, size)
 
 
 def test_token_that_is_a_known_word(slot: TextSlot) -> None:
@@ -94,7 +95,7 @@ def test_pictures_that_are_small_or_the_same(tmp_path: Path) -> None:
     for name, colour in (("a", "red"), ("b", "blue"), ("c", "red"), ("d", "red")):
         Image.new("RGB", (100, 40), colour).save(tmp_path / f"{name}.png")
     examples = [example(path=str(tmp_path / f"{name}.png"), size=(100, 40)) for name in "abcd"]
-    a, b, c, d = (str(each.path) for each in examples)
+    a, b, c, d = (each.picture.name for each in examples)
     same = f"{a}, {c}, {d} are the same picture and count 3 times"
     assert preflight.picture_warnings(examples, 40) == [same]
     assert preflight.picture_warnings(examples, 64) == [
@@ -144,8 +145,8 @@ def test_rows_without_a_gradient(family) -> None:
 
     def data(caption: str) -> list[ConceptData]:
         return [
-            ConceptData("<cat>", [example("a {token}")], nothing),
-            ConceptData("<dog>", [example(caption)], nothing),
+            ConceptData("<cat>", [example("a {token}")], nothing, 8),
+            ConceptData("<dog>", [example(caption)], nothing, 8),
         ]
 
     preflight.check_gradients(family, placeholders, data("a {token}"))

@@ -15,6 +15,6 @@ def denoising_losses(family: Family, batch: Batch, weighting: Weighting) -> Tens
     latents = batch.posterior.sample(batch.posterior_noise) * family.scale  # (B, c, h, w)
     timesteps = schedule.sample_timesteps(batch.timestep_draws)  # (B,)
     noisy = schedule.add_noise(latents, batch.noise, timesteps)
-    prediction = family.predict(noisy, timesteps, family.encode_text(batch.captions))
+    prediction = family.predict(noisy, timesteps, family.encode_text(batch.captions), batch.sizes)
     error = (prediction - schedule.target(latents, batch.noise, timesteps)).square()  # (B, c, h, w)
     return error.mean((1, 2, 3)) * weighting(schedule.snr(timesteps), schedule.prediction_type)  # (B,)

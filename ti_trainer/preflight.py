@@ -72,6 +72,7 @@ def check_captions(concept: Concept, examples: Sequence[Example], slot: TextSlot
     window = slot.tokenizer.model_max_length - 2
     seen: set[str] = set()
     for example in examples:
+        name = example.picture.name
         for template in example.captions:
             caption = fill(template, concept.token)
             if caption in seen:
@@ -79,13 +80,13 @@ def check_captions(concept: Concept, examples: Sequence[Example], slot: TextSlot
             seen.add(caption)
             if not mentions(caption, concept.token):
                 raise BadInput(
-                    f"the caption of {example.path}, '{caption}', does not mention {concept.token} and would train "
+                    f"the caption of {name}, '{caption}', does not mention {concept.token} and would train "
                     f"nothing; write {concept.token} or {TOKEN_FIELD} where it belongs"
                 )
             ids = word_ids(slot.tokenizer, expand(caption, {concept.token: list(names)}))
             if not set(expected) <= set(ids[:window]):
                 raise BadInput(
-                    f"the caption of {example.path} has {len(ids)} tokens, and the {window} that the model reads do "
+                    f"the caption of {name} has {len(ids)} tokens, and the {window} that the model reads do "
                     f"not hold all of {concept.token}; shorten it or put the token first: '{caption[:80]}'"
                 )
 
@@ -96,8 +97,8 @@ def picture_warnings(examples: Sequence[Example], resolution: int) -> list[str]:
     for example in examples:
         if min(example.size) < resolution:
             size = f"{example.size[0]} x {example.size[1]}"
-            warnings.append(f"{example.path} is {size} and will be enlarged to {resolution} x {resolution}")
-        copies[hashlib.sha256(example.path.read_bytes()).digest()].append(str(example.path))
+            warnings.append(f"{example.picture.name} is {size} and will be enlarged to {resolution} x {resolution}")
+        copies[hashlib.sha256(example.picture.read()).digest()].append(example.picture.name)
     warnings += [
         f"{', '.join(paths)} are the same picture and count {len(paths)} times"
         for paths in copies.values()

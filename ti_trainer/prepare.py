@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from tqdm import tqdm
 
@@ -14,6 +13,7 @@ from .captions import row_names
 from .config import TrainConfig
 from .data.batches import ConceptData
 from .data.examples import load_examples
+from .data.images import Picture
 from .data.latents import cache_latents
 from .families import Family, LoadOptions, load_family
 from .initializers import initial_rows
@@ -68,12 +68,12 @@ def prepare(config: TrainConfig, processes: Processes) -> Session:
     data = []
     for concept, found in zip(config.concepts, examples, strict=True):
 
-        def progress(paths: Sequence[Path], label: str = concept.token) -> Iterable[Path]:
-            return tqdm(paths, desc=f"encoding {label}", leave=False, disable=not processes.is_main)
+        def progress(pictures: Sequence[Picture], label: str = concept.token) -> Iterable[Picture]:
+            return tqdm(pictures, desc=f"encoding {label}", leave=False, disable=not processes.is_main)
 
-        paths = [example.path for example in found]
-        posteriors = cache_latents(paths, resolution, config.flip, family.encode_images, progress)
-        data.append(ConceptData(concept.token, found, posteriors))
+        pictures = [example.picture for example in found]
+        posteriors = cache_latents(pictures, resolution, config.flip, family.encode_images, progress)
+        data.append(ConceptData(concept.token, found, posteriors, resolution))
     family.put_away_vae()
     preflight.check_gradients(family, placeholders, data)
     return Session(config, family, placeholders, data, resolution, warnings)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from .captions import fill
-from .data.batches import Batch, ConceptData
+from .data.batches import Batch, ConceptData, square_sizes
 from .families import Family
 from .objective import denoising_losses
 from .randomness import generator
@@ -36,6 +36,9 @@ def fixed_batch(data: ConceptData, seed: int, indices: Iterable[int], samples: i
         posterior_noise=torch.zeros_like(posterior.mean),
         noise=torch.stack(noise).to(mean.device),
         timestep_draws=torch.tensor([(i + 0.5) / samples for i in indices], device=mean.device),
+        sizes=torch.tensor(
+            [square_sizes(data.examples[i % len(data.examples)], data.resolution) for i in indices], device=mean.device
+        ),
     )
 
 

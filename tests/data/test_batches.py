@@ -6,6 +6,7 @@ import torch
 
 from ti_trainer.data.batches import Batch, ConceptData, draw_batch, join_batches
 from ti_trainer.data.examples import Example
+from ti_trainer.data.images import Picture
 from ti_trainer.data.latents import LatentPosterior
 
 SIZE = 8  # of a batch
@@ -17,8 +18,8 @@ def concept(token: str = "<cat>", pictures: int = 3, flip: bool = False) -> Conc
     count = pictures * (2 if flip else 1)
     numbers = torch.arange(float(count)).view(-1, 1, 1, 1).expand(-1, *SHAPE)
     captions = [tuple(f"{i}.{j} {{token}}" for j in range(4)) for i in range(pictures)]
-    examples = [Example(Path(f"{i}.png"), captions[i], (64, 64)) for i in range(pictures)]
-    return ConceptData(token, examples, LatentPosterior(numbers, numbers + 100))
+    examples = [Example(Picture.at(Path(f"{i}.png")), captions[i], (64, 64)) for i in range(pictures)]
+    return ConceptData(token, examples, LatentPosterior(numbers, numbers + 100), 64)
 
 
 def rows_of(batch: Batch) -> list[tuple]:

@@ -46,7 +46,7 @@ def test_examples(tmp_path: Path) -> None:
     (tmp_path / "b.txt").write_text("not the caption of b.v2.jpg", encoding="utf-8")
     examples, problems = load_examples(CAT, str(tmp_path), skip_bad_images=False)
     assert problems == []
-    assert [example.path.name for example in examples] == ["a.png", "b.v2.jpg", "c.png"]
+    assert [Path(example.picture.name).name for example in examples] == ["a.png", "b.v2.jpg", "c.png"]
     assert [example.size for example in examples] == [(6, 4), (6, 4), (5, 8)]
     assert examples[0].captions == TEMPLATES["object"]
     assert examples[1].captions == ("a {token}, on ümläut grass",)
@@ -93,7 +93,7 @@ def test_damaged_pictures_are_named_all_at_once(tmp_path: Path) -> None:
     assert str(tmp_path / "d.png") in second
     assert "--skip_bad_images" in cure
     examples, problems = load_examples(CAT, str(tmp_path), skip_bad_images=True)
-    assert [example.path.name for example in examples] == ["a.jpg", "c.jpg"]
+    assert [Path(example.picture.name).name for example in examples] == ["a.jpg", "c.jpg"]
     assert problems == [first, second]
 
 

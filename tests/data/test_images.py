@@ -6,7 +6,7 @@ import pytest
 import torch
 from PIL import Image
 
-from ti_trainer.data.images import centre_square, read_image, to_pixels
+from ti_trainer.data.images import Picture, centre_square, read_image, to_pixels
 from ti_trainer.errors import BadInput
 
 # EXIF 2.32, tag 274: what the 0th row and the 0th column of the file are in the picture, as an upright picture
@@ -42,7 +42,7 @@ def test_every_orientation_is_the_same_picture(tmp_path: Path, orientation: int,
     exif[274] = orientation
     how = {"webp": {"lossless": True}, "jpg": {"quality": 100, "subsampling": 0}}.get(suffix, {})
     Image.fromarray(as_stored(upright, orientation)).save(path, exif=exif, **how)
-    found = np.asarray(read_image(path)).astype(int)
+    found = np.asarray(read_image(Picture.at(path))).astype(int)
     assert found.shape == (16, 24, 3)
     assert np.abs(found - upright).max() <= (3 if suffix == "jpg" else 0)
 
@@ -52,7 +52,7 @@ WHITE = (255, 255, 255)
 
 def check(path: Path, expected: list, tolerance: int = 0) -> None:
     """expected: rows of (r, g, b)."""
-    image = read_image(path)
+    image = read_image(Picture.at(path))
     assert image.mode == "RGB"
     found = np.asarray(image).astype(int)
     assert found.shape == np.shape(expected)
@@ -121,7 +121,7 @@ def test_sixteen_bits_of_grey(tmp_path: Path, dtype: str, suffix: str) -> None:
 def test_floating_point(tmp_path: Path) -> None:
     Image.fromarray(np.array([[0.25, 0.5]], dtype=np.float32)).save(tmp_path / "x.tif")
     with pytest.raises(BadInput, match=r"x\.tif holds floating-point numbers"):
-        read_image(tmp_path / "x.tif")
+        read_image(Picture.at(tmp_path / "x.tif"))
 
 
 @pytest.mark.parametrize("suffix", ["tif", "jpg"])
@@ -149,7 +149,7 @@ def test_files_that_are_no_pictures(tmp_path: Path, name: str, content: bytes | 
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(BadInput) as refusal:
-        read_image(path)
+        read_image(Picture.at(path))
     assert message in str(refusal.value)
     assert str(path) in str(refusal.value)
 
@@ -160,7 +160,7 @@ def test_truncated(tmp_path: Path, suffix: str) -> None:
     Image.fromarray(random_pixels(64, 64)).save(path)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.raises(BadInput) as refusal:
-        read_image(path)
+        read_image(Picture.at(path))
     assert str(path) in str(refusal.value)
 
 
@@ -171,7 +171,7 @@ def test_more_pixels_than_memory_holds(tmp_path: Path) -> None:
     data[6:10] = b"\xff" * 4
     (tmp_path / "x.gif").write_bytes(data)
     with pytest.raises(BadInput, match=r"x\.gif.*4294836225 pixels"):
-        read_image(tmp_path / "x.gif")
+        read_image(Picture.at(tmp_path / "x.gif"))
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -188,7 +188,7 @@ def test_damaged_files_are_read_or_named(tmp_path: Path, suffix: str) -> None:
             damaged[draws.randrange(min(len(damaged), 200))] = draws.randrange(256)
         path.write_bytes(damaged)
         try:
-            assert read_image(path).mode == "RGB"
+            assert read_image(Picture.at(path)).mode == "RGB"
         except BadInput as refusal:
             refusals.append(str(refusal))
     assert len(refusals) > 5

@@ -21,6 +21,7 @@ class ConceptData:
     token: str
     examples: Sequence[Example]
     posteriors: LatentPosterior
+    resolution: int  # pixels
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class Batch:
     posterior_noise: Tensor  # (B, c, h, w)
     noise: Tensor  # (B, c, h, w)
     timestep_draws: Tensor  # (B,) in [0, 1)
+    sizes: Tensor  # (B, 6) pixels: original height and width, top and left of the crop, its height and width
 
 
 def draw_batch(data: ConceptData, seed: int, step: int, indices: Iterable[int], batch_size: int) -> Batch:
@@ -42,12 +44,14 @@ def draw_batch(data: ConceptData, seed: int, step: int, indices: Iterable[int], 
     drawn = [draw_example(data, seed, step, index, batch_size) for index in indices]
     chosen, captions, posterior_noise, noise, draws = zip(*drawn, strict=True)
     mean = data.posteriors.mean
+    sizes = [square_sizes(data.examples[number % len(data.examples)], data.resolution) for number in chosen]
     return Batch(
         posterior=data.posteriors[torch.tensor(chosen, device=mean.device)],
         captions=list(captions),
         posterior_noise=torch.stack(posterior_noise).to(mean.device),
         noise=torch.stack(noise).to(mean.device),
         timestep_draws=torch.tensor(draws, device=mean.device),
+        sizes=torch.tensor(sizes, device=mean.device),
     )
 
 
@@ -62,7 +66,16 @@ def join_batches(batches: Sequence[Batch]) -> Batch:
         posterior_noise=torch.cat([batch.posterior_noise for batch in batches]),
         noise=torch.cat([batch.noise for batch in batches]),
         timestep_draws=torch.cat([batch.timestep_draws for batch in batches]),
+        sizes=torch.cat([batch.sizes for batch in batches]),
     )
+
+
+def square_sizes(example: Example, resolution: int) -> tuple[int, ...]:
+    """SDXL's micro-conditioning of the central square (Podell et al. 2023, section 2.2)."""
+    width, height = example.size
+    scale = resolution / min(width, height)
+    top, left = (round((side * scale - resolution) / 2) for side in (height, width))
+    return height, width, top, left, resolution, resolution
 
 
 def draw_example(

@@ -8,7 +8,7 @@ from pathlib import Path
 from ..captions import load_templates
 from ..config import Concept
 from ..errors import BadInput
-from .images import read_image
+from .images import Picture, read_image
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif"})
 
@@ -17,7 +17,7 @@ SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff",
 class Example:
     """A picture, and the captions of which each draw takes one; {token} stands for the concept's token."""
 
-    path: Path
+    picture: Picture
     captions: tuple[str, ...]
     size: tuple[int, int]  # width, height of the upright picture
 
@@ -45,11 +45,11 @@ def load_examples(concept: Concept, folder: str, skip_bad_images: bool) -> tuple
     examples, problems = [], []
     for path in find_pictures(folder):
         try:
-            size = read_image(path).size
+            size = read_image(Picture.at(path)).size
         except BadInput as problem:
             problems.append(str(problem))
             continue
-        examples.append(Example(path, own_captions(path) or templates, size))
+        examples.append(Example(Picture.at(path), own_captions(path) or templates, size))
     if problems and not (skip_bad_images and examples):
         cure = "mend or remove it, or add --skip_bad_images" if examples else "not one picture can be used"
         raise BadInput("\n".join([*problems, cure]))

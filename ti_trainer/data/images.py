@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -12,20 +15,32 @@ from torch import Tensor
 from ..errors import BadInput
 
 
-def read_image(path: Path) -> Image.Image:
-    """An upright RGB picture; transparent parts become white. Raises BadInput, naming the file, if it is damaged."""
+@dataclass(frozen=True)
+class Picture:
+    """The bytes of a picture, wherever they lie, and the name by which messages call it."""
+
+    name: str
+    read: Callable[[], bytes] = field(repr=False, compare=False)
+
+    @classmethod
+    def at(cls, path: Path) -> Picture:
+        return cls(str(path), path.read_bytes)
+
+
+def read_image(picture: Picture) -> Image.Image:
+    """An upright RGB picture; transparent parts become white. Raises BadInput, naming it, if it is damaged."""
     try:
-        with Image.open(path) as file:
+        with Image.open(io.BytesIO(picture.read())) as file:
             file.load()
             upright = ImageOps.exif_transpose(file)
     except UnidentifiedImageError:
-        raise BadInput(f"{path} is not a picture that Pillow can read") from None
+        raise BadInput(f"{picture.name} is not a picture that Pillow can read") from None
     except Exception as error:  # Pillow's decoders raise anything: OSError, RuntimeError, struct.error
-        raise BadInput(f"{path} is damaged or cannot be read: {error}") from None
+        raise BadInput(f"{picture.name} is damaged or cannot be read: {error}") from None
     if upright.mode.startswith("I"):  # 16 bits of grey, which Pillow's convert would cut off at 255
         upright = Image.fromarray((np.asarray(upright).clip(0, 65535) / 257).round().astype(np.uint8))
     elif upright.mode == "F":
-        raise BadInput(f"{path} holds floating-point numbers; save it as an 8-bit picture")
+        raise BadInput(f"{picture.name} holds floating-point numbers; save it as an 8-bit picture")
     if upright.mode in ("RGBA", "LA", "PA") or "transparency" in upright.info:
         opaque = Image.new("RGBA", upright.size, "white")
         opaque.alpha_composite(upright.convert("RGBA"))

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from .images import centre_square, read_image, to_pixels
+from .images import Picture, centre_square, read_image, to_pixels
 
 
 @dataclass(frozen=True)
@@ -27,11 +26,11 @@ class LatentPosterior:
 
 
 def cache_latents(
-    paths: Sequence[Path],
+    pictures: Sequence[Picture],
     resolution: int,
     flip: bool,
     encode_images: Callable[[Tensor], LatentPosterior],
-    progress: Callable[[Sequence[Path]], Iterable[Path]] = lambda paths: paths,
+    progress: Callable[[Sequence[Picture]], Iterable[Picture]] = lambda pictures: pictures,
 ) -> LatentPosterior:
     """The posteriors of all pictures, (N, c, h, w); with `flip`, of all mirrored ones after them, (2N, c, h, w).
 
@@ -40,8 +39,8 @@ def cache_latents(
     mirrored = (False, True) if flip else (False,)
     means, deviations = [], []
     for mirror in mirrored:
-        for path in progress(paths):
-            pixels = to_pixels(centre_square(read_image(path), resolution))  # (3, size, size)
+        for picture in progress(pictures):
+            pixels = to_pixels(centre_square(read_image(picture), resolution))  # (3, size, size)
             posterior = encode_images(pixels.flip(-1)[None] if mirror else pixels[None])
             means.append(posterior.mean.float())
             deviations.append(posterior.std.float())

@@ -104,8 +104,8 @@ class Family(Protocol):
 
     def encode_text(self, captions: Sequence[str]) -> Conditioning: ...
 
-    def predict(self, noisy: Tensor, timesteps: Tensor, text: Conditioning) -> Tensor:
-        """(B, c, h, w), (B,) -> what the schedule calls the target, (B, c, h, w) float32."""
+    def predict(self, noisy: Tensor, timesteps: Tensor, text: Conditioning, sizes: Tensor) -> Tensor:
+        """(B, c, h, w), (B,), sizes (B, 6) as in Batch -> what the schedule calls the target, (B, c, h, w) float32."""
         ...
 
     def put_away_vae(self) -> None:

@@ -114,8 +114,8 @@ class StableDiffusion:
             context = output.last_hidden_state  # (distinct, 77, D)
         return Conditioning(context[[distinct.index(caption) for caption in captions]])  # (B, 77, D)
 
-    def predict(self, noisy: Tensor, timesteps: Tensor, text: Conditioning) -> Tensor:
-        """(B, 4, h, w), (B,), context (B, 77, D) -> (B, 4, h, w) float32."""
+    def predict(self, noisy: Tensor, timesteps: Tensor, text: Conditioning, sizes: Tensor) -> Tensor:
+        """(B, 4, h, w), (B,), context (B, 77, D), sizes unused -> (B, 4, h, w) float32."""
         return self.unet(noisy.to(self.dtype), timesteps, text.context.to(self.dtype)).sample.float()
 
     def put_away_vae(self) -> None:
