@@ -12,9 +12,9 @@ from .bundled import resolve
 from .captions import row_names
 from .config import TrainConfig
 from .data.batches import ConceptData
-from .data.examples import load_examples
 from .data.images import Picture
 from .data.latents import cache_latents
+from .data.scanning import load_examples
 from .families import Family, LoadOptions, load_family
 from .initializers import initial_rows
 from .optimizers import check_lr_schedule, get_optimizer
