@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from tqdm import tqdm
 
 from . import preflight
-from .bundled import resolve
-from .captions import row_names
+from .captions import CaptionPolicy, row_names
 from .config import TrainConfig
 from .data.batches import ConceptData
 from .data.images import Picture
@@ -42,10 +42,14 @@ def prepare(config: TrainConfig, processes: Processes) -> Session:
     check_lr_schedule(config.lr_schedule)
     warnings: list[str] = []
     examples = []
+
+    def reading(things: Iterable[Any], count: int) -> Iterable[Any]:
+        return tqdm(things, desc="reading pictures", total=count, leave=False, disable=not processes.is_main)
+
     for concept in config.concepts:
-        found, problems = load_examples(concept, resolve(concept.images), config.skip_bad_images)
+        found, notes = load_examples(concept, config.skip_bad_images, reading)
         examples.append(found)
-        warnings += [f"left out: {problem}" for problem in problems]
+        warnings += notes
     preflight.check_resources(config)
 
     options = LoadOptions(processes.device, processes.dtype, config.clip_skip, config.revision)
@@ -73,7 +77,7 @@ def prepare(config: TrainConfig, processes: Processes) -> Session:
 
         pictures = [example.picture for example in found]
         posteriors = cache_latents(pictures, resolution, config.flip, family.encode_images, progress)
-        data.append(ConceptData(concept.token, found, posteriors, resolution))
+        data.append(ConceptData(concept.token, found, posteriors, resolution, CaptionPolicy.of(concept)))
     family.put_away_vae()
     preflight.check_gradients(family, placeholders, data)
     return Session(config, family, placeholders, data, resolution, warnings)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..captions import fill
+from ..captions import AS_WRITTEN, CaptionPolicy, draw_caption, fill
 from ..randomness import generator
 from .examples import Example
 from .latents import LatentPosterior
@@ -22,6 +22,7 @@ class ConceptData:
     examples: Sequence[Example]
     posteriors: LatentPosterior
     resolution: int  # pixels
+    caption_policy: CaptionPolicy = AS_WRITTEN
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ def draw_example(
     shape = data.posteriors.mean.shape[1:]
     number = int(torch.randint(len(data.posteriors.mean), (), generator=draws))
     captions = data.examples[number % len(data.examples)].captions
-    caption = captions[int(torch.randint(len(captions), (), generator=draws))]
+    caption = draw_caption(captions, data.caption_policy, draws)
     timestep = (index + float(torch.rand((), generator=draws, dtype=torch.float64))) / batch_size
     posterior_noise = torch.randn(shape, generator=draws)
     noise = torch.randn(shape, generator=draws)
