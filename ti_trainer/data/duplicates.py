@@ -12,7 +12,7 @@ from PIL import Image
 from ..wording import listing
 from .images import Decoded, on_ground
 
-NEAR_BITS = 6  # of 64
+NEAR_BITS = 10  # of 64: the same picture saved or scaled again has at most 10, different ones had 14 and more
 NEAR_LEVELS = 8.0  # of 255, the mean over the thumbnail: other colours in the same shapes are another picture
 NOISE = 3  # levels: on plain ground the sign of a difference is that of JPEG's noise
 
