@@ -31,7 +31,17 @@ FLOORS = (
     },
     {"placeholders", "initializers", "data"},
     {"families"},
-    {"objective", "validation", "previews", "evaluation", "run_folder", "processes", "signals"},
+    {
+        "objective",
+        "validation",
+        "previews",
+        "evaluation",
+        "run_folder",
+        "processes",
+        "signals",
+        "dataset_report",
+        "contact_sheet",
+    },
     {"preflight", "prepare", "export", "reporting", "loop"},
     # The package's own __init__ offers `train` and its friends to notebooks: it may know all, and nobody imports it.
     {"cli", "app", "__main__", "__init__"},
@@ -39,7 +49,7 @@ FLOORS = (
 
 BORDERS = {
     "diffusers": {"families", "previews", "evaluation", "initializers", "preflight"},
-    "transformers": {"families", "previews", "evaluation", "initializers", "preflight"},
+    "transformers": {"families", "previews", "evaluation", "initializers", "preflight", "dataset_report"},
     "accelerate": {"loop", "run_folder", "processes"},
     "datasets": {"data"},
     "gradio": {"app"},

@@ -83,6 +83,18 @@ def test_window_is_that_of_the_tokenizer(slot: TextSlot, count: int) -> None:
         preflight.check_captions(CAT, [example("red " * (last + 1) + "{token}")], slot, names)
 
 
+def test_window_of_a_caption_whose_tags_are_shuffled(slot: TextSlot) -> None:
+    """The token may then come last, unless it is one of the tags that are kept."""
+    long = "{token}, " + "red " * 74 + ", red"
+    names = row_names("<cat>", 1)
+    slot.tokenizer.add_tokens(list(names))
+    preflight.check_captions(CAT, [example(long)], slot, names)
+    with pytest.raises(BadInput, match="not hold all of <cat>"):
+        preflight.check_captions(Concept("<cat>", shuffle_tags=True), [example(long)], slot, names)
+    kept = Concept("<cat>", shuffle_tags=True, keep_tags=1)
+    preflight.check_captions(kept, [example(long)], slot, names)
+
+
 def test_captions_of_a_tuned_word(slot: TextSlot) -> None:
     tuned = Concept("cat", tune=True)
     preflight.check_captions(tuned, [example("a photo of the {token}")], slot, ("cat",))

@@ -36,12 +36,12 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"error: {message}\n")
 
 
-def add_fields(parser: argparse.ArgumentParser, kind: type) -> None:
+def add_fields(parser: argparse.ArgumentParser, kind: type, leave_out: Sequence[str] = ()) -> None:
     """A flag for each scalar field of a dataclass, with the field's documentation."""
     group = parser.add_argument_group(str(kind.__doc__).splitlines()[0])
     for field in dataclasses.fields(kind):
         name = str(field.type).partition(" | ")[0]
-        if name not in SCALARS:
+        if name not in SCALARS or field.name in leave_out:
             continue
         help_text = field_documentation(kind)[field.name].replace("%", "%%")
         if field.default not in (None, dataclasses.MISSING, False):
@@ -74,6 +74,28 @@ def run_train(options: argparse.Namespace) -> None:
     from .loop import train
 
     train(config)
+
+
+DATASET_SETTINGS = ("model", "revision", "resolution")  # of TrainConfig
+
+
+def add_dataset(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("images", metavar="DIR", nargs="?", default=MY_CAT, help="what `train --images` takes")
+    parser.add_argument("--sheet", default="dataset.png", help="contact sheet to write (default: %(default)s)")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--token", default="<token>", help="the new word that captions mention (default: %(default)s)")
+    add_fields(parser, Concept, leave_out=["images", "token"])
+    others = [field.name for field in dataclasses.fields(TrainConfig) if field.name not in DATASET_SETTINGS]
+    add_fields(parser, TrainConfig, leave_out=others)
+
+
+def run_dataset(options: argparse.Namespace) -> None:
+    """Show what training would see of pictures and captions, and what is wrong with them."""
+    from .contact_sheet import show_dataset
+
+    flags = vars(options)
+    sheet, as_json = flags.pop("sheet"), flags.pop("json")
+    show_dataset(config_from_mapping(flags), sheet, as_json)
 
 
 def add_preview(parser: argparse.ArgumentParser) -> None:
@@ -136,6 +158,7 @@ def run_evaluate(options: argparse.Namespace) -> None:
 
 COMMANDS: dict[str, tuple[Callable[[argparse.ArgumentParser], None], Callable[[argparse.Namespace], None]]] = {
     "train": (add_train, run_train),
+    "dataset": (add_dataset, run_dataset),
     "preview": (add_preview, run_preview),
     "inspect": (add_inspect, run_inspect),
     "evaluate": (add_evaluate, run_evaluate),
