@@ -8,16 +8,19 @@ import difflib
 import os
 import sys
 from collections.abc import Callable, Sequence
+from inspect import get_annotations
 from typing import Any, NoReturn
 
-from .bundled import JUDGE, MY_CAT, TINY_CLIP, TINY_SD
+from .bundled import JUDGE, MY_CAT, TINY_CLIP
 from .config import (
     SCALARS,
     Concept,
+    ModelConfig,
     TrainConfig,
     config_from_mapping,
     config_to_yaml,
     field_documentation,
+    field_names,
     read_yaml,
 )
 from .errors import BadInput, Diverged, Interrupted
@@ -38,8 +41,13 @@ class Parser(argparse.ArgumentParser):
 
 def add_fields(parser: argparse.ArgumentParser, kind: type) -> None:
     """A flag for each scalar field of a dataclass, with the field's documentation."""
+    for base in kind.__mro__[1:]:
+        if dataclasses.is_dataclass(base):
+            add_fields(parser, base)
     group = parser.add_argument_group(str(kind.__doc__).splitlines()[0])
     for field in dataclasses.fields(kind):
+        if field.name not in get_annotations(kind):  # a base's
+            continue
         name = str(field.type).partition(" | ")[0]
         if name not in SCALARS:
             continue
@@ -76,41 +84,48 @@ def run_train(options: argparse.Namespace) -> None:
     train(config)
 
 
+def take_model(options: argparse.Namespace) -> ModelConfig:
+    """The model that the flags name; they are taken out of `options`."""
+    return ModelConfig(**{name: vars(options).pop(name) for name in field_names(ModelConfig) if hasattr(options, name)})
+
+
 def add_preview(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("embeddings", nargs="*", help="embedding files; prompts use their tokens")
     parser.add_argument(
         "--prompt", action="append", required=True, help="what to draw; give it several times for a grid"
     )
-    parser.add_argument("--model", default=TINY_SD, help="diffusers folder or hub id (default: the bundled model)")
     parser.add_argument("--output", default="preview.png", help="picture to write (default: %(default)s)")
     parser.add_argument("--seeds", type=int, default=1, help="rows of the grid, each from its own noise")
     parser.add_argument("--steps", type=int, default=20, help="denoising steps (default: %(default)s)")
     parser.add_argument("--guidance", type=float, default=5.0, help="guidance scale (default: %(default)s)")
+    add_fields(parser, ModelConfig)
 
 
 def run_preview(options: argparse.Namespace) -> None:
     """Draw prompts with embedding files."""
     from .evaluation import preview
 
-    print(preview(**vars(options)))
+    model = take_model(options)
+    print(preview(model=model, **vars(options)))
 
 
 def add_inspect(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("embedding", help="embedding file")
-    parser.add_argument("--model", help="diffusers folder or hub id: adds norms and nearest words of its vocabulary")
+    add_fields(parser, ModelConfig)  # a model adds norms and nearest words of its vocabulary
 
 
 def run_inspect(options: argparse.Namespace) -> None:
     """Show what an embedding file holds."""
     from .evaluation import inspect
 
-    print(inspect(**vars(options)))
+    named = hasattr(options, "model")
+    model = take_model(options)
+    print(inspect(options.embedding, model if named else None))
 
 
 def add_evaluate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("embedding", help="embedding file")
     parser.add_argument("--images", default=MY_CAT, help="the concept's pictures (default: the bundled ones)")
-    parser.add_argument("--model", default=TINY_SD, help="diffusers folder or hub id (default: the bundled model)")
     parser.add_argument("--clip", default=TINY_CLIP, help="CLIP folder or hub id (default: the bundled one)")
     parser.add_argument("--word", help="class noun in place of the token for CLIP-T (default: last word of the token)")
     parser.add_argument(
@@ -123,15 +138,17 @@ def add_evaluate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--steps", type=int, default=20, help="denoising steps (default: %(default)s)")
     parser.add_argument("--guidance", type=float, default=5.0, help="guidance scale (default: %(default)s)")
     parser.add_argument("--json", action="store_true", help="print JSON")
+    add_fields(parser, ModelConfig)
 
 
 def run_evaluate(options: argparse.Namespace) -> None:
     """Measure an embedding: CLIP-I, CLIP-T and, in the bundled world, attributes."""
     from .evaluation import evaluate_file, report_text
 
+    model = take_model(options)
     values = vars(options)
     as_json = values.pop("json")
-    print(report_text(evaluate_file(**values), as_json))
+    print(report_text(evaluate_file(model=model, **values), as_json))
 
 
 COMMANDS: dict[str, tuple[Callable[[argparse.ArgumentParser], None], Callable[[argparse.Namespace], None]]] = {

@@ -20,7 +20,6 @@ from .bundled import MY_CAT, TINY_SD
 from .errors import BadInput
 
 MAX_VECTORS = 75  # the window of 77 tokens less its start and its end
-PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 
 
 @dataclass(frozen=True)
@@ -64,18 +63,62 @@ class Concept:
         return f"<{self.token.strip('<>')}-tuned>" if self.tune else self.token
 
 
-@dataclass(frozen=True)
-class TrainConfig:
-    """One run: what is learned, from which model, how."""
-
-    concepts: tuple[Concept, ...]
-    """One or more concepts; each has the loss, the clipping and the best step that it would have alone."""
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """Which model, and how it is loaded."""
 
     model: str = TINY_SD
-    """Diffusers folder or hub id of a Stable Diffusion model; the bundled miniature by default."""
+    """Diffusers folder, hub id, or checkpoint file (.safetensors) of a Stable Diffusion 1.x, 2.x or XL model; the
+    bundled miniature by default."""
 
     revision: str | None = None
     """Branch, tag or commit of a hub model."""
+
+    variant: str | None = None
+    """Variant of the weights in a folder or on the hub, such as "fp16"."""
+
+    cache_dir: str | None = None
+    """Folder for what the hub gives; by default the hub's own cache."""
+
+    offline: bool = False
+    """Never ask the hub: take what was downloaded before."""
+
+    model_config: str | None = None
+    """For a checkpoint file: a diffusers folder or hub id of the same kind of model, for its configs and tokenizers
+    (its weights are not read); by default the published model's, from the hub or its cache."""
+
+    allow_pickle: bool = False
+    """Read a .ckpt file, which is a pickle: only ones that you trust."""
+
+    prediction_type: str | None = None
+    """What the U-Net predicts, epsilon or v_prediction, if the model's own scheduler config does not say it."""
+
+    zero_terminal_snr: bool | None = None
+    """Whether the last timestep is pure noise (Lin et al. 2023), if the model's scheduler config does not say it."""
+
+    clip_skip: int = 0
+    """Last layers of the text encoders to leave out; "clip skip 2" of a WebUI is 1 here."""
+
+    long_captions: str = "truncate"
+    """Beyond the window of 77 tokens: truncate (as diffusers does) or chunk (read several windows, as WebUIs do)."""
+
+    gradient_checkpointing: bool = False
+    """Compute the U-Net's activations twice instead of keeping them: less memory, a third more time."""
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+        for name, choices in CHOICES.items():
+            value = getattr(self, name, None)
+            if value is not None and value not in choices:
+                raise BadInput(f"--{name} is '{value}'; choose one of {', '.join(choices)}")
+
+
+@dataclass(frozen=True)
+class TrainConfig(ModelConfig):
+    """One run: what is learned, and how."""
+
+    concepts: tuple[Concept, ...]
+    """One or more concepts; each has the loss, the clipping and the best step that it would have alone."""
 
     output: str = "runs"
     """Folder in which the run gets its own folder."""
@@ -122,9 +165,6 @@ class TrainConfig:
     skip_bad_images: bool = False
     """Go on without pictures that cannot be read, instead of refusing to start."""
 
-    clip_skip: int = 0
-    """Last layers of the text encoder to leave out; "clip skip 2" of a WebUI is 1 here."""
-
     precision: str = "auto"
     """fp32, bf16, fp16, or auto: what accelerate was told, else bf16 on GPUs that have it, else fp32."""
 
@@ -162,12 +202,7 @@ class TrainConfig:
         if not self.concepts:
             raise BadInput("there is no concept to learn: give a --token")
         check_no_collisions([concept.trigger for concept in self.concepts])
-        for name, (low, high) in RANGES.items():
-            value = getattr(self, name)
-            if value is not None and not low <= value <= high:
-                raise BadInput(f"--{name} is {value}; choose a number from {low:g} to {high:g}")
-        if self.precision not in PRECISIONS:
-            raise BadInput(f"--precision is '{self.precision}'; choose one of {', '.join(PRECISIONS)}")
+        super().__post_init__()
         if self.resume and self.overwrite:
             raise BadInput("--resume goes on with a run and --overwrite deletes it: choose one")
         if self.name is not None and not re.fullmatch(r"[\w-][\w.-]*", self.name):
@@ -196,6 +231,20 @@ RANGES: dict[str, tuple[float, float]] = {
     "guidance": (0, 100),
     "seed": (0, 2**63 - 1),
 }
+
+
+CHOICES: dict[str, tuple[str, ...]] = {
+    "precision": ("auto", "fp32", "bf16", "fp16"),
+    "prediction_type": ("epsilon", "v_prediction"),
+    "long_captions": ("truncate", "chunk"),
+}
+
+
+def check_ranges(config: ModelConfig) -> None:
+    for name, (low, high) in RANGES.items():
+        value = getattr(config, name, None)
+        if value is not None and not low <= value <= high:
+            raise BadInput(f"--{name} is {value}; choose a number from {low:g} to {high:g}")
 
 
 def check_token(token: str, known_word: bool = False) -> None:
@@ -228,14 +277,15 @@ def check_no_collisions(triggers: list[str]) -> None:
 
 @cache
 def field_documentation(kind: type) -> dict[str, str]:
-    """The text beneath each field of a dataclass, by field name."""
-    (definition,) = ast.parse(textwrap.dedent(inspect.getsource(kind))).body
-    assert isinstance(definition, ast.ClassDef)
+    """The text beneath each field of a dataclass, its bases' included, by field name."""
     documentation = {}
-    for field, text in zip(definition.body, definition.body[1:], strict=False):
-        if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant):
-            assert isinstance(field.target, ast.Name)
-            documentation[field.target.id] = " ".join(str(text.value.value).split())
+    for owner in filter(dataclasses.is_dataclass, kind.__mro__):
+        (definition,) = ast.parse(textwrap.dedent(inspect.getsource(owner))).body
+        assert isinstance(definition, ast.ClassDef)
+        for field, text in zip(definition.body, definition.body[1:], strict=False):
+            if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant):
+                assert isinstance(field.target, ast.Name)
+                documentation[field.target.id] = " ".join(str(text.value.value).split())
     return documentation
 
 

@@ -31,7 +31,9 @@ def check_resources(config: TrainConfig) -> None:
     free = shutil.disk_usage(place).free
     if free < MIN_FREE_BYTES:
         raise BadInput(f"{place} has {free / 2**20:.0f} MiB free; make room or choose another --output")
-    weights = sum(file.stat().st_size for file in Path(resolve(config.model)).glob("*/*.safetensors"))
+    source = Path(resolve(config.model))
+    files = [source] if source.is_file() else source.glob("*/*.safetensors")
+    weights = sum(file.stat().st_size for file in files)
     memory = psutil.virtual_memory().available
     if weights > memory:
         raise BadInput(

@@ -15,7 +15,7 @@ from .data.batches import ConceptData
 from .data.examples import load_examples
 from .data.images import Picture
 from .data.latents import cache_latents
-from .families import Family, LoadOptions, load_family
+from .families import Family, load_family
 from .initializers import initial_rows
 from .optimizers import check_lr_schedule, get_optimizer
 from .placeholders import Placeholders
@@ -48,15 +48,12 @@ def prepare(config: TrainConfig, processes: Processes) -> Session:
         warnings += [f"left out: {problem}" for problem in problems]
     preflight.check_resources(config)
 
-    options = LoadOptions(processes.device, processes.dtype, config.clip_skip, config.revision)
-    family = load_family(config.model, options)
+    family = load_family(config, processes.device, processes.dtype)
     resolution = preflight.check_resolution(config, family)
     for concept in config.concepts:
         preflight.check_token_is_new(concept, family.slots)
-    starts = [
-        {slot.name: initial_rows(concept, slot.tokenizer, slot.table, slot.name, config.seed) for slot in family.slots}
-        for concept in config.concepts
-    ]
+    vocabularies = {slot.name: slot for slot in family.slots}
+    starts = [initial_rows(concept, vocabularies, config.seed) for concept in config.concepts]
     placeholders = Placeholders(config.concepts, starts)
     family.install(placeholders)
     for concept, found in zip(config.concepts, examples, strict=True):
