@@ -25,7 +25,7 @@ CAT = Concept("<cat>")
 @pytest.fixture
 def slot() -> TextSlot:
     tokenizer = tiny_tokenizer()
-    return TextSlot("clip_l", tokenizer, tiny_text_encoder(tokenizer))
+    return TextSlot("clip_l", "", tokenizer, tiny_text_encoder(tokenizer))
 
 
 def example(*captions: str, path: str = "a.png", size: tuple[int, int] = (64, 64)) -> Example:
@@ -42,7 +42,7 @@ def test_token_that_is_a_known_word(slot: TextSlot) -> None:
 
 
 def test_token_that_one_of_two_encoders_knows(slot: TextSlot) -> None:
-    other = TextSlot("clip_g", tiny_tokenizer(), slot.encoder)
+    other = TextSlot("clip_g", "_2", tiny_tokenizer(), slot.encoder)
     other.tokenizer.add_tokens(["<cat>"])
     with pytest.raises(BadInput, match="a word of clip_g"):
         preflight.check_token_is_new(CAT, [slot, other])
