@@ -16,7 +16,7 @@ from .atomic import write_bytes
 from .families import Family
 from .randomness import generator
 
-BATCH = 16
+MOST_PICTURES, MOST_POSITIONS = 16, 4 * 64 * 64  # drawn at once: pictures, and latent positions of all of them
 
 # what is drawn when nobody says otherwise; {token} is the concept's token
 PROMPTS = {
@@ -64,12 +64,13 @@ def generate(
     size = size or family.resolution
     side = size // family.pixels_per_latent
     shape = (pipeline.unet.config.in_channels, side, side)
+    batch = max(1, min(MOST_PICTURES, MOST_POSITIONS // side**2))
     images: list[Image.Image] = []
     try:
         pipeline.scheduler = DDIMScheduler.from_config(scheduler.config)
         with quiet(pipeline):
-            for start in range(0, len(prompts), BATCH):
-                some = list(prompts[start : start + BATCH])
+            for start in range(0, len(prompts), batch):
+                some = list(prompts[start : start + batch])
                 noise = [torch.randn(shape, generator=generator(seed, "preview", start + i)) for i in range(len(some))]
                 images += pipeline(
                     **prompt_arguments(family, some),

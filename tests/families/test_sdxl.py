@@ -84,9 +84,7 @@ def test_pooled_vector_is_that_of_spliced_embeddings(sdxl: Path, reference_pipel
     assert error > 0.2
 
 
-def test_sizes_are_those_of_the_pipeline(
-    sdxl: Path, reference_pipeline: Any, make_config: Any, pictures: Path
-) -> None:
+def test_sizes_are_those_of_the_pipeline(sdxl: Path, reference_pipeline: Any, make_config: Any, pictures: Path) -> None:
     """Original size, crop and target of each example, from picture to U-Net: 48 x 40 pictures shown at 32 x 32."""
     config = make_config(model=str(sdxl))
     session = prepare(config, Processes("fp32"))
