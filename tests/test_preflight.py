@@ -14,7 +14,6 @@ from ti_trainer.config import Concept, TrainConfig
 from ti_trainer.data.batches import ConceptData
 from ti_trainer.data.examples import Example
 from ti_trainer.data.images import Picture
-from ti_trainer.data.latents import LatentPosterior
 from ti_trainer.errors import BadInput
 from ti_trainer.families import TextSlot
 from ti_trainer.placeholders import Placeholders
@@ -141,12 +140,11 @@ def test_rows_without_a_gradient(family) -> None:
     rows = [torch.randn(2, width, generator=torch.Generator().manual_seed(seed)) for seed in (0, 1)]
     placeholders = Placeholders(concepts, [{slot.name: each} for each in rows])
     family.install(placeholders)
-    nothing = LatentPosterior(torch.zeros(1), torch.ones(1))
 
     def data(caption: str) -> list[ConceptData]:
         return [
-            ConceptData("<cat>", [example("a {token}")], nothing, 8),
-            ConceptData("<dog>", [example(caption)], nothing, 8),
+            ConceptData("<cat>", [example("a {token}")], []),
+            ConceptData("<dog>", [example(caption)], []),
         ]
 
     preflight.check_gradients(family, placeholders, data("a {token}"))

@@ -111,13 +111,36 @@ class TrainConfig:
     """Gradients of each concept are clipped to this norm; 0 switches clipping off."""
 
     weighting: str = "uniform"
-    """Weight of a timestep in the loss: uniform or min_snr."""
+    """Weight of a timestep in the loss: uniform, min_snr, or debiased."""
+
+    gamma: float = 5.0
+    """Signal-to-noise ratio above which min_snr lets timesteps count less."""
+
+    timesteps: str = "uniform"
+    """Which timesteps are drawn: uniform, late (more often the noisier they are), or range:LOW-HIGH in fractions of
+    the schedule (range:0.5-1 is its noisy half)."""
 
     resolution: int | None = None
     """Pictures are scaled and cropped to squares of this many pixels; the model's own size by default."""
 
+    buckets: bool = False
+    """Keep the shape of pictures: rectangles of about resolution x resolution pixels in place of squares."""
+
+    crop: str = "centre"
+    """Which part is shown of a picture that has not the shape wanted: centre, random (several parts), or subject (as
+    the picture's mask says; without a mask the centre)."""
+
+    crops: int = 8
+    """Parts that are cut out of each picture where crop is random."""
+
     flip: bool = False
     """Mirror half of the draws; leave off for faces, letters and anything with a left and a right."""
+
+    mask_background: float = 0.1
+    """How much what a mask leaves out counts in the loss; 1 is as much as the subject."""
+
+    latent_cache: str | None = None
+    """Folder in which encoded pictures are kept, so that another run over them does not need the VAE."""
 
     skip_bad_images: bool = False
     """Go on without pictures that cannot be read, instead of refusing to start."""
@@ -186,7 +209,10 @@ RANGES: dict[str, tuple[float, float]] = {
     "warmup_steps": (0, 10_000_000),
     "weight_decay": (0, 1),
     "max_grad_norm": (0, 1e9),
+    "gamma": (1e-3, 1e6),
     "resolution": (32, 4_096),
+    "crops": (1, 1_000),
+    "mask_background": (0, 1),
     "clip_skip": (0, 100),
     "validate_every": (0, 10_000_000),
     "validation_samples": (1, 100_000),

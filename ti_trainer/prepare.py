@@ -12,14 +12,16 @@ from .bundled import resolve
 from .captions import row_names
 from .config import TrainConfig
 from .data.batches import ConceptData
-from .data.examples import load_examples
-from .data.images import Picture
-from .data.latents import cache_latents
+from .data.examples import Example, load_examples
+from .data.geometry import Framing, check_crop
+from .data.latent_cache import LatentCache
+from .data.latents import cache_views
 from .families import Family, LoadOptions, load_family
 from .initializers import initial_rows
 from .optimizers import check_lr_schedule, get_optimizer
 from .placeholders import Placeholders
 from .processes import Processes
+from .schedules import parse_timesteps
 from .weightings import get_weighting
 
 
@@ -39,6 +41,8 @@ def prepare(config: TrainConfig, processes: Processes) -> Session:
     """Check everything, cheap things first; raises BadInput before anything is written."""
     get_optimizer(config.optimizer)
     get_weighting(config.weighting)
+    parse_timesteps(config.timesteps)
+    check_crop(config.crop)
     check_lr_schedule(config.lr_schedule)
     warnings: list[str] = []
     examples = []
@@ -51,6 +55,8 @@ def prepare(config: TrainConfig, processes: Processes) -> Session:
     options = LoadOptions(processes.device, processes.dtype, config.clip_skip, config.revision)
     family = load_family(config.model, options)
     resolution = preflight.check_resolution(config, family)
+    bucket_step = family.bucket_step if config.buckets else None
+    framing = Framing(resolution, bucket_step, config.crop, config.crops, config.flip, seed=config.seed)
     for concept in config.concepts:
         preflight.check_token_is_new(concept, family.slots)
     starts = [
@@ -65,15 +71,19 @@ def prepare(config: TrainConfig, processes: Processes) -> Session:
             names = placeholders.names.get(concept.token, row_names(concept.token, 1))
             preflight.check_captions(concept, found, slot, names)
 
+    disk = None
+    if config.latent_cache:
+        disk = LatentCache(config.latent_cache, family.vae_hash(), family.pixels_per_latent)
     data = []
     for concept, found in zip(config.concepts, examples, strict=True):
 
-        def progress(pictures: Sequence[Picture], label: str = concept.token) -> Iterable[Picture]:
-            return tqdm(pictures, desc=f"encoding {label}", leave=False, disable=not processes.is_main)
+        def progress(examples: Sequence[Example], label: str = concept.token) -> Iterable[Example]:
+            return tqdm(examples, desc=f"encoding {label}", leave=False, disable=not processes.is_main)
 
-        pictures = [example.picture for example in found]
-        posteriors = cache_latents(pictures, resolution, config.flip, family.encode_images, progress)
-        data.append(ConceptData(concept.token, found, posteriors, resolution))
+        views = cache_views(found, concept.token, framing, config.mask_background, family, disk, progress)
+        data.append(ConceptData(concept.token, found, views))
+    if disk:
+        warnings.append(f"latent cache: {disk.found} of {disk.asked} found")
     family.put_away_vae()
     preflight.check_gradients(family, placeholders, data)
     return Session(config, family, placeholders, data, resolution, warnings)

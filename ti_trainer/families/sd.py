@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..captions import expand
+from ..data.latent_cache import tensor_hash
 from ..data.latents import LatentPosterior
 from ..errors import BadInput
 from ..placeholders import PlaceholderEmbedding, Placeholders
@@ -41,6 +42,9 @@ class StableDiffusion:
         self.schedule = NoiseSchedule(alphas, prediction_type).to(self.device)
         self.scale = self.vae.config.scaling_factor
         self.pixels_per_latent = pipeline.vae_scale_factor
+        self.bucket_step = self.pixels_per_latent * 2 ** (
+            len(self.unet.config.block_out_channels) - 1
+        )  # the U-Net halves
         self.resolution = self.unet.config.sample_size * self.pixels_per_latent
         layers = encoder.config.num_hidden_layers
         if self.clip_skip >= layers:
@@ -89,6 +93,9 @@ class StableDiffusion:
         self.vae.to(self.device)
         posterior = self.vae.encode(pixels.to(self.device, self.dtype)).latent_dist
         return LatentPosterior(posterior.mean, posterior.std)
+
+    def vae_hash(self) -> str:
+        return tensor_hash(self.vae.state_dict())
 
     def encode_text(self, captions: Sequence[str]) -> Conditioning:
         """Captions with unexpanded tokens -> context (B, 77, D), as `encode_prompt` of the pipeline gives it.
