@@ -16,8 +16,8 @@ from safetensors.torch import load_file
 
 from ti_trainer import BadInput, Run
 from ti_trainer.cli import main
-from ti_trainer.data.examples import find_pictures
 from ti_trainer.data.images import Picture, centre_square, read_image
+from ti_trainer.data.scanning import find_pictures
 from ti_trainer.embedding_files import Embedding, read_embedding, write_embedding
 from ti_trainer.evaluation import (
     AttributeJudge,

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from .bundled import JUDGE, TINY_SD, resolve
 from .config import Concept
-from .data.examples import find_pictures
 from .data.images import Picture, centre_square, read_image, to_pixels
+from .data.scanning import find_pictures
 from .embedding_files import Embedding, read_embedding
 from .errors import BadInput
 from .families import Family, LoadOptions, load_family

@@ -12,10 +12,11 @@ from .bundled import resolve
 from .captions import row_names
 from .config import TrainConfig
 from .data.batches import ConceptData
-from .data.examples import Example, load_examples
+from .data.examples import Example
 from .data.geometry import Framing, check_crop
 from .data.latent_cache import LatentCache
 from .data.latents import cache_views
+from .data.scanning import load_examples
 from .families import Family, LoadOptions, load_family
 from .initializers import initial_rows
 from .optimizers import check_lr_schedule, get_optimizer
@@ -71,19 +72,31 @@ def prepare(config: TrainConfig, processes: Processes) -> Session:
             names = placeholders.names.get(concept.token, row_names(concept.token, 1))
             preflight.check_captions(concept, found, slot, names)
 
-    disk = None
+    data, notes = cache_data(config, examples, family, framing, show_progress=processes.is_main)
+    family.put_away_vae()
+    preflight.check_gradients(family, placeholders, data)
+    return Session(config, family, placeholders, data, resolution, [*warnings, *notes])
+
+
+def cache_data(
+    config: TrainConfig, examples: Sequence[Sequence[Example]], family: Family, framing: Framing, show_progress: bool
+) -> tuple[list[ConceptData], list[str]]:
+    """The cached data of every concept, and a line about each thing worth knowing."""
+    disk, data, notes = None, [], []
     if config.latent_cache:
         disk = LatentCache(config.latent_cache, family.vae_hash(), family.pixels_per_latent)
-    data = []
     for concept, found in zip(config.concepts, examples, strict=True):
 
         def progress(examples: Sequence[Example], label: str = concept.token) -> Iterable[Example]:
-            return tqdm(examples, desc=f"encoding {label}", leave=False, disable=not processes.is_main)
+            return tqdm(examples, desc=f"encoding {label}", leave=False, disable=not show_progress)
 
         views = cache_views(found, concept.token, framing, config.mask_background, family, disk, progress)
         data.append(ConceptData(concept.token, found, views))
+        notes += [
+            f"{example.picture.name}: what is shown of it has nothing of its mask; add --crop subject"
+            for example, shown in zip(found, views, strict=True)
+            if any(view.mask is not None and view.mask.max() <= config.mask_background for view in shown)
+        ]
     if disk:
-        warnings.append(f"latent cache: {disk.found} of {disk.asked} found")
-    family.put_away_vae()
-    preflight.check_gradients(family, placeholders, data)
-    return Session(config, family, placeholders, data, resolution, warnings)
+        notes.append(f"latent cache: {disk.found} of {disk.asked} found")
+    return data, notes

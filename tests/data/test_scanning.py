@@ -5,7 +5,7 @@ from PIL import Image
 
 from ti_trainer.captions import TEMPLATES
 from ti_trainer.config import Concept
-from ti_trainer.data.examples import find_pictures, load_examples
+from ti_trainer.data.scanning import find_pictures, load_examples
 from ti_trainer.errors import BadInput
 
 CAT = Concept("<cat>")
