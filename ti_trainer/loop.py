@@ -75,7 +75,7 @@ class Training:
         }
         found = torch.zeros(len(session.data), len(mine), device=self.processes.device)
         for group in same_shape({key: draw.view for key, draw in draws.items()}, size * len(session.data)):
-            batch = stack_draws([draws[key] for key in group], self.timesteps)
+            batch = stack_draws([draws[key] for key in group], self.timesteps).to(self.processes.device)
             per_example = denoising_losses(session.family, batch, self.weighting)  # (B,)
             (per_example.sum() / config.batch_size * scale).backward()
             concepts, places = zip(*group, strict=True)

@@ -63,6 +63,6 @@ def fixed_noise_loss(
     """The sum of the losses of those samples, divided by `samples`: a share of the mean, to be added up. Scalar."""
     total = torch.zeros((), device=family.device)
     for group in same_shape({index: fixed_view(data, index)[1] for index in indices}, batch_size):
-        batch = fixed_batch(data, seed, group, samples, timesteps)
+        batch = fixed_batch(data, seed, group, samples, timesteps).to(family.device)
         total += denoising_losses(family, batch, uniform).sum() / samples
     return total

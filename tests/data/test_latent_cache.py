@@ -126,7 +126,7 @@ def encoder() -> Any:
         mean = torch.nn.functional.avg_pool2d(pixels, 2)[:, [0, 1, 2, 0]]
         return LatentPosterior(mean, mean.square())
 
-    found = SimpleNamespace(device=torch.device("cpu"), pixels_per_latent=2, encode_images=encode_images, seen=0)
+    found = SimpleNamespace(pixels_per_latent=2, encode_images=encode_images, seen=0)
     return found
 
 

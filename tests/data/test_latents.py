@@ -32,9 +32,7 @@ def encoder(vae: Any, dtype: torch.dtype = torch.float32) -> Any:
         distribution = vae.encode(pixels).latent_dist
         return LatentPosterior(distribution.mean.to(dtype), distribution.std.to(dtype))
 
-    found = SimpleNamespace(
-        device=torch.device("cpu"), dtype=torch.float32, pixels_per_latent=2, encode_images=encode_images, seen=0
-    )
+    found = SimpleNamespace(pixels_per_latent=2, encode_images=encode_images, seen=0)
     return found
 
 

@@ -43,7 +43,7 @@ class ConceptData:
 
 @dataclass(frozen=True)
 class Batch:
-    """Everything that the objective needs, drawn, of latents of one shape; on the device of the posteriors."""
+    """Everything that the objective needs, drawn, of latents of one shape."""
 
     posterior: LatentPosterior  # (B, c, h, w)
     captions: list[str]
@@ -53,6 +53,18 @@ class Batch:
     sizes: Tensor  # (B, 6) pixels, see View.sizes
     mask: Tensor | None  # (B, 1, h, w): what each latent counts; None where no example has a mask
     weights: Tensor  # (B,): what each example counts
+
+    def to(self, device: torch.device) -> Batch:
+        return Batch(
+            posterior=LatentPosterior(self.posterior.mean.to(device), self.posterior.std.to(device)),
+            captions=self.captions,
+            posterior_noise=self.posterior_noise.to(device),
+            noise=self.noise.to(device),
+            timestep_draws=self.timestep_draws.to(device),
+            sizes=self.sizes.to(device),
+            mask=None if self.mask is None else self.mask.to(device),
+            weights=self.weights.to(device),
+        )
 
 
 @dataclass(frozen=True)
@@ -129,12 +141,12 @@ def stack_views(
     return Batch(
         posterior=LatentPosterior(mean, torch.stack([view.posterior.std for view in views])),
         captions=captions,
-        posterior_noise=posterior_noise.to(mean.device),
-        noise=noise.to(mean.device),
-        timestep_draws=timestep_draws.to(mean.device),
-        sizes=torch.tensor([view.sizes for view in views], device=mean.device),
+        posterior_noise=posterior_noise,
+        noise=noise,
+        timestep_draws=timestep_draws,
+        sizes=torch.tensor([view.sizes for view in views]),
         mask=mask,
-        weights=weights.to(mean.device),
+        weights=weights,
     )
 
 

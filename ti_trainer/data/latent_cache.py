@@ -65,7 +65,7 @@ class LatentCache:
 
     def store(self, picture: str, view: View, mean: Tensor, std: Tensor) -> None:
         """Write an entry, whole or not at all; raises BadInput when the folder cannot be written."""
-        tensors = {"mean": mean.cpu().contiguous(), "std": std.cpu().contiguous()}
+        tensors = {"mean": mean.contiguous(), "std": std.contiguous()}
         try:
             write_bytes(save(tensors, {"sha256": tensor_hash(tensors)}), self.path(picture, view))
         except OSError as error:

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-import torch
 from torch import Tensor
 
 from .examples import Example
@@ -29,7 +28,7 @@ class LatentPosterior:
 
 @dataclass(frozen=True)
 class CachedView:
-    """All that training needs to know of a view of a picture."""
+    """All that training needs to know of a view of a picture, on the CPU: there may be many."""
 
     posterior: LatentPosterior  # (c, h, w)
     sizes: tuple[int, ...]  # see View.sizes
@@ -39,7 +38,6 @@ class CachedView:
 class Encoder(Protocol):
     """What a family has of a VAE."""
 
-    device: torch.device
     pixels_per_latent: int
 
     def encode_images(self, pixels: Tensor) -> LatentPosterior: ...
@@ -63,8 +61,7 @@ def cache_views(
         weights: dict[View, Tensor] = {}
         if mask and mask_background < 1:
             weights = {
-                view: mask_weights(mask, view, encoder.pixels_per_latent, mask_background).to(encoder.device)
-                for view in posteriors
+                view: mask_weights(mask, view, encoder.pixels_per_latent, mask_background) for view in posteriors
             }
         cached.append([CachedView(posteriors[view], view.sizes(example.size), weights.get(view)) for view in views])
     return cached
@@ -85,8 +82,8 @@ def encode_views(
         if found is None:
             image = image or read_image(Picture(picture.name, lambda: content), alpha_color)
             posterior = encoder.encode_images(to_pixels(view.cut(image))[None])
-            found = posterior.mean[0].float(), posterior.std[0].float()
+            found = posterior.mean[0].float().cpu(), posterior.std[0].float().cpu()
             if disk:
                 disk.store(key, view, *found)
-        posteriors[view] = LatentPosterior(*(tensor.to(encoder.device) for tensor in found))
+        posteriors[view] = LatentPosterior(*found)
     return posteriors
