@@ -35,7 +35,8 @@ class LatentCache:
 
     def path(self, picture: str, view: View) -> Path:
         """Where the posterior of a view lies; picture: its `picture_hash`."""
-        what = f"{VERSION} {self.vae_hash} {picture} {view.box} {view.size} {view.mirrored}"
+        box = [float(edge) for edge in view.box]  # 0 and 0.0 are one place
+        what = f"{VERSION} {self.vae_hash} {picture} {box} {view.size} {view.mirrored}"
         name = hashlib.sha256(what.encode()).hexdigest()
         return self.folder / name[:2] / f"{name}.safetensors"
 
