@@ -20,6 +20,7 @@ from .bundled import MY_CAT, TINY_SD
 from .errors import BadInput
 
 MAX_VECTORS = 75  # the window of 77 tokens less its start and its end
+CAPTION_SOURCES = ("auto", "templates", "filename")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 
 
@@ -31,7 +32,15 @@ class Concept:
     """The new word, for example "<my-cat>"; the file is named after it."""
 
     images: str = MY_CAT
-    """Folder of pictures; a text file beside a picture (cat.txt for cat.png) is its caption."""
+    """Pictures: a folder (a text file beside a picture, cat.txt for cat.png, is its caption, and metadata.jsonl or
+    metadata.csv may hold all; pictures in a subfolder called 10_NAME count 10 times), a .jsonl file with "file_name"
+    and "text" in each line, or, with the extra [datasets], a parquet or arrow file, a saved dataset, or a hub id."""
+
+    image_column: str | None = None
+    """Column of the pictures in a .jsonl file, metadata file or dataset; found by its name or type by default."""
+
+    caption_column: str | None = None
+    """Column of the captions there; "text" or "caption" by default."""
 
     init: str = "auto"
     """Where the rows start: a word, a phrase (a row for each of its tokens), "random", "file:PATH", or "auto"
@@ -40,16 +49,52 @@ class Concept:
     num_vectors: int | None = None
     """Rows to learn; by default 4, or as many as the phrase or the file of `init` has."""
 
+    captions: str = "auto"
+    """Where captions come from: "auto" (the picture's own, else templates), "templates", or "filename"."""
+
     templates: str = "object"
-    """Captions of pictures that have none: "object", "style", or a text file with {token} in each line."""
+    """Captions of pictures that have none: "object", "style", "person", or a text file in any language with {token} (or
+    [name]) in each line; [filewords] there is the picture's own caption or, without one, the words of its file name."""
+
+    add_token: bool = False
+    """Put the token in front of captions that lack it: "TOKEN, caption"."""
+
+    shuffle_tags: bool = False
+    """Draw another order of a caption's comma-separated parts at each step."""
+
+    keep_tags: int = 0
+    """That many first parts of a caption stay where they are, and are not dropped."""
+
+    tag_dropout: float = 0.0
+    """Probability with which a part of a caption is left out at a step; the part with the token never is."""
+
+    caption_dropout: float = 0.0
+    """Probability with which a caption is the bare token at a step; an empty one would train nothing."""
+
+    masks: str = "auto"
+    """Which part of a picture is the subject: "auto" (cat.mask.png beside cat.png, where there is one), "alpha" (the
+    picture's alpha channel), "none", or a folder with pictures of the same names; white is the subject."""
+
+    alpha_color: str = "white"
+    """What shows through transparent parts of a picture: a colour's name or #rrggbb."""
+
+    class_images: str | None = None
+    """Pictures of the class, such as other dogs than yours, from the same kinds of sources as `images`: they keep the
+    token close to its class. Their captions are the templates, because one without the token would train nothing."""
+
+    class_weight: float = 0.1
+    """Weight of the loss of `class_images`, where the concept's own pictures have 1."""
 
     tune: bool = False
     """The token is a word that the model knows: train its rows, and export them as "<WORD-tuned>"."""
 
     def __post_init__(self) -> None:
         check_token(self.token, known_word=self.tune)
+        check_ranges(self, CONCEPT_RANGES)
         if self.num_vectors is not None and not 1 <= self.num_vectors <= MAX_VECTORS:
             raise BadInput(f"--num_vectors is {self.num_vectors}; choose 1 to {MAX_VECTORS}, most concepts need 1 to 4")
+        if self.captions not in CAPTION_SOURCES:
+            raise BadInput(f"--captions is '{self.captions}'; choose one of {', '.join(CAPTION_SOURCES)}")
         if self.tune and (self.num_vectors is not None or self.init != "auto"):
             raise BadInput(f"--tune trains the rows that '{self.token}' has: leave out --init and --num_vectors")
 
@@ -185,10 +230,7 @@ class TrainConfig:
         if not self.concepts:
             raise BadInput("there is no concept to learn: give a --token")
         check_no_collisions([concept.trigger for concept in self.concepts])
-        for name, (low, high) in RANGES.items():
-            value = getattr(self, name)
-            if value is not None and not low <= value <= high:
-                raise BadInput(f"--{name} is {value}; choose a number from {low:g} to {high:g}")
+        check_ranges(self, RANGES)
         if self.precision not in PRECISIONS:
             raise BadInput(f"--precision is '{self.precision}'; choose one of {', '.join(PRECISIONS)}")
         if self.resume and self.overwrite:
@@ -200,6 +242,13 @@ class TrainConfig:
     def run_name(self) -> str:
         return self.name or self.concepts[0].stem
 
+
+CONCEPT_RANGES: dict[str, tuple[float, float]] = {
+    "keep_tags": (0, 1_000),
+    "tag_dropout": (0, 1),
+    "caption_dropout": (0, 1),
+    "class_weight": (0, 1_000),
+}
 
 RANGES: dict[str, tuple[float, float]] = {
     "steps": (1, 10_000_000),
@@ -222,6 +271,13 @@ RANGES: dict[str, tuple[float, float]] = {
     "guidance": (0, 100),
     "seed": (0, 2**63 - 1),
 }
+
+
+def check_ranges(settings: object, ranges: Mapping[str, tuple[float, float]]) -> None:
+    for name, (low, high) in ranges.items():
+        value = getattr(settings, name)
+        if value is not None and not low <= value <= high:
+            raise BadInput(f"--{name} is {value}; choose a number from {low:g} to {high:g}")
 
 
 def check_token(token: str, known_word: bool = False) -> None:

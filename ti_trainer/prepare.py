@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from tqdm import tqdm
 
 from . import preflight
-from .bundled import resolve
-from .captions import row_names
+from .captions import CaptionPolicy, row_names
 from .config import TrainConfig
 from .data.batches import ConceptData
 from .data.examples import Example
@@ -47,10 +47,14 @@ def prepare(config: TrainConfig, processes: Processes) -> Session:
     check_lr_schedule(config.lr_schedule)
     warnings: list[str] = []
     examples = []
+
+    def reading(things: Iterable[Any], count: int) -> Iterable[Any]:
+        return tqdm(things, desc="reading pictures", total=count, leave=False, disable=not processes.is_main)
+
     for concept in config.concepts:
-        found, problems = load_examples(concept, resolve(concept.images), config.skip_bad_images)
+        found, notes = load_examples(concept, config.skip_bad_images, reading)
         examples.append(found)
-        warnings += [f"left out: {problem}" for problem in problems]
+        warnings += notes
     preflight.check_resources(config)
 
     options = LoadOptions(processes.device, processes.dtype, config.clip_skip, config.revision)
@@ -90,8 +94,9 @@ def cache_data(
         def progress(examples: Sequence[Example], label: str = concept.token) -> Iterable[Example]:
             return tqdm(examples, desc=f"encoding {label}", leave=False, disable=not show_progress)
 
-        views = cache_views(found, concept.token, framing, config.mask_background, family, disk, progress)
-        data.append(ConceptData(concept.token, found, views))
+        own = replace(framing, alpha_color=concept.alpha_color)
+        views = cache_views(found, concept.token, own, config.mask_background, family, disk, progress)
+        data.append(ConceptData(concept.token, found, views, CaptionPolicy.of(concept)))
         notes += [
             f"{example.picture.name}: what is shown of it has nothing of its mask; add --crop subject"
             for example, shown in zip(found, views, strict=True)

@@ -10,7 +10,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from ..captions import fill
+from ..captions import AS_WRITTEN, CaptionPolicy, draw_caption, fill
 from ..randomness import generator
 from .examples import Example
 from .latents import CachedView, LatentPosterior
@@ -25,6 +25,7 @@ class ConceptData:
     token: str
     examples: Sequence[Example]
     views: Sequence[Sequence[CachedView]]
+    caption_policy: CaptionPolicy = AS_WRITTEN
 
     @cached_property
     def own(self) -> list[int]:
@@ -97,7 +98,7 @@ def draw_example(data: ConceptData, seed: int, step: int, index: int, batch_size
     views = len(data.views[0])
     view, turn = divmod(int(torch.randint(views * len(turns), (), generator=draws)), len(turns))
     example = data.examples[turns[turn]]
-    caption = example.captions[int(torch.randint(len(example.captions), (), generator=draws))]
+    caption = draw_caption(example.captions, data.caption_policy, draws)
     timestep = (index + float(torch.rand((), generator=draws, dtype=torch.float64))) / batch_size
     shown = data.views[turns[turn]][view]
     return Draw(shown, fill(caption, data.token), example.weight, timestep, draws.get_state())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from PIL import ExifTags, Image, ImageCms, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from ..errors import BadInput
+from ..wording import printable
 
 # What a file holds decides, not its name. Pillow knows more formats, among them one that starts Ghostscript.
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "DIB", "TIFF", "GIF", "AVIF")
@@ -51,12 +53,8 @@ class Decoded:
     image: Image.Image  # "RGB" or "RGBA"
     size: tuple[int, int]  # width, height of the upright picture, also where `image` was decoded smaller
     orientation: int  # EXIF's, as the file stores it
+    digest: bytes  # SHA-256 of the file
     notes: tuple[str, ...]
-
-
-def printable(path: Path | str) -> str:
-    """A file's name on one line: line breaks and bytes that are no text are written as escapes."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(path))
 
 
 def read_file(path: Path) -> bytes:
@@ -89,8 +87,13 @@ def decode(picture: Picture, at_least: int | None = None) -> Decoded:
     file is read nonetheless, so damage is found.
     """
     try:
-        file = Image.open(io.BytesIO(picture.read()), formats=readable_formats())
+        data = picture.read()
+    except OSError as error:
+        raise BadInput(f"{picture.name} cannot be read: {error.strerror or error}") from None
+    try:
+        file = Image.open(io.BytesIO(data), formats=readable_formats())
         size, orientation = file.size, read_orientation(file)
+        animated = file.format != "MPO" and getattr(file, "is_animated", False)  # MPO: a camera's several pictures
         if at_least:
             file.draft(None, (at_least, at_least))
         file.load()
@@ -106,11 +109,13 @@ def decode(picture: Picture, at_least: int | None = None) -> Decoded:
         raise BadInput(f"{picture.name} is too large: {str(error).partition(',')[0]}; scale it down") from None
     except Exception as error:  # Pillow's decoders raise anything: OSError, RuntimeError, struct.error
         raise BadInput(f"{picture.name} is damaged or cannot be read: {error}") from None
-    if not at_least or file.format not in ("JPEG", "MPO"):  # MPO: the JPEG of a camera with several pictures in it
+    if not at_least or file.format not in ("JPEG", "MPO"):
         size = image.size
     elif orientation in ON_ITS_SIDE:
         size = (size[1], size[0])
-    return Decoded(image, size, orientation, notes)
+    if animated:
+        notes += (f"{picture.name} has several pictures in it, of which the first is used",)
+    return Decoded(image, size, orientation, hashlib.sha256(data).digest(), notes)
 
 
 @cache

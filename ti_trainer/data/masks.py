@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image, ImageChops
 
 from ..errors import BadInput
-from .examples import Example
+from .examples import Example, MaskSource
 from .images import ON_ITS_SIDE, TURNS, decode, on_ground
 
 VISIBLE = 128  # a mask whose brightest value is less was saved as 0 and 1, or is empty
@@ -22,23 +22,29 @@ def read_mask(example: Example) -> Image.Image | None:
     """
     if example.mask is None:
         return None
-    decoded = decode(example.mask.picture)
-    if example.mask.is_alpha:
+    mask = upright_mask(example, example.mask)
+    return mask if mask.size == example.size else mask.resize(example.size, Image.Resampling.BILINEAR)
+
+
+def upright_mask(example: Example, source: MaskSource) -> Image.Image:
+    """The mask before it is scaled; raises as `read_mask` does."""
+    decoded = decode(source.picture)
+    if source.is_alpha:
         mask = decoded.image.convert("RGBA").getchannel("A")
     else:
         red, green, blue = on_ground(decoded.image, "black").split()
         mask = ImageChops.lighter(red, ImageChops.lighter(green, blue))  # whatever colour the subject was painted in
         mask = turn_like(mask, example)
-    name, brightest = example.mask.picture.name, int(np.asarray(mask).max())
+    name, brightest = source.picture.name, int(np.asarray(mask).max())
     if brightest < VISIBLE:
-        what = "alpha channel" if example.mask.is_alpha else "mask"
+        what = "alpha channel" if source.is_alpha else "mask"
         raise BadInput(f"{name}: the {what} is black, its brightest value is {brightest}; the subject has to be 255")
     if not fits(mask.size, example.size):
         raise BadInput(
             f"{name} is {mask.size[0]} x {mask.size[1]} and its picture {example.size[0]} x {example.size[1]}: "
             "another shape; save the mask as large as the picture"
         )
-    return mask if mask.size == example.size else mask.resize(example.size, Image.Resampling.BILINEAR)
+    return mask
 
 
 def fits(size: tuple[int, int], wanted: tuple[int, int]) -> bool:
