@@ -19,6 +19,7 @@ FLOORS = (
     {
         "errors",
         "atomic",
+        "wording",
         "config",
         "randomness",
         "captions",

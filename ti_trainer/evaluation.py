@@ -15,8 +15,8 @@ from torch import Tensor
 
 from .bundled import JUDGE, TINY_SD, resolve
 from .config import Concept, ModelConfig
-from .data.examples import find_pictures
-from .data.images import Picture, centre_square, read_image, to_pixels
+from .data.images import centre_square, read_image, to_pixels
+from .data.sources import find_pictures
 from .embedding_files import Embedding, read_embedding
 from .errors import BadInput
 from .families import Family, load_family
@@ -212,7 +212,7 @@ def evaluate_file(
     found = read_embedding(embedding)
     family = load_with_embeddings(model, [found])
     size = family.resolution
-    references = [centre_square(read_image(Picture.at(path)), size) for path in find_pictures(resolve(images))]
+    references = [centre_square(read_image(found.picture), size) for found in find_pictures(resolve(images)).found]
     judge = judge or (JUDGE if model.model == TINY_SD else None)
     return evaluate(family, found.token, references, ClipScorer(clip), AttributeJudge(judge) if judge else None, **how)
 

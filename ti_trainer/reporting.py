@@ -173,7 +173,7 @@ def describe(session: Session) -> list[str]:
     for concept, data in zip(config.concepts, session.data, strict=True):
         span = next(iter(session.placeholders.spans[concept.token].values()))
         vectors = f"{span.stop - span.start} vector{'s' * (span.stop - span.start > 1)}"
-        pictures = f"{len(data.examples)} picture{'s' * (len(data.examples) > 1)} from {concept.images}"
+        pictures = f"{len(data.own)} picture{'s' * (len(data.own) > 1)} from {concept.images}"
         start = "its own rows" if concept.tune else f"init {concept.init}"
         lines.append(f"{concept.token}: {vectors} ({start}), {pictures}")
     return lines
