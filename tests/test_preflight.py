@@ -56,11 +56,11 @@ def test_tuning_wants_a_known_word(slot: TextSlot) -> None:
 def test_captions_without_the_token(slot: TextSlot) -> None:
     names = row_names("<cat>", 2)
     slot.tokenizer.add_tokens(list(names))
-    preflight.check_captions(CAT, [example("a {token}", "my <cat>, red"), example("<cat>")], slot, names)
+    preflight.check_captions(CAT, [example("a {token}", "my <cat>, red"), example("<cat>")], slot, names, "truncate")
     for caption in ("a cat", "a <cat>_big", "a <Cat>", "{tokens}"):
         examples = [example("a {token}"), example(caption, path="b.png")]
         with pytest.raises(BadInput, match=rf"caption of b\.png, '{re.escape(caption)}', does not mention <cat>"):
-            preflight.check_captions(CAT, examples, slot, names)
+            preflight.check_captions(CAT, examples, slot, names, "truncate")
 
 
 @pytest.mark.parametrize("count", [1, 3])
@@ -76,17 +76,20 @@ def test_window_is_that_of_the_tokenizer(slot: TextSlot, count: int) -> None:
 
     last = max(words for words in range(90) if all_rows_survive(words))
     assert last == 75 - count
-    preflight.check_captions(CAT, [example("red " * last + "{token}")], slot, names)
-    preflight.check_captions(CAT, [example("{token}" + " red" * 200)], slot, names)
+    preflight.check_captions(CAT, [example("red " * last + "{token}")], slot, names, "truncate")
+    preflight.check_captions(CAT, [example("red " * (last + 1) + "{token}")], slot, names, "chunk")
+    assert preflight.check_captions(CAT, [example("{token}")], slot, names, "truncate") == []
+    (note,) = preflight.check_captions(CAT, [example("{token}" + " red" * 200)], slot, names, "truncate")
+    assert "only 75 tokens are read" in note
     with pytest.raises(BadInput, match=r"caption of a\.png has 76 tokens, and the 75 .* not hold all of <cat>"):
-        preflight.check_captions(CAT, [example("red " * (last + 1) + "{token}")], slot, names)
+        preflight.check_captions(CAT, [example("red " * (last + 1) + "{token}")], slot, names, "truncate")
 
 
 def test_captions_of_a_tuned_word(slot: TextSlot) -> None:
     tuned = Concept("cat", tune=True)
-    preflight.check_captions(tuned, [example("a photo of the {token}")], slot, ("cat",))
+    preflight.check_captions(tuned, [example("a photo of the {token}")], slot, ("cat",), "truncate")
     with pytest.raises(BadInput, match="not hold all of cat"):
-        preflight.check_captions(tuned, [example("red " * 75 + "cat")], slot, ("cat",))
+        preflight.check_captions(tuned, [example("red " * 75 + "cat")], slot, ("cat",), "truncate")
 
 
 def test_pictures_that_are_small() -> None:

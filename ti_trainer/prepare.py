@@ -71,12 +71,12 @@ def prepare(config: TrainConfig, processes: Processes) -> Session:
         warnings += preflight.picture_warnings(found, resolution)
         for slot in family.slots:
             names = placeholders.names.get(concept.token, row_names(concept.token, 1))
-            preflight.check_captions(concept, found, slot, names)
+            warnings += preflight.check_captions(concept, found, slot, names, config.long_captions)
 
     data, notes = cache_data(config, examples, family, framing, show_progress=processes.is_main)
     family.put_away_vae()
     preflight.check_gradients(family, placeholders, data)
-    return Session(config, family, placeholders, data, resolution, [*warnings, *notes])
+    return Session(config, family, placeholders, data, resolution, list(dict.fromkeys([*warnings, *notes])))
 
 
 def cache_data(
