@@ -25,7 +25,7 @@ from sample_data.world.attributes import HELD_OUT  # noqa: E402
 from sample_data.world.captions import identity_words  # noqa: E402
 from sample_data.world.references import write_references  # noqa: E402
 from sample_data.world.report import write_section  # noqa: E402
-from ti_trainer import train  # noqa: E402
+from ti_trainer import ModelConfig, train  # noqa: E402
 from ti_trainer.bundled import JUDGE, TINY_SD  # noqa: E402
 from ti_trainer.config import config_from_mapping  # noqa: E402
 from ti_trainer.embedding_files import read_embedding  # noqa: E402
@@ -76,7 +76,7 @@ def main() -> None:
         folders = {name: Path(scratch) / "pictures" / name for name in options.only}
         for name, folder in folders.items():
             write_references(name, folder.parent)
-        untrained = load_with_embeddings(options.model, [])
+        untrained = load_with_embeddings(ModelConfig(model=options.model), [])
         nouns = {name: HELD_OUT[name][0] for name in options.only}
         show("init word", [judge_words(untrained, judge, nouns, options.count, seed) for seed in options.seeds])
         full = {name: identity_words(HELD_OUT[name]) for name in options.only}
@@ -92,7 +92,9 @@ def main() -> None:
                 started = time.perf_counter()
                 run = train(config_from_mapping({**where, **settings, "concepts": concepts}))
                 seconds = time.perf_counter() - started
-                family = load_with_embeddings(options.model, [read_embedding(path) for path in run.embeddings.values()])
+                family = load_with_embeddings(
+                    ModelConfig(model=options.model), [read_embedding(path) for path in run.embeddings.values()]
+                )
                 tokens = {name: f"<{name}>" for name in folders}
                 figures = judge_words(family, judge, tokens, options.count, seed)
                 runs.append({**figures, "norm": run.history[-1]["norm_ratio"], "seconds": seconds})

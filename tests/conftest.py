@@ -24,13 +24,13 @@ import torch
 from PIL import Image
 
 import ti_trainer.loop
-from ti_trainer import Concept, Run, TrainConfig, train
+from tests.tiny_models import TINY_MODELS, build_folder, build_tokenizer
+from ti_trainer import Concept, ModelConfig, Run, TrainConfig, train
 from ti_trainer.config import config_from_mapping
-from ti_trainer.families import FAMILIES, Family, LoadOptions, load_family
+from ti_trainer.families import Family, load_family
 from ti_trainer.prepare import Session
 
 CPU = torch.device("cpu")
-WORDS = ("photo", "of", "cat", "dog", "the", "in", "on", "red", "snow", "beach", "my", "picture", "good", "cropped")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -38,114 +38,22 @@ def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
-def build_tokenizer() -> Any:
-    """CLIP's kind of byte-level BPE, with WORDS as single tokens."""
-    from tokenizers.pre_tokenizers import ByteLevel
-    from transformers import CLIPTokenizer
-
-    alphabet = sorted(ByteLevel.alphabet())
-    merges = []
-    for word in WORDS:
-        left, *rest = (*word[:-1], word[-1] + "</w>")
-        for right in rest:
-            if (left, right) not in merges:
-                merges.append((left, right))
-            left += right
-    entries = [*alphabet, *(letter + "</w>" for letter in alphabet), *(left + right for left, right in merges)]
-    vocabulary = {entry: number for number, entry in enumerate([*entries, "<|startoftext|>", "<|endoftext|>"])}
-    tokenizer = CLIPTokenizer(vocab=vocabulary, merges=merges, model_max_length=77)
-    assert all(len(tokenizer(word, add_special_tokens=False).input_ids) == 1 for word in WORDS)
-    return tokenizer
-
-
-def build_stable_diffusion(folder: Path) -> None:
-    """A StableDiffusionPipeline folder with random weights: 32-pixel pictures, 8 x 8 latents, words 32 wide."""
-    from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
-    from transformers import CLIPTextConfig, CLIPTextModel
-
-    torch.manual_seed(0)
-    tokenizer = build_tokenizer()
-    encoder = CLIPTextModel(
-        CLIPTextConfig(
-            vocab_size=len(tokenizer),
-            hidden_size=32,
-            intermediate_size=64,
-            num_hidden_layers=3,
-            num_attention_heads=4,
-            projection_dim=32,
-            bos_token_id=tokenizer.bos_token_id,
-            pad_token_id=tokenizer.pad_token_id,
-            eos_token_id=2,  # as in the published models, which is wrong: see families/base.py
-        )
-    )
-    unet = UNet2DConditionModel(
-        sample_size=8,
-        in_channels=4,
-        out_channels=4,
-        block_out_channels=(16, 32),
-        layers_per_block=1,
-        norm_num_groups=8,
-        attention_head_dim=4,
-        cross_attention_dim=32,
-        down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
-        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
-    )
-    with torch.no_grad():  # words of a random model hardly count otherwise
-        for name, parameter in unet.named_parameters():
-            if ".attn2." in name:
-                parameter.mul_(3)
-    vae = AutoencoderKL(
-        sample_size=32,
-        block_out_channels=(8, 16, 16),
-        down_block_types=("DownEncoderBlock2D",) * 3,
-        up_block_types=("UpDecoderBlock2D",) * 3,
-        norm_num_groups=8,
-        scaling_factor=0.5,
-    )
-    scheduler = DDIMScheduler(
-        beta_start=0.00085,
-        beta_end=0.012,
-        beta_schedule="scaled_linear",
-        clip_sample=False,
-        set_alpha_to_one=False,
-        steps_offset=1,
-    )
-    StableDiffusionPipeline(
-        vae,
-        encoder,
-        tokenizer,
-        unet,
-        scheduler,
-        safety_checker=None,
-        feature_extractor=None,
-        requires_safety_checker=False,
-    ).save_pretrained(folder)
-
-
-# A new row of FAMILIES needs a row here; the contract tests then run over it.
-TINY_MODELS: dict[str, Callable[[Path], None]] = {"StableDiffusionPipeline": build_stable_diffusion}
-
-
 @pytest.fixture(scope="session")
 def tiny_models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """For each family the folder of a tiny random model."""
-    folders = {}
-    for name, build in TINY_MODELS.items():
-        folders[name] = tmp_path_factory.mktemp("models") / name
-        build(folders[name])
-    return folders
+    """For each kind of model the folder of a tiny random one."""
+    return {kind: build_folder(kind, tmp_path_factory.mktemp("models") / kind) for kind in TINY_MODELS}
 
 
-@pytest.fixture(scope="session", params=sorted(FAMILIES))
+@pytest.fixture(scope="session", params=sorted(TINY_MODELS))
 def any_model(request: pytest.FixtureRequest, tiny_models: dict[str, Path]) -> Path:
-    """The tiny model of each family in turn."""
+    """The tiny model of each kind in turn."""
     return tiny_models[request.param]
 
 
 @pytest.fixture(scope="session")
 def model(tiny_models: dict[str, Path]) -> Path:
     """A tiny random Stable Diffusion folder."""
-    return tiny_models["StableDiffusionPipeline"]
+    return tiny_models["sd1"]
 
 
 @pytest.fixture(scope="session")
@@ -157,7 +65,7 @@ def tokenizer() -> Any:
 @pytest.fixture
 def family(model: Path) -> Family:
     """The tiny model, loaded as the trainer loads it."""
-    return load_family(str(model), LoadOptions(CPU, torch.float32))
+    return load_family(ModelConfig(model=str(model)), CPU, torch.float32)
 
 
 @pytest.fixture(scope="session")
@@ -167,10 +75,11 @@ def reference_pipeline() -> Callable[[Path], Any]:
     def fresh(model: Path) -> Any:
         from diffusers import DiffusionPipeline
 
-        pipeline = DiffusionPipeline.from_pretrained(model, safety_checker=None, requires_safety_checker=False)
+        pipeline = DiffusionPipeline.from_pretrained(model)
         pipeline.set_progress_bar_config(disable=True)
         # diffusers 0.42 looks for text_model.final_layer_norm, which transformers 5 has moved up by one
-        object.__setattr__(pipeline.text_encoder, "text_model", pipeline.text_encoder)
+        if not hasattr(pipeline.text_encoder, "text_model"):
+            object.__setattr__(pipeline.text_encoder, "text_model", pipeline.text_encoder)
         return pipeline
 
     return fresh

@@ -194,7 +194,9 @@ def empty_model_folder(place: Workplace) -> tuple[list[str], list[str]]:
 def damaged_model_folder(place: Workplace) -> tuple[list[str], list[str]]:
     shutil.copytree(place.model, place.path / "model")
     shutil.rmtree(place.path / "model" / "unet")
-    return place.arguments(model=str(place.path / "model")), [f"--model {place.path / 'model'} cannot be loaded"]
+    return place.arguments(model=str(place.path / "model")), [
+        f"--model {place.path / 'model'} is not complete: its unet is missing"
+    ]
 
 
 def model_of_another_family(place: Workplace) -> tuple[list[str], list[str]]:

@@ -12,7 +12,7 @@ from diffusers import StableDiffusionPipeline
 from PIL import Image
 from safetensors.torch import load_file
 
-from ti_trainer import load_into_pipeline
+from ti_trainer import ModelConfig, load_into_pipeline
 from ti_trainer.bundled import JUDGE, MY_CAT, TINY_CLIP, TINY_SD, sample_data
 from ti_trainer.evaluation import AttributeJudge, attribute_accuracy, draw_in_scenes, load_with_embeddings
 
@@ -75,7 +75,7 @@ def test_it_learned_the_word(demo: tuple[Path, str]) -> None:
     judge = AttributeJudge(JUDGE)
     figures = {}
     for words, files in (("cat", []), ("<my-cat>", [demo[0] / "my-cat.safetensors"])):
-        family = load_with_embeddings(TINY_SD, [read_embedding(file) for file in files])
+        family = load_with_embeddings(ModelConfig(), [read_embedding(file) for file in files])
         _, scenes, images = draw_in_scenes(family, words, count=18, seed=0)
         figures[words] = attribute_accuracy(judge(images), [CAT], scenes)
     assert figures["cat"]["attributes"] < 0.6

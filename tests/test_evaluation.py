@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from ti_trainer import BadInput, Run
+from ti_trainer import BadInput, ModelConfig, Run
 from ti_trainer.cli import main
 from ti_trainer.data.images import centre_square, read_image
 from ti_trainer.data.sources import find_pictures
@@ -177,7 +177,7 @@ def test_class_word() -> None:
 def test_evaluation_is_the_mean_of_single_comparisons(
     model: Path, clip_folder: Path, judge_folder: Path, finished_run: Run, images: list[Image.Image]
 ) -> None:
-    family = load_with_embeddings(str(model), [read_embedding(finished_run.embeddings[TOKEN])])
+    family = load_with_embeddings(ModelConfig(model=str(model)), [read_embedding(finished_run.embeddings[TOKEN])])
     scorer, judge = ClipScorer(str(clip_folder)), AttributeJudge(str(judge_folder))
     references, how = images[:4], {"count": 8, "seed": 3, "steps": 2, "guidance": 3.0}
     figures = evaluate(family, TOKEN, references, scorer, judge, **how)
@@ -221,7 +221,7 @@ def test_evaluate_command(
     arguments += ["--judge", str(judge_folder), "--count", "3", "--seed", "5", "--steps", "2"]
     assert main([*arguments, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
-    family = load_with_embeddings(str(model), [read_embedding(file)])
+    family = load_with_embeddings(ModelConfig(model=str(model)), [read_embedding(file)])
     judge = AttributeJudge(str(judge_folder))
     wanted = evaluate(family, TOKEN, images[:4], ClipScorer(str(clip_folder)), judge, count=3, seed=5, steps=2)
     assert found == pytest.approx(wanted, rel=1e-5)
@@ -238,7 +238,7 @@ def test_preview_command(model: Path, finished_run: Run, tmp_path: Path, capsys:
     flags += [part for prompt in prompts for part in ("--prompt", prompt)]
     assert main(["preview", str(finished_run.embeddings[TOKEN]), *flags]) == 0
     assert capsys.readouterr().out.strip().endswith(str(output))
-    family = load_with_embeddings(str(model), [read_embedding(finished_run.embeddings[TOKEN])])
+    family = load_with_embeddings(ModelConfig(model=str(model)), [read_embedding(finished_run.embeddings[TOKEN])])
     rows = [(f"seed {seed}", generate(family, prompts, seed, 2, 5.0)) for seed in range(2)]
     with Image.open(output) as saved:
         found = np.asarray(saved.convert("RGB")).astype(int)
@@ -250,11 +250,13 @@ def test_two_files_in_one_preview(model: Path, tmp_path: Path, finished_run: Run
     rows = load_file(finished_run.embeddings[TOKEN])["emb_params"]
     write_embedding(Embedding("<other>", {"clip_l": -rows[:1]}), tmp_path / "other.safetensors", "webui")
     files = [str(finished_run.embeddings[TOKEN]), str(tmp_path / "other.safetensors")]
-    family = load_with_embeddings(str(model), [read_embedding(file) for file in files])
+    family = load_with_embeddings(ModelConfig(model=str(model)), [read_embedding(file) for file in files])
     for file, caption in zip(files, ["a <my-cat>", "a <other>"], strict=True):
-        alone = load_with_embeddings(str(model), [read_embedding(file)])
+        alone = load_with_embeddings(ModelConfig(model=str(model)), [read_embedding(file)])
         assert torch.equal(family.encode_text([caption]).context, alone.encode_text([caption]).context)
-    assert preview(files, ["a <my-cat> and a <other>"], str(model), str(tmp_path / "x.png"), steps=1).exists()
+    assert preview(
+        files, ["a <my-cat> and a <other>"], ModelConfig(model=str(model)), str(tmp_path / "x.png"), steps=1
+    ).exists()
 
 
 def test_a_file_of_another_width_is_refused(model: Path, tmp_path: Path) -> None:

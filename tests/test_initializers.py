@@ -1,5 +1,8 @@
+from typing import NamedTuple
+
 import pytest
 import torch
+from transformers import CLIPTokenizer
 
 from tests.tiny_text import tiny_tokenizer
 from ti_trainer.config import Concept
@@ -9,6 +12,11 @@ from ti_trainer.initializers import DEFAULT_VECTORS, SPREAD, initial_rows, is_kn
 
 TOKENIZER = tiny_tokenizer()
 WIDTH = 64
+
+
+class Words(NamedTuple):
+    tokenizer: CLIPTokenizer
+    table: torch.Tensor
 
 
 def table(width: int = WIDTH) -> torch.Tensor:
@@ -23,7 +31,7 @@ def row_of(word: str) -> torch.Tensor:
 
 
 def start(concept: Concept, slot: str = "clip_l", seed: int = 0) -> torch.Tensor:
-    return initial_rows(concept, TOKENIZER, table(), slot, seed)
+    return initial_rows(concept, {slot: Words(TOKENIZER, table())}, seed)[slot]
 
 
 def test_word() -> None:
@@ -139,7 +147,7 @@ def test_known_words() -> None:
 @pytest.mark.parametrize("word", ["cat", "cats"])
 def test_tuned_words_start_from_their_own_rows(word: str) -> None:
     vocabulary = table().requires_grad_()
-    rows = initial_rows(Concept(word, tune=True), TOKENIZER, vocabulary, "clip_l", 0)
+    rows = initial_rows(Concept(word, tune=True), {"clip_l": Words(TOKENIZER, vocabulary)}, 0)["clip_l"]
     ids = TOKENIZER(word).input_ids[1:-1]
     assert torch.equal(rows, table()[ids])
     assert not rows.requires_grad
@@ -149,6 +157,6 @@ def test_tuned_words_start_from_their_own_rows(word: str) -> None:
 
 def test_half_precision_vocabulary() -> None:
     for concept in (Concept("<x>", init="a cat"), Concept("<x>", init="random"), Concept("cat", tune=True)):
-        rows = initial_rows(concept, TOKENIZER, table().half(), "clip_l", 0)
+        rows = initial_rows(concept, {"clip_l": Words(TOKENIZER, table().half())}, 0)["clip_l"]
         assert rows.dtype == torch.float32
         torch.testing.assert_close(rows, start(concept), atol=2e-2, rtol=2e-2)

@@ -13,7 +13,6 @@ from ti_trainer.config import Concept, TrainConfig
 from ti_trainer.data.batches import ConceptData
 from ti_trainer.data.examples import Example
 from ti_trainer.data.images import Picture
-from ti_trainer.data.latents import LatentPosterior
 from ti_trainer.errors import BadInput
 from ti_trainer.families import TextSlot
 from ti_trainer.placeholders import Placeholders
@@ -24,7 +23,7 @@ CAT = Concept("<cat>")
 @pytest.fixture
 def slot() -> TextSlot:
     tokenizer = tiny_tokenizer()
-    return TextSlot("clip_l", tokenizer, tiny_text_encoder(tokenizer))
+    return TextSlot("clip_l", "", tokenizer, tiny_text_encoder(tokenizer))
 
 
 def example(*captions: str, path: str = "a.png", size: tuple[int, int] = (64, 64)) -> Example:
@@ -41,7 +40,7 @@ def test_token_that_is_a_known_word(slot: TextSlot) -> None:
 
 
 def test_token_that_one_of_two_encoders_knows(slot: TextSlot) -> None:
-    other = TextSlot("clip_g", tiny_tokenizer(), slot.encoder)
+    other = TextSlot("clip_g", "_2", tiny_tokenizer(), slot.encoder)
     other.tokenizer.add_tokens(["<cat>"])
     with pytest.raises(BadInput, match="a word of clip_g"):
         preflight.check_token_is_new(CAT, [slot, other])
@@ -57,11 +56,11 @@ def test_tuning_wants_a_known_word(slot: TextSlot) -> None:
 def test_captions_without_the_token(slot: TextSlot) -> None:
     names = row_names("<cat>", 2)
     slot.tokenizer.add_tokens(list(names))
-    preflight.check_captions(CAT, [example("a {token}", "my <cat>, red"), example("<cat>")], slot, names)
+    preflight.check_captions(CAT, [example("a {token}", "my <cat>, red"), example("<cat>")], slot, names, "truncate")
     for caption in ("a cat", "a <cat>_big", "a <Cat>", "{tokens}"):
         examples = [example("a {token}"), example(caption, path="b.png")]
         with pytest.raises(BadInput, match=rf"caption of b\.png, '{re.escape(caption)}', does not mention <cat>"):
-            preflight.check_captions(CAT, examples, slot, names)
+            preflight.check_captions(CAT, examples, slot, names, "truncate")
 
 
 @pytest.mark.parametrize("count", [1, 3])
@@ -77,10 +76,13 @@ def test_window_is_that_of_the_tokenizer(slot: TextSlot, count: int) -> None:
 
     last = max(words for words in range(90) if all_rows_survive(words))
     assert last == 75 - count
-    preflight.check_captions(CAT, [example("red " * last + "{token}")], slot, names)
-    preflight.check_captions(CAT, [example("{token}" + " red" * 200)], slot, names)
+    preflight.check_captions(CAT, [example("red " * last + "{token}")], slot, names, "truncate")
+    preflight.check_captions(CAT, [example("red " * (last + 1) + "{token}")], slot, names, "chunk")
+    assert preflight.check_captions(CAT, [example("{token}")], slot, names, "truncate") == []
+    (note,) = preflight.check_captions(CAT, [example("{token}" + " red" * 200)], slot, names, "truncate")
+    assert "only 75 tokens are read" in note
     with pytest.raises(BadInput, match=r"caption of a\.png has 76 tokens, and the 75 .* not hold all of <cat>"):
-        preflight.check_captions(CAT, [example("red " * (last + 1) + "{token}")], slot, names)
+        preflight.check_captions(CAT, [example("red " * (last + 1) + "{token}")], slot, names, "truncate")
 
 
 def test_window_of_a_caption_whose_tags_are_shuffled(slot: TextSlot) -> None:
@@ -97,9 +99,9 @@ def test_window_of_a_caption_whose_tags_are_shuffled(slot: TextSlot) -> None:
 
 def test_captions_of_a_tuned_word(slot: TextSlot) -> None:
     tuned = Concept("cat", tune=True)
-    preflight.check_captions(tuned, [example("a photo of the {token}")], slot, ("cat",))
+    preflight.check_captions(tuned, [example("a photo of the {token}")], slot, ("cat",), "truncate")
     with pytest.raises(BadInput, match="not hold all of cat"):
-        preflight.check_captions(tuned, [example("red " * 75 + "cat")], slot, ("cat",))
+        preflight.check_captions(tuned, [example("red " * 75 + "cat")], slot, ("cat",), "truncate")
 
 
 def test_pictures_that_are_small() -> None:
@@ -148,12 +150,11 @@ def test_rows_without_a_gradient(family) -> None:
     rows = [torch.randn(2, width, generator=torch.Generator().manual_seed(seed)) for seed in (0, 1)]
     placeholders = Placeholders(concepts, [{slot.name: each} for each in rows])
     family.install(placeholders)
-    nothing = LatentPosterior(torch.zeros(1), torch.ones(1))
 
     def data(caption: str) -> list[ConceptData]:
         return [
-            ConceptData("<cat>", [example("a {token}")], nothing, 8),
-            ConceptData("<dog>", [example(caption)], nothing, 8),
+            ConceptData("<cat>", [example("a {token}")], []),
+            ConceptData("<dog>", [example(caption)], []),
         ]
 
     preflight.check_gradients(family, placeholders, data("a {token}"))

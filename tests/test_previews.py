@@ -14,7 +14,8 @@ from safetensors.torch import load_file
 
 from ti_trainer import Concept, Run, load_into_pipeline
 from ti_trainer.captions import fill
-from ti_trainer.families import Family, LoadOptions, load_family
+from ti_trainer.config import ModelConfig
+from ti_trainer.families import Family, load_family
 from ti_trainer.placeholders import Placeholders
 from ti_trainer.previews import PROMPTS, generate, grid, quiet, save_image
 from ti_trainer.randomness import generator
@@ -167,7 +168,7 @@ def test_before_and_after_are_the_first_and_the_exported_rows(finished_run: Run,
     best = load_file(finished_run.embeddings[TOKEN])["emb_params"]
     rows = []
     for title, vectors in (("before", first), ("after", best)):
-        family = install(load_family(str(model), LoadOptions(torch.device("cpu"), torch.float32)), vectors)
+        family = install(load_family(ModelConfig(model=str(model)), torch.device("cpu"), torch.float32), vectors)
         rows.append((title, generate(family, captions, seed=0, steps=1, guidance=5.0)))
     with Image.open(finished_run.folder / "before_after.png") as saved:
         found = array(saved.convert("RGB"))

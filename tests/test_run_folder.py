@@ -182,7 +182,7 @@ def test_resume_with_the_same_settings(tmp_path: Path) -> None:
         ({"model": "owner/other"}, "model was tiny-sd and is owner/other"),
         ({"resolution": 32}, "resolution was None and is 32"),
         ({"concepts": (Concept("<cat>", init="dog"),)}, "concepts was"),
-        ({"flip": True, "clip_skip": 1}, "flip was False and is True; clip_skip was 0 and is 1"),
+        ({"flip": True, "clip_skip": 1}, "clip_skip was 0 and is 1; flip was False and is True"),
     ],
 )
 def test_resume_with_other_settings(tmp_path: Path, changes: dict, named: str) -> None:

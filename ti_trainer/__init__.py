@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .config import Concept, TrainConfig
+    from .config import Concept, ModelConfig, TrainConfig
     from .errors import BadInput
     from .families import load_into_pipeline
     from .loop import Run, train
@@ -20,12 +20,13 @@ __version__ = "0.1.0"
 _HOME = {
     "BadInput": "errors",
     "Concept": "config",
+    "ModelConfig": "config",
     "TrainConfig": "config",
     "Run": "loop",
     "train": "loop",
     "load_into_pipeline": "families",
 }
-__all__ = ["BadInput", "Concept", "Run", "TrainConfig", "load_into_pipeline", "train"]
+__all__ = ["BadInput", "Concept", "ModelConfig", "Run", "TrainConfig", "load_into_pipeline", "train"]
 
 
 def __getattr__(name: str) -> Any:

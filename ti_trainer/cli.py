@@ -8,16 +8,19 @@ import difflib
 import os
 import sys
 from collections.abc import Callable, Sequence
+from inspect import get_annotations
 from typing import Any, NoReturn
 
-from .bundled import JUDGE, MY_CAT, TINY_CLIP, TINY_SD
+from .bundled import JUDGE, MY_CAT, TINY_CLIP
 from .config import (
     SCALARS,
     Concept,
+    ModelConfig,
     TrainConfig,
     config_from_mapping,
     config_to_yaml,
     field_documentation,
+    field_names,
     read_yaml,
 )
 from .errors import BadInput, Diverged, Interrupted
@@ -38,8 +41,13 @@ class Parser(argparse.ArgumentParser):
 
 def add_fields(parser: argparse.ArgumentParser, kind: type, leave_out: Sequence[str] = ()) -> None:
     """A flag for each scalar field of a dataclass, with the field's documentation."""
+    for base in kind.__mro__[1:]:
+        if dataclasses.is_dataclass(base):
+            add_fields(parser, base, leave_out)
     group = parser.add_argument_group(str(kind.__doc__).splitlines()[0])
     for field in dataclasses.fields(kind):
+        if field.name not in get_annotations(kind):  # a base's
+            continue
         name = str(field.type).partition(" | ")[0]
         if name not in SCALARS or field.name in leave_out:
             continue
@@ -76,7 +84,9 @@ def run_train(options: argparse.Namespace) -> None:
     train(config)
 
 
-DATASET_SETTINGS = ("model", "revision", "resolution")  # of TrainConfig
+# what TrainConfig says about how pictures and captions are shown
+MODEL_SETTINGS = ("model", "revision", "cache_dir", "offline", "model_config", "long_captions")
+DATASET_SETTINGS = (*MODEL_SETTINGS, "resolution", "buckets", "crop", "crops", "mask_background", "seed")
 
 
 def add_dataset(parser: argparse.ArgumentParser) -> None:
@@ -85,8 +95,7 @@ def add_dataset(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--token", default="<token>", help="the new word that captions mention (default: %(default)s)")
     add_fields(parser, Concept, leave_out=["images", "token"])
-    others = [field.name for field in dataclasses.fields(TrainConfig) if field.name not in DATASET_SETTINGS]
-    add_fields(parser, TrainConfig, leave_out=others)
+    add_fields(parser, TrainConfig, leave_out=[n for n in field_names(TrainConfig) if n not in DATASET_SETTINGS])
 
 
 def run_dataset(options: argparse.Namespace) -> None:
@@ -98,41 +107,48 @@ def run_dataset(options: argparse.Namespace) -> None:
     show_dataset(config_from_mapping(flags), sheet, as_json)
 
 
+def take_model(options: argparse.Namespace) -> ModelConfig:
+    """The model that the flags name; they are taken out of `options`."""
+    return ModelConfig(**{name: vars(options).pop(name) for name in field_names(ModelConfig) if hasattr(options, name)})
+
+
 def add_preview(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("embeddings", nargs="*", help="embedding files; prompts use their tokens")
     parser.add_argument(
         "--prompt", action="append", required=True, help="what to draw; give it several times for a grid"
     )
-    parser.add_argument("--model", default=TINY_SD, help="diffusers folder or hub id (default: the bundled model)")
     parser.add_argument("--output", default="preview.png", help="picture to write (default: %(default)s)")
     parser.add_argument("--seeds", type=int, default=1, help="rows of the grid, each from its own noise")
     parser.add_argument("--steps", type=int, default=20, help="denoising steps (default: %(default)s)")
     parser.add_argument("--guidance", type=float, default=5.0, help="guidance scale (default: %(default)s)")
+    add_fields(parser, ModelConfig)
 
 
 def run_preview(options: argparse.Namespace) -> None:
     """Draw prompts with embedding files."""
     from .evaluation import preview
 
-    print(preview(**vars(options)))
+    model = take_model(options)
+    print(preview(model=model, **vars(options)))
 
 
 def add_inspect(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("embedding", help="embedding file")
-    parser.add_argument("--model", help="diffusers folder or hub id: adds norms and nearest words of its vocabulary")
+    add_fields(parser, ModelConfig)  # a model adds norms and nearest words of its vocabulary
 
 
 def run_inspect(options: argparse.Namespace) -> None:
     """Show what an embedding file holds."""
     from .evaluation import inspect
 
-    print(inspect(**vars(options)))
+    named = hasattr(options, "model")
+    model = take_model(options)
+    print(inspect(options.embedding, model if named else None))
 
 
 def add_evaluate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("embedding", help="embedding file")
     parser.add_argument("--images", default=MY_CAT, help="the concept's pictures (default: the bundled ones)")
-    parser.add_argument("--model", default=TINY_SD, help="diffusers folder or hub id (default: the bundled model)")
     parser.add_argument("--clip", default=TINY_CLIP, help="CLIP folder or hub id (default: the bundled one)")
     parser.add_argument("--word", help="class noun in place of the token for CLIP-T (default: last word of the token)")
     parser.add_argument(
@@ -145,15 +161,17 @@ def add_evaluate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--steps", type=int, default=20, help="denoising steps (default: %(default)s)")
     parser.add_argument("--guidance", type=float, default=5.0, help="guidance scale (default: %(default)s)")
     parser.add_argument("--json", action="store_true", help="print JSON")
+    add_fields(parser, ModelConfig)
 
 
 def run_evaluate(options: argparse.Namespace) -> None:
     """Measure an embedding: CLIP-I, CLIP-T and, in the bundled world, attributes."""
     from .evaluation import evaluate_file, report_text
 
+    model = take_model(options)
     values = vars(options)
     as_json = values.pop("json")
-    print(report_text(evaluate_file(**values), as_json))
+    print(report_text(evaluate_file(model=model, **values), as_json))
 
 
 COMMANDS: dict[str, tuple[Callable[[argparse.ArgumentParser], None], Callable[[argparse.Namespace], None]]] = {

@@ -21,7 +21,6 @@ from .errors import BadInput
 
 MAX_VECTORS = 75  # the window of 77 tokens less its start and its end
 CAPTION_SOURCES = ("auto", "templates", "filename")
-PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 
 
 @dataclass(frozen=True)
@@ -109,18 +108,62 @@ class Concept:
         return f"<{self.token.strip('<>')}-tuned>" if self.tune else self.token
 
 
-@dataclass(frozen=True)
-class TrainConfig:
-    """One run: what is learned, from which model, how."""
-
-    concepts: tuple[Concept, ...]
-    """One or more concepts; each has the loss, the clipping and the best step that it would have alone."""
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """Which model, and how it is loaded."""
 
     model: str = TINY_SD
-    """Diffusers folder or hub id of a Stable Diffusion model; the bundled miniature by default."""
+    """Diffusers folder, hub id, or checkpoint file (.safetensors) of a Stable Diffusion 1.x, 2.x or XL model; the
+    bundled miniature by default."""
 
     revision: str | None = None
     """Branch, tag or commit of a hub model."""
+
+    variant: str | None = None
+    """Variant of the weights in a folder or on the hub, such as "fp16"."""
+
+    cache_dir: str | None = None
+    """Folder for what the hub gives; by default the hub's own cache."""
+
+    offline: bool = False
+    """Never ask the hub: take what was downloaded before."""
+
+    model_config: str | None = None
+    """For a checkpoint file: a diffusers folder or hub id of the same kind of model, for its configs and tokenizers
+    (its weights are not read); by default the published model's, from the hub or its cache."""
+
+    allow_pickle: bool = False
+    """Read a .ckpt file, which is a pickle: only ones that you trust."""
+
+    prediction_type: str | None = None
+    """What the U-Net predicts, epsilon or v_prediction, if the model's own scheduler config does not say it."""
+
+    zero_terminal_snr: bool | None = None
+    """Whether the last timestep is pure noise (Lin et al. 2023), if the model's scheduler config does not say it."""
+
+    clip_skip: int = 0
+    """Last layers of the text encoders to leave out; "clip skip 2" of a WebUI is 1 here."""
+
+    long_captions: str = "truncate"
+    """Beyond the window of 77 tokens: truncate (as diffusers does) or chunk (read several windows, as WebUIs do)."""
+
+    gradient_checkpointing: bool = False
+    """Compute the U-Net's activations twice instead of keeping them: less memory, a third more time."""
+
+    def __post_init__(self) -> None:
+        check_ranges(self, RANGES)
+        for name, choices in CHOICES.items():
+            value = getattr(self, name, None)
+            if value is not None and value not in choices:
+                raise BadInput(f"--{name} is '{value}'; choose one of {', '.join(choices)}")
+
+
+@dataclass(frozen=True)
+class TrainConfig(ModelConfig):
+    """One run: what is learned, and how."""
+
+    concepts: tuple[Concept, ...]
+    """One or more concepts; each has the loss, the clipping and the best step that it would have alone."""
 
     output: str = "runs"
     """Folder in which the run gets its own folder."""
@@ -156,19 +199,39 @@ class TrainConfig:
     """Gradients of each concept are clipped to this norm; 0 switches clipping off."""
 
     weighting: str = "uniform"
-    """Weight of a timestep in the loss: uniform or min_snr."""
+    """Weight of a timestep in the loss: uniform, min_snr, or debiased."""
+
+    gamma: float = 5.0
+    """Signal-to-noise ratio above which min_snr lets timesteps count less."""
+
+    timesteps: str = "uniform"
+    """Which timesteps are drawn: uniform, late (more often the noisier they are), or range:LOW-HIGH in fractions of
+    the schedule (range:0.5-1 is its noisy half)."""
 
     resolution: int | None = None
     """Pictures are scaled and cropped to squares of this many pixels; the model's own size by default."""
 
+    buckets: bool = False
+    """Keep the shape of pictures: rectangles of about resolution x resolution pixels in place of squares."""
+
+    crop: str = "centre"
+    """Which part is shown of a picture that has not the shape wanted: centre, random (several parts), or subject (as
+    the picture's mask says; without a mask the centre)."""
+
+    crops: int = 8
+    """Parts that are cut out of each picture where crop is random."""
+
     flip: bool = False
     """Mirror half of the draws; leave off for faces, letters and anything with a left and a right."""
 
+    mask_background: float = 0.1
+    """How much what a mask leaves out counts in the loss; 1 is as much as the subject."""
+
+    latent_cache: str | None = None
+    """Folder in which encoded pictures are kept, so that another run over them does not need the VAE."""
+
     skip_bad_images: bool = False
     """Go on without pictures that cannot be read, instead of refusing to start."""
-
-    clip_skip: int = 0
-    """Last layers of the text encoder to leave out; "clip skip 2" of a WebUI is 1 here."""
 
     precision: str = "auto"
     """fp32, bf16, fp16, or auto: what accelerate was told, else bf16 on GPUs that have it, else fp32."""
@@ -207,9 +270,7 @@ class TrainConfig:
         if not self.concepts:
             raise BadInput("there is no concept to learn: give a --token")
         check_no_collisions([concept.trigger for concept in self.concepts])
-        check_ranges(self, RANGES)
-        if self.precision not in PRECISIONS:
-            raise BadInput(f"--precision is '{self.precision}'; choose one of {', '.join(PRECISIONS)}")
+        super().__post_init__()
         if self.resume and self.overwrite:
             raise BadInput("--resume goes on with a run and --overwrite deletes it: choose one")
         if self.name is not None and not re.fullmatch(r"[\w-][\w.-]*", self.name):
@@ -235,7 +296,10 @@ RANGES: dict[str, tuple[float, float]] = {
     "warmup_steps": (0, 10_000_000),
     "weight_decay": (0, 1),
     "max_grad_norm": (0, 1e9),
+    "gamma": (1e-3, 1e6),
     "resolution": (32, 4_096),
+    "crops": (1, 1_000),
+    "mask_background": (0, 1),
     "clip_skip": (0, 100),
     "validate_every": (0, 10_000_000),
     "validation_samples": (1, 100_000),
@@ -247,9 +311,16 @@ RANGES: dict[str, tuple[float, float]] = {
 }
 
 
+CHOICES: dict[str, tuple[str, ...]] = {
+    "precision": ("auto", "fp32", "bf16", "fp16"),
+    "prediction_type": ("epsilon", "v_prediction"),
+    "long_captions": ("truncate", "chunk"),
+}
+
+
 def check_ranges(settings: object, ranges: Mapping[str, tuple[float, float]]) -> None:
     for name, (low, high) in ranges.items():
-        value = getattr(settings, name)
+        value = getattr(settings, name, None)
         if value is not None and not low <= value <= high:
             raise BadInput(f"--{name} is {value}; choose a number from {low:g} to {high:g}")
 
@@ -284,14 +355,15 @@ def check_no_collisions(triggers: list[str]) -> None:
 
 @cache
 def field_documentation(kind: type) -> dict[str, str]:
-    """The text beneath each field of a dataclass, by field name."""
-    (definition,) = ast.parse(textwrap.dedent(inspect.getsource(kind))).body
-    assert isinstance(definition, ast.ClassDef)
+    """The text beneath each field of a dataclass, its bases' included, by field name."""
     documentation = {}
-    for field, text in zip(definition.body, definition.body[1:], strict=False):
-        if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant):
-            assert isinstance(field.target, ast.Name)
-            documentation[field.target.id] = " ".join(str(text.value.value).split())
+    for owner in filter(dataclasses.is_dataclass, kind.__mro__):
+        (definition,) = ast.parse(textwrap.dedent(inspect.getsource(owner))).body
+        assert isinstance(definition, ast.ClassDef)
+        for field, text in zip(definition.body, definition.body[1:], strict=False):
+            if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant):
+                assert isinstance(field.target, ast.Name)
+                documentation[field.target.id] = " ".join(str(text.value.value).split())
     return documentation
 
 

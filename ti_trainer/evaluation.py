@@ -14,41 +14,37 @@ from PIL import Image
 from torch import Tensor
 
 from .bundled import JUDGE, TINY_SD, resolve
-from .config import Concept
+from .config import Concept, ModelConfig
 from .data.images import centre_square, read_image, to_pixels
 from .data.sources import find_pictures
 from .embedding_files import Embedding, read_embedding
 from .errors import BadInput
-from .families import Family, LoadOptions, load_family
+from .families import Family, load_family
 from .placeholders import Placeholders
 from .previews import generate, grid, save_image
 
 SCENES = ("", "on grass", "in the snow", "at night", "on the beach", "at sunset")
 # the scene that a judge of the bundled world should see for each of them; None: any
 SCENE_LABELS = (None, "grass", "snow", "night", "beach", "sunset")
+DEFAULT_MODEL = ModelConfig()
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def load_with_embeddings(model: str, embeddings: Sequence[Embedding]) -> Family:
+def load_with_embeddings(model: ModelConfig, embeddings: Sequence[Embedding]) -> Family:
     """The model with the rows of embedding files in their places; raises BadInput when a file does not fit."""
-    family = load_family(model, LoadOptions(DEVICE, torch.float16 if DEVICE.type == "cuda" else torch.float32))
-    for embedding in embeddings:
-        for slot in family.slots:
-            width, own = slot.table.shape[1], embedding.vectors[slot.name].shape[1]
-            if own != width:
-                raise BadInput(
-                    f"{embedding.token} is {own} wide and the model's words are {width}: another model family"
-                )
+    family = load_family(model, DEVICE, torch.float16 if DEVICE.type == "cuda" else torch.float32)
+    widths = {slot.name: slot.width for slot in family.slots}
     if embeddings:
         concepts = [Concept(embedding.token) for embedding in embeddings]
-        family.install(Placeholders(concepts, [embedding.vectors for embedding in embeddings]).requires_grad_(False))
+        rows = [embedding.fit(widths) for embedding in embeddings]
+        family.install(Placeholders(concepts, rows).requires_grad_(False))
     return family
 
 
 def preview(
     embeddings: Sequence[str],
     prompt: Sequence[str],
-    model: str = TINY_SD,
+    model: ModelConfig = DEFAULT_MODEL,
     output: str = "preview.png",
     seeds: int = 1,
     steps: int = 20,
@@ -61,7 +57,7 @@ def preview(
     return Path(output)
 
 
-def inspect(embedding: str, model: str | None = None) -> str:
+def inspect(embedding: str, model: ModelConfig | None = None) -> str:
     """Vectors, norms, metadata; with a model also norms against its vocabulary's and the nearest words."""
     found = read_embedding(embedding)
     lines = [f"{embedding}", f"  token     {found.token}", f"  vectors   {found.num_vectors}"]
@@ -209,13 +205,15 @@ def attribute_accuracy(
     return figures
 
 
-def evaluate_file(embedding: str, images: str, model: str, clip: str, judge: str | None, **how: Any) -> dict[str, Any]:
+def evaluate_file(
+    embedding: str, images: str, model: ModelConfig, clip: str, judge: str | None, **how: Any
+) -> dict[str, Any]:
     """`evaluate` for an embedding file; the judge of the bundled world is used with the bundled model."""
     found = read_embedding(embedding)
     family = load_with_embeddings(model, [found])
     size = family.resolution
     references = [centre_square(read_image(found.picture), size) for found in find_pictures(resolve(images)).found]
-    judge = judge or (JUDGE if model == TINY_SD else None)
+    judge = judge or (JUDGE if model.model == TINY_SD else None)
     return evaluate(family, found.token, references, ClipScorer(clip), AttributeJudge(judge) if judge else None, **how)
 
 

@@ -34,10 +34,13 @@ def export_embeddings(
         spans = session.placeholders.spans[concept.token]
         vectors = {slot: rows[slot][span].cpu() for slot, span in spans.items()}
         embedding = Embedding(concept.trigger, vectors, metadata(session, concept, steps[concept.token]))
-        write_embedding(embedding, folder.embedding(concept), "webui")
-        write_embedding(embedding, folder.diffusers_embedding(concept), "diffusers")
-        for path in (folder.embedding(concept), folder.diffusers_embedding(concept)):
-            written = read_embedding(path).vectors
+        widths = {slot: own.shape[1] for slot, own in vectors.items()}
+        for path, layout in (
+            (folder.embedding(concept), "webui"),
+            (folder.diffusers_embedding(concept), "diffusers"),
+        ):
+            write_embedding(embedding, path, layout)
+            written = read_embedding(path).fit(widths)
             if not all(torch.equal(written[slot], vectors[slot]) for slot in vectors):
                 raise RuntimeError(f"{path} does not hold what was written into it")
         files[concept.token] = folder.embedding(concept)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor
@@ -20,8 +20,24 @@ if TYPE_CHECKING:
 DEFAULT_VECTORS = 4
 SPREAD = 0.1  # of further rows that start from the same word, in units of that row's standard deviation
 
-# table (V, D), tokenizer, text after "file:" or the word or phrase itself, rows wanted or None, generator -> (n, D)
-Initializer = Callable[[Tensor, "PreTrainedTokenizerBase", str, "int | None", torch.Generator], Tensor]
+
+class Vocabulary(Protocol):
+    """The words of one text encoder; `families.TextSlot` is one."""
+
+    @property
+    def tokenizer(self) -> PreTrainedTokenizerBase: ...
+
+    @property
+    def table(self) -> Tensor:
+        """The embeddings of the words, (V, D)."""
+        ...
+
+
+Vocabularies = Mapping[str, Vocabulary]  # by slot
+Draws = Mapping[str, torch.Generator]  # by slot
+
+# the text after "file:", or the word or phrase itself; rows wanted or None -> {slot: (n, D)}
+Initializer = Callable[[Vocabularies, str, "int | None", Draws], dict[str, Tensor]]
 
 
 def word_ids(tokenizer: PreTrainedTokenizerBase, words: str) -> list[int]:
@@ -35,15 +51,18 @@ def is_known_word(tokenizer: PreTrainedTokenizerBase, word: str) -> bool:
     return len(ids) == 1 and ids[0] != tokenizer.unk_token_id
 
 
-def from_words(
-    table: Tensor, tokenizer: PreTrainedTokenizerBase, words: str, count: int | None, draws: torch.Generator
-) -> Tensor:
+def from_words(vocabularies: Vocabularies, words: str, count: int | None, draws: Draws) -> dict[str, Tensor]:
     """A row for each token of a word or phrase.
 
     If more rows are wanted than there are tokens, further ones start near the last token's, apart from each other;
     if fewer are wanted, the phrase is refused.
     """
-    ids = word_ids(tokenizer, words)
+    return {slot: rows_of_words(vocabulary, words, count, draws[slot]) for slot, vocabulary in vocabularies.items()}
+
+
+def rows_of_words(vocabulary: Vocabulary, words: str, count: int | None, draws: torch.Generator) -> Tensor:
+    """`from_words` for one vocabulary, (n, D)."""
+    ids = word_ids(vocabulary.tokenizer, words)
     if not ids:
         raise BadInput(f"--init '{words}' has no words; give a word such as 'cat'")
     count = count or (len(ids) if len(ids) > 1 else DEFAULT_VECTORS)
@@ -51,32 +70,32 @@ def from_words(
         raise BadInput(
             f"--init '{words}' has {len(ids)} tokens, more than --num_vectors {count}; shorten it or leave one out"
         )
-    rows = table[ids].float()  # (tokens, D)
+    rows = vocabulary.table.detach().cpu()[ids].float()  # (tokens, D)
     last = rows[-1].expand(count - len(ids), -1)
     noise = torch.randn(last.shape, generator=draws) * rows[-1].std() * SPREAD
     return torch.cat([rows, last + noise])
 
 
 def from_vocabulary_statistics(
-    table: Tensor, tokenizer: PreTrainedTokenizerBase, words: str, count: int | None, draws: torch.Generator
-) -> Tensor:
+    vocabularies: Vocabularies, words: str, count: int | None, draws: Draws
+) -> dict[str, Tensor]:
     """Gaussian rows with the mean and the standard deviation of each column of the vocabulary."""
-    noise = torch.randn(count or DEFAULT_VECTORS, table.shape[1], generator=draws)
-    return table.float().mean(0) + noise * table.float().std(0)
-
-
-def from_file(
-    table: Tensor, tokenizer: PreTrainedTokenizerBase, path: str, count: int | None, draws: torch.Generator
-) -> Tensor:
-    """Continue from an embedding file."""
-    (rows,) = read_embedding(path).vectors.values()
-    if rows.shape[1] != table.shape[1]:
-        raise BadInput(
-            f"{path} is {rows.shape[1]} wide and this model's words are {table.shape[1]}: another model family"
-        )
-    if count not in (None, len(rows)):
-        raise BadInput(f"{path} has {len(rows)} vectors, not --num_vectors {count}; leave --num_vectors out")
+    rows = {}
+    for slot, vocabulary in vocabularies.items():
+        table = vocabulary.table.detach().cpu().float()  # (V, D)
+        noise = torch.randn(count or DEFAULT_VECTORS, table.shape[1], generator=draws[slot])
+        rows[slot] = table.mean(0) + noise * table.std(0)
     return rows
+
+
+def from_file(vocabularies: Vocabularies, path: str, count: int | None, draws: Draws) -> dict[str, Tensor]:
+    """Continue from an embedding file of any format."""
+    embedding = read_embedding(path)
+    if count not in (None, embedding.num_vectors):
+        raise BadInput(
+            f"{path} has {embedding.num_vectors} vectors, not --num_vectors {count}; leave --num_vectors out"
+        )
+    return embedding.fit({slot: vocabulary.table.shape[1] for slot, vocabulary in vocabularies.items()})
 
 
 INITIALIZERS: dict[str, Initializer] = {
@@ -96,15 +115,22 @@ def word_in_token(tokenizer: PreTrainedTokenizerBase, token: str) -> str:
     )
 
 
-def initial_rows(concept: Concept, tokenizer: PreTrainedTokenizerBase, table: Tensor, slot: str, seed: int) -> Tensor:
-    """The rows from which a concept starts in one slot, (n, D) float32; table: (V, D)."""
-    table = table.detach().cpu()
+def initial_rows(concept: Concept, vocabularies: Vocabularies, seed: int) -> dict[str, Tensor]:
+    """The rows from which a concept starts, {slot: (n, D)} float32 with the same n everywhere."""
     if concept.tune:
-        return table[word_ids(tokenizer, concept.token)].float()
+        return {
+            slot: vocabulary.table.detach().cpu()[word_ids(vocabulary.tokenizer, concept.token)].float()
+            for slot, vocabulary in vocabularies.items()
+        }
     kind, _, argument = concept.init.partition(":")
     if concept.init == "auto":
-        kind, argument = "words", word_in_token(tokenizer, concept.token)
+        first = next(iter(vocabularies.values()))
+        kind, argument = "words", word_in_token(first.tokenizer, concept.token)
     elif kind not in ("random", "file"):
         kind, argument = "words", concept.init
-    draws = generator(seed, "init", concept.token, slot)
-    return INITIALIZERS[kind](table, tokenizer, argument, concept.num_vectors, draws)
+    draws = {slot: generator(seed, "init", concept.token, slot) for slot in vocabularies}
+    rows = INITIALIZERS[kind](vocabularies, argument, concept.num_vectors, draws)
+    counts = {slot: len(own) for slot, own in rows.items()}
+    if len(set(counts.values())) > 1:
+        raise BadInput(f"--init '{concept.init}' has not as many tokens everywhere ({counts}); add --num_vectors")
+    return rows

@@ -17,7 +17,7 @@ from .errors import BadInput
 from .families import Family, TextSlot
 from .initializers import is_known_word, word_ids
 from .placeholders import Placeholders
-from .wording import shorten
+from .wording import listing, shorten
 
 MIN_FREE_BYTES = 20 * 2**20
 
@@ -30,7 +30,9 @@ def check_resources(config: TrainConfig) -> None:
     free = shutil.disk_usage(place).free
     if free < MIN_FREE_BYTES:
         raise BadInput(f"{place} has {free / 2**20:.0f} MiB free; make room or choose another --output")
-    weights = sum(file.stat().st_size for file in Path(resolve(config.model)).glob("*/*.safetensors"))
+    source = Path(resolve(config.model))
+    files = [source] if source.is_file() else source.glob("*/*.safetensors")
+    weights = sum(file.stat().st_size for file in files)
     memory = psutil.virtual_memory().available
     if weights > memory:
         raise BadInput(
@@ -62,16 +64,19 @@ def check_token_is_new(concept: Concept, slots: Sequence[TextSlot]) -> None:
             raise BadInput(f"--tune wants a word that {slot.name} has as one token, and '{concept.token}' is none")
 
 
-def check_captions(concept: Concept, examples: Sequence[Example], slot: TextSlot, names: Sequence[str]) -> None:
-    """Raises BadInput for captions without the token, and for ones in which the window cuts a row off.
+def check_captions(
+    concept: Concept, examples: Sequence[Example], slot: TextSlot, names: Sequence[str], long_captions: str
+) -> list[str]:
+    """A line about captions of which the model reads only the beginning.
 
-    names: of the concept's rows; the token itself where a known word is tuned. Where tags are shuffled, the token may
-    come last.
+    Raises BadInput for captions without the token, and for ones in which the window cuts a row off. names: of the
+    concept's rows; the token itself where a known word is tuned. Where tags are shuffled, the token may come last.
     """
     policy = CaptionPolicy.of(concept)
     expected = word_ids(slot.tokenizer, " ".join(names))
     window = slot.tokenizer.model_max_length - 2
     seen: set[str] = set()
+    cut: list[str] = []
     for example in examples:
         name = example.picture.name
         for template in example.captions:
@@ -86,11 +91,18 @@ def check_captions(concept: Concept, examples: Sequence[Example], slot: TextSlot
                 )
             latest = fill(longest_way_to_token(template, policy), concept.token)
             ids = word_ids(slot.tokenizer, expand(latest, {concept.token: list(names)}))
+            if len(ids) <= window or long_captions == "chunk":
+                continue
             if not set(expected) <= set(ids[:window]):
                 raise BadInput(
-                    f"the caption of {name} has {len(ids)} tokens, and the {window} that the model reads do "
-                    f"not hold all of {concept.token}; shorten it or put the token first: '{latest[:80]}'"
+                    f"the caption of {name} has {len(ids)} tokens, and the {window} that the model reads do not hold "
+                    f"all of {concept.token}; shorten it, put the token first, or add --long_captions chunk: "
+                    f"'{latest[:80]}'"
                 )
+            cut.append(name)
+    if not cut:
+        return []
+    return [f"of the captions of {listing(cut)} only {window} tokens are read; --long_captions chunk reads all"]
 
 
 def picture_warnings(examples: Sequence[Example], resolution: int) -> list[str]:

@@ -10,12 +10,13 @@ from pathlib import Path
 
 import torch
 from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
 
 from .atomic import write_bytes
 from .families import Family
 from .randomness import generator
 
-BATCH = 16
+MOST_PICTURES, MOST_POSITIONS = 16, 4 * 64 * 64  # drawn at once: pictures, and latent positions of all of them
 
 # what is drawn when nobody says otherwise; {token} is the concept's token
 PROMPTS = {
@@ -63,16 +64,16 @@ def generate(
     size = size or family.resolution
     side = size // family.pixels_per_latent
     shape = (pipeline.unet.config.in_channels, side, side)
+    batch = max(1, min(MOST_PICTURES, MOST_POSITIONS // side**2))
     images: list[Image.Image] = []
     try:
         pipeline.scheduler = DDIMScheduler.from_config(scheduler.config)
         with quiet(pipeline):
-            for start in range(0, len(prompts), BATCH):
-                some = list(prompts[start : start + BATCH])
+            for start in range(0, len(prompts), batch):
+                some = list(prompts[start : start + batch])
                 noise = [torch.randn(shape, generator=generator(seed, "preview", start + i)) for i in range(len(some))]
                 images += pipeline(
-                    prompt_embeds=family.encode_text(some).context,
-                    negative_prompt_embeds=family.encode_text([""] * len(some)).context,
+                    **prompt_arguments(family, some),
                     latents=torch.stack(noise).to(family.device, pipeline.unet.dtype),
                     num_inference_steps=steps,
                     guidance_scale=guidance,
@@ -82,6 +83,20 @@ def generate(
     finally:
         pipeline.scheduler = scheduler
     return images
+
+
+def prompt_arguments(family: Family, prompts: Sequence[str]) -> dict[str, Tensor]:
+    """What a pipeline takes instead of prompts and empty negative prompts."""
+    both = family.encode_text([*prompts, *[""] * len(prompts)])  # (2 B, L, D)
+    context, pooled = both.context, both.pooled
+    if pooled is not None and family.pipeline().config.force_zeros_for_empty_prompt:  # as SDXL was trained
+        context, pooled = context.clone(), pooled.clone()
+        context[len(prompts) :], pooled[len(prompts) :] = 0, 0
+    arguments = dict(zip(("prompt_embeds", "negative_prompt_embeds"), context.chunk(2), strict=True))
+    if pooled is not None:
+        names = ("pooled_prompt_embeds", "negative_pooled_prompt_embeds")
+        arguments |= dict(zip(names, pooled.chunk(2), strict=True))
+    return arguments
 
 
 def grid(rows: Sequence[tuple[str, Sequence[Image.Image]]], captions: Sequence[str], cell: int = 160) -> Image.Image:

@@ -16,6 +16,7 @@ from .captions import fill
 from .config import Concept
 from .data.batches import ConceptData
 from .dataset_report import short_form
+from .families import TextSlot
 from .prepare import Session
 from .previews import PROMPTS, generate, grid, save_image
 from .run_folder import RunFolder
@@ -133,14 +134,36 @@ class Report:
         print(f"\nlearned in {time.perf_counter() - self.started:.0f} s; everything is in {folder.path}")
         print(f"before and after:  {folder.before_after}")
         for concept in config.concepts:
-            path = folder.embedding(concept)
-            print(
-                f"\n{concept.trigger}  (rows of step {steps[concept.token]})\n"
-                f"  embedding:  {path}\n"
-                f"  in a WebUI: copy it into the folder 'embeddings' and write {concept.stem} in the prompt\n"
-                f'  diffusers:  pipeline.load_textual_inversion("{path}", token="{concept.trigger}")\n'
-                f'              pipeline("a photo of a {concept.trigger} on the beach")'
-            )
+            print(f"\n{concept.trigger}  (rows of step {steps[concept.token]})")
+            print("\n".join(how_to_use(concept, folder, self.session.family.slots)))
+
+
+# where each program looks for embeddings, and what is then written in the prompt; {stem}: the file's name
+WEBUIS = {
+    "A1111, Forge": "copy it into embeddings/ and write {stem} in the prompt",
+    "SD.Next": "copy it into models/embeddings/ and write {stem} in the prompt",
+    "ComfyUI": "copy it into models/embeddings/ and write embedding:{stem} in the prompt",
+    "InvokeAI": "import it in the model manager and write <{stem}> in the prompt",
+}
+
+
+def how_to_use(concept: Concept, folder: RunFolder, slots: Sequence[TextSlot]) -> list[str]:
+    """The lines that tell where a concept's file goes, and the exact calls that load it into diffusers."""
+    path = folder.embedding(concept)
+    lines = [f"  {'embedding:':13} {path}"]
+    lines += [f"  {program + ':':13} {advice.format(stem=concept.stem)}" for program, advice in WEBUIS.items()]
+    calls = [f'pipeline.load_textual_inversion("{path}", token="{concept.trigger}")']
+    if len(slots) > 1:  # diffusers reads one encoder's vectors a call
+        files = [folder.diffusers_embedding(concept, slot.suffix) for slot in slots]
+        calls = [
+            f'pipeline.load_textual_inversion("{file}", text_encoder=pipeline.text_encoder{slot.suffix}, '
+            f"tokenizer=pipeline.tokenizer{slot.suffix})"
+            for file, slot in zip(files, slots, strict=True)
+        ]
+        calls.append(f'or all at once: ti_trainer.load_into_pipeline(pipeline, "{path}"), which also mends the pooling')
+    calls.append(f'pipeline("a photo of a {concept.trigger} on the beach")')
+    lines += [f"  {'diffusers:' if number == 0 else '':13} {call}" for number, call in enumerate(calls)]
+    return lines
 
 
 def describe(session: Session) -> list[str]:

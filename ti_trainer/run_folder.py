@@ -25,6 +25,7 @@ from .errors import BadInput
 FREE_ON_RESUME = {
     "steps",
     "checkpoint_every",
+    "latent_cache",
     "preview_every",
     "preview_steps",
     "guidance",
@@ -77,10 +78,12 @@ class RunFolder:
         """The file for WebUIs."""
         return self.path / f"{concept.stem}.safetensors"
 
-    def diffusers_embedding(self, concept: Concept) -> Path:
-        """The file for diffusers; several concepts have a folder each."""
+    def diffusers_embedding(self, concept: Concept, suffix: str = "") -> Path:
+        """The file for diffusers' text_encoder or, with "_2", text_encoder_2; several concepts have a folder each."""
         folder = self.path / "diffusers"
-        return (folder / concept.stem if len(self.config.concepts) > 1 else folder) / "learned_embeds.safetensors"
+        if len(self.config.concepts) > 1:
+            folder /= concept.stem
+        return folder / f"learned_embeds{suffix}.safetensors"
 
     @property
     def resume_command(self) -> str:

@@ -8,18 +8,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from ti_trainer import Concept, TrainConfig, load_into_pipeline, train
+from ti_trainer import Concept, ModelConfig, TrainConfig, load_into_pipeline, train
 from ti_trainer.data.batches import draw_batch
 from ti_trainer.embedding_files import Embedding, read_embedding, write_embedding
-from ti_trainer.families import Family, LoadOptions, load_family
+from ti_trainer.families import Family, load_family
 from ti_trainer.objective import denoising_losses
 from ti_trainer.placeholders import Placeholders
 from ti_trainer.prepare import Session, prepare
+from ti_trainer.previews import generate
 from ti_trainer.processes import Processes
+from ti_trainer.randomness import generator
 from ti_trainer.weightings import uniform
 
 TOKEN = "<my-cat>"
@@ -35,7 +38,8 @@ PROMPTS = {
 
 
 def load(model: Path, clip_skip: int = 0) -> Family:
-    return load_family(str(model), LoadOptions(torch.device("cpu"), torch.float32, clip_skip))
+    config = ModelConfig(model=str(model), clip_skip=clip_skip)
+    return load_family(config, torch.device("cpu"), torch.float32)
 
 
 def random_vectors(family: Family, count: int) -> dict[str, Tensor]:
@@ -46,34 +50,42 @@ def random_vectors(family: Family, count: int) -> dict[str, Tensor]:
     }
 
 
-def load_with_helper(pipeline: Any, files: dict[str, Path]) -> None:
-    assert load_into_pipeline(pipeline, files["webui"]) == TOKEN
+def slots_of(pipeline: Any) -> list[tuple[Any, Any]]:
+    """The tokenizers and text encoders of a plain pipeline."""
+    pairs = [
+        (getattr(pipeline, f"tokenizer{n}", None), getattr(pipeline, f"text_encoder{n}", None)) for n in ("", "_2")
+    ]
+    return [(tokenizer, encoder) for tokenizer, encoder in pairs if encoder is not None]
 
 
-def load_plainly(pipeline: Any, files: dict[str, Path]) -> None:
-    pipeline.load_textual_inversion(str(files["webui"]), token=TOKEN)
+def load_with_helper(pipeline: Any, webui: Path, layout: list[Path]) -> None:
+    assert load_into_pipeline(pipeline, webui) == TOKEN
 
 
-def load_diffusers_file(pipeline: Any, files: dict[str, Path]) -> None:
-    pipeline.load_textual_inversion(str(files["diffusers"]))
+def load_diffusers_layout(pipeline: Any, webui: Path, layout: list[Path]) -> None:
+    """What a user of diffusers writes: one call for each encoder."""
+    for file, (tokenizer, encoder) in zip(layout, slots_of(pipeline), strict=True):
+        pipeline.load_textual_inversion(str(file), tokenizer=tokenizer, text_encoder=encoder)
+        encoder.config.eos_token_id = tokenizer.eos_token_id
+        getattr(encoder, "text_model", encoder).eos_token_id = tokenizer.eos_token_id
 
 
-@pytest.mark.parametrize("load_file", [load_with_helper, load_plainly, load_diffusers_file])
+@pytest.mark.parametrize("load_file", [load_with_helper, load_diffusers_layout])
 @pytest.mark.parametrize("count", [1, 3])
 def test_text_is_what_the_pipeline_encodes(
     any_model: Path,
     reference_pipeline: Callable[[Path], Any],
     tmp_path: Path,
     count: int,
-    load_file: Callable[[Any, dict[str, Path]], None],
+    load_file: Callable[[Any, Path, list[Path]], None],
 ) -> None:
     """For every prompt and clip skip, context and pooled vector are those of `encode_prompt` with the exported file."""
     vectors = random_vectors(load(any_model), count)
-    files = {name: tmp_path / f"{name}.safetensors" for name in ("webui", "diffusers")}
-    for name, file in files.items():
-        write_embedding(Embedding(TOKEN, vectors, {"ti_trainer.token": TOKEN}), file, name)
+    embedding = Embedding(TOKEN, vectors, {"ti_trainer.token": TOKEN})
+    (webui,) = write_embedding(embedding, tmp_path / "my-cat.safetensors", "webui")
+    layout = write_embedding(embedding, tmp_path / "learned_embeds.safetensors", "diffusers")
     pipeline = reference_pipeline(any_model)
-    load_file(pipeline, files)
+    load_file(pipeline, webui, layout)
 
     for clip_skip in (0, 1):
         family = load(any_model, clip_skip)
@@ -81,14 +93,23 @@ def test_text_is_what_the_pipeline_encodes(
         together = family.encode_text(list(PROMPTS.values()))
         for number, (name, prompt) in enumerate(PROMPTS.items()):
             with torch.no_grad():
-                wanted = pipeline.encode_prompt(prompt, torch.device("cpu"), 1, False, clip_skip=clip_skip or None)
+                wanted = pipeline.encode_prompt(
+                    prompt,
+                    device=torch.device("cpu"),
+                    num_images_per_prompt=1,
+                    do_classifier_free_guidance=False,
+                    clip_skip=clip_skip or None,
+                )
             torch.testing.assert_close(together.context[number, None], wanted[0], atol=2e-6, rtol=2e-6, msg=name)
             if together.pooled is not None:
                 torch.testing.assert_close(together.pooled[number, None], wanted[2], atol=2e-6, rtol=2e-6, msg=name)
         # the token changes the text, and clip skip does: the comparison compares something
-        replaced = family.encode_text([prompt.replace(TOKEN, "dog") for prompt in PROMPTS.values()]).context
-        changed = (replaced - together.context).abs().amax((1, 2)) > 1e-2
+        replaced = family.encode_text([prompt.replace(TOKEN, "dog") for prompt in PROMPTS.values()])
+        changed = (replaced.context - together.context).abs().amax((1, 2)) > 1e-2
         assert changed.tolist() == [TOKEN in prompt and name != "cut" for name, prompt in PROMPTS.items()]
+        if replaced.pooled is not None:
+            changed = (replaced.pooled - together.pooled).abs().amax(1) > 1e-3
+            assert changed.tolist() == [TOKEN in prompt and name != "cut" for name, prompt in PROMPTS.items()]
         if clip_skip:
             assert (load(any_model).encode_text([""]).context - together.context[[4]]).abs().max() > 1e-2
 
@@ -112,7 +133,8 @@ def test_text_is_pooled_at_its_end(
     file = tmp_path / "my-cat.safetensors"
     write_embedding(Embedding(TOKEN, vectors), file, "webui")
     plain, helped = reference_pipeline(any_model), reference_pipeline(any_model)
-    plain.load_textual_inversion(str(file), token=TOKEN)
+    for (tokenizer, encoder), own in zip(slots_of(plain), vectors.values(), strict=True):
+        plain.load_textual_inversion({TOKEN: own}, token=TOKEN, tokenizer=tokenizer, text_encoder=encoder)
     load_into_pipeline(helped, file, token=TOKEN)
     family.install(Placeholders([Concept(TOKEN)], [vectors]))
 
@@ -121,34 +143,57 @@ def test_text_is_pooled_at_its_end(
         ids = tokenizer(f"a photo of {names} in the snow", padding="max_length", return_tensors="pt").input_ids
         end = ids[0].tolist().index(tokenizer.eos_token_id)
         with torch.no_grad():
-            output = encoder(ids)
+            output = getattr(encoder, "text_model", encoder)(ids)
         return output.pooler_output[0], output.last_hidden_state[0, end], output.last_hidden_state[0, ids.argmax()]
 
-    got, _, at_placeholder = pooled(plain.tokenizer, plain.text_encoder)
-    assert plain.text_encoder.config.eos_token_id == 2
-    assert torch.equal(got, at_placeholder), "transformers has mended this: the fix can go"
-    (slot,) = family.slots
-    for tokenizer, encoder in [(helped.tokenizer, helped.text_encoder), (slot.tokenizer, slot.encoder)]:
+    for tokenizer, encoder in slots_of(plain):
+        got, _, at_placeholder = pooled(tokenizer, encoder)
+        assert encoder.config.eos_token_id == 2
+        assert torch.equal(got, at_placeholder), "transformers has mended this: the fix can go"
+    ours = [(slot.tokenizer, slot.encoder) for slot in family.slots]
+    for tokenizer, encoder in [*slots_of(helped), *ours]:
         got, at_end, at_placeholder = pooled(tokenizer, encoder)
         assert torch.equal(got, at_end)
         assert not torch.allclose(got, at_placeholder, atol=1e-2)
 
 
-@pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction"])
-def test_noise_is_the_schedulers(any_model: Path, prediction_type: str) -> None:
+def test_noise_is_the_schedulers(any_model: Path) -> None:
     from diffusers import DDPMScheduler
 
-    scheduler = DDPMScheduler.from_pretrained(any_model, subfolder="scheduler", prediction_type=prediction_type)
-    family = load(any_model)
-    schedule = replace(family.schedule, prediction_type=prediction_type)
+    scheduler = DDPMScheduler.from_pretrained(any_model, subfolder="scheduler")
+    schedule = load(any_model).schedule
     draws = torch.Generator().manual_seed(0)
     latents, noise = torch.randn(2, 6, 4, 8, 8, generator=draws)
     timesteps = torch.tensor([0, 1, 250, 500, 998, 999])
-    torch.testing.assert_close(
-        schedule.add_noise(latents, noise, timesteps), scheduler.add_noise(latents, noise, timesteps), rtol=0, atol=1e-6
-    )
-    target = noise if prediction_type == "epsilon" else scheduler.get_velocity(latents, noise, timesteps)
+    noisy = scheduler.add_noise(latents, noise, timesteps)
+    torch.testing.assert_close(schedule.add_noise(latents, noise, timesteps), noisy, rtol=0, atol=1e-6)
+    assert schedule.prediction_type == scheduler.config.prediction_type
+    velocity = schedule.prediction_type == "v_prediction"
+    target = scheduler.get_velocity(latents, noise, timesteps) if velocity else noise
     torch.testing.assert_close(schedule.target(latents, noise, timesteps), target, rtol=0, atol=1e-6)
+    if scheduler.config.rescale_betas_zero_snr:  # Lin et al. 2023: the last step is pure noise, its target -latents
+        assert torch.equal(noisy[-1], noise[-1])
+        assert torch.equal(schedule.target(latents, noise, timesteps)[-1], -latents[-1])
+        assert schedule.snr(timesteps)[-1] == 0
+
+
+@pytest.mark.parametrize(
+    ("prediction_type", "zero"), [("epsilon", False), ("v_prediction", False), ("v_prediction", True)]
+)
+def test_noise_process_by_flag(any_model: Path, prediction_type: str, zero: bool) -> None:
+    """For checkpoints whose scheduler config does not say what they were trained with."""
+    from diffusers import DDPMScheduler
+
+    config = ModelConfig(model=str(any_model), prediction_type=prediction_type, zero_terminal_snr=zero)
+    family = load_family(config, torch.device("cpu"), torch.float32)
+    scheduler = DDPMScheduler(
+        beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", rescale_betas_zero_snr=zero
+    )
+    torch.testing.assert_close(family.schedule.alphas_cumprod, scheduler.alphas_cumprod, rtol=0, atol=1e-7)
+    assert family.schedule.prediction_type == prediction_type
+    settings = family.pipeline().scheduler.config  # previews sample the same process
+    assert (settings.prediction_type, settings.rescale_betas_zero_snr) == (prediction_type, zero)
+    assert not zero or settings.timestep_spacing == "trailing"
 
 
 def test_every_row_of_every_slot_gets_gradient(
@@ -171,7 +216,9 @@ def test_every_row_of_every_slot_gets_gradient(
 def weights(session_or_pipeline: Any) -> dict[str, str]:
     """The hash of each tensor of the frozen models, by name; the names of the plain pipeline."""
     hashes = {}
-    for part in ("unet", "vae", "text_encoder"):
+    for part in filter(
+        lambda part: hasattr(session_or_pipeline, part), ("unet", "vae", "text_encoder", "text_encoder_2")
+    ):
         for name, tensor in getattr(session_or_pipeline, part).state_dict().items():
             hashes[f"{part}.{name.replace('.frozen.', '.')}"] = hashlib.sha256(tensor.numpy().tobytes()).hexdigest()
     return hashes
@@ -187,11 +234,11 @@ def test_frozen_weights_stay_bit_for_bit(
     run = train(make_config(model=str(any_model), steps=4, lr=1.0, weight_decay=0.1, preview_every=2))
     pipeline = sessions[0].family.pipeline()
     assert weights(pipeline) == before
-    for part in (pipeline.unet, pipeline.vae, pipeline.text_encoder):
+    for part in (pipeline.unet, pipeline.vae, *(encoder for _, encoder in slots_of(pipeline))):
         assert not any(parameter.requires_grad or parameter.grad is not None for parameter in part.parameters())
-    start = sessions[0].family.slots[0].table
-    moved = read_embedding(run.embeddings[TOKEN]).vectors["clip_l"]
-    assert run.best_step[TOKEN] == 0 or torch.cdist(moved, start).min() > 0.1
+    slots = sessions[0].family.slots
+    moved = read_embedding(run.embeddings[TOKEN]).fit({slot.name: slot.width for slot in slots})
+    assert run.best_step[TOKEN] == 0 or all(torch.cdist(moved[slot.name], slot.table).min() > 0.1 for slot in slots)
 
 
 def test_a_concept_learns_the_same_beside_another(
@@ -237,3 +284,27 @@ def test_a_resumed_run_is_bit_for_bit_the_undisturbed_one(
     assert resumed.best_step == undisturbed.best_step
     histories = [[{**line, "seconds": 0} for line in run.history] for run in (undisturbed, resumed)]
     assert histories[0] == histories[1]
+
+
+def test_previews_are_what_the_pipeline_draws(
+    any_model: Path, reference_pipeline: Callable[[Path], Any], tmp_path: Path
+) -> None:
+    """From the same noise: prompts and an empty negative prompt, given to a plain pipeline with the exported file."""
+    from diffusers import DDIMScheduler
+
+    family = load(any_model)
+    vectors = random_vectors(family, 3)
+    (file,) = write_embedding(Embedding(TOKEN, vectors), tmp_path / "my-cat.safetensors", "webui")
+    pipeline = reference_pipeline(any_model)
+    load_into_pipeline(pipeline, file, token=TOKEN)
+    pipeline.scheduler = DDIMScheduler.from_config(pipeline.scheduler.config)
+    family.install(Placeholders([Concept(TOKEN)], [vectors]))
+    prompts = [PROMPTS["first"], PROMPTS["without"]]
+    found = generate(family, prompts, seed=0, steps=2, guidance=5.0)
+    noise = torch.stack([torch.randn(4, 8, 8, generator=generator(0, "preview", i)) for i in range(2)])
+    wanted = pipeline(
+        prompts, latents=noise, num_inference_steps=2, guidance_scale=5.0, height=32, width=32, output_type="np"
+    ).images
+    for picture, array in zip(found, wanted, strict=True):
+        assert np.abs(np.asarray(picture) - array * 255).max() <= 1.01
+    assert np.abs(wanted[0] - wanted[1]).max() > 0.02

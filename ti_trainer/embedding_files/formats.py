@@ -20,9 +20,21 @@ class Embedding:
     def num_vectors(self) -> int:
         return len(next(iter(self.vectors.values())))
 
+    def fit(self, widths: Mapping[str, int]) -> dict[str, Tensor]:
+        """STUB until the branch `files` is merged."""
+        if len(widths) == 1:
+            (slot,) = widths
+            return {slot: next(iter(self.vectors.values()))}
+        return {
+            slot: self.vectors.get(slot) if len(self.vectors) > 1 else next(iter(self.vectors.values()))
+            for slot in widths
+        }
+
 
 def webui(embedding: Embedding) -> dict[str, Tensor]:
     """A1111, Forge, ComfyUI, InvokeAI, kohya: the trigger is the file's name."""
+    if len(embedding.vectors) > 1:
+        return dict(embedding.vectors)
     (vectors,) = embedding.vectors.values()
     return {"emb_params": vectors}
 

@@ -31,6 +31,12 @@ def read_embedding(path: str | Path, slot: str = "clip_l") -> Embedding:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             keys = list(file.keys())
+            if set(keys) == {"clip_l", "clip_g"}:
+                return Embedding(
+                    metadata.get("ti_trainer.token") or f"<{path.stem}>",
+                    {key: file.get_tensor(key) for key in keys},
+                    metadata,
+                )
             if len(keys) != 1:
                 raise BadInput(f"{path} holds {len(keys)} tensors ({', '.join(keys[:4])}); an embedding holds one")
             vectors = file.get_tensor(keys[0])

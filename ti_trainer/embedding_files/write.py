@@ -15,7 +15,17 @@ from ..atomic import write_bytes
 from .formats import FORMATS, Embedding
 
 
-def write_embedding(embedding: Embedding, path: Path, file_format: str) -> None:
+def write_embedding(embedding: Embedding, path: Path, file_format: str) -> list[Path]:
+    if file_format == "diffusers" and len(embedding.vectors) > 1:
+        paths = [path, path.with_stem(path.stem + "_2")]
+        for each, (slot, vectors) in zip(paths, embedding.vectors.items(), strict=True):
+            write_one(Embedding(embedding.token, {slot: vectors}, embedding.metadata), each, file_format)
+        return paths
+    write_one(embedding, path, file_format)
+    return [path]
+
+
+def write_one(embedding: Embedding, path: Path, file_format: str) -> None:
     """Write `path` (.safetensors) in one of FORMATS.
 
     Tensors are float32, 2-D and cloned: a slice of a big table must not drag the table along. The metadata gets

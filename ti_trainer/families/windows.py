@@ -1,0 +1,41 @@
+"""From text to the windows of 77 tokens that a CLIP text encoder reads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+def first_windows(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> Tensor:
+    """The first window of each text, as diffusers reads them: (N, 77)."""
+    return tokenizer(
+        list(texts),
+        padding="max_length",
+        max_length=tokenizer.model_max_length,
+        truncation=True,
+        return_tensors="pt",
+    ).input_ids
+
+
+def all_windows(tokenizer: PreTrainedTokenizerBase, text: str, together: Mapping[int, int]) -> Tensor:
+    """All windows of a text, as WebUIs read it: (W, 77), each with its own start and end.
+
+    together: {first id: how many ids from there must not be separated}, the rows of a token.
+    """
+    size = tokenizer.model_max_length - 2
+    ids = tokenizer(text, add_special_tokens=False, truncation=False, verbose=False).input_ids
+    windows: list[list[int]] = [[]]
+    while ids:
+        count = together.get(ids[0], 1)
+        if len(windows[-1]) + count > size:
+            windows.append([])
+        windows[-1] += ids[:count]
+        ids = ids[count:]
+    start, end, padding = tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id
+    return torch.tensor([[start, *window, end, *[padding] * (size - len(window))] for window in windows])
