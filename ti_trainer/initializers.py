@@ -69,11 +69,7 @@ def from_file(
     table: Tensor, tokenizer: PreTrainedTokenizerBase, path: str, count: int | None, draws: torch.Generator
 ) -> Tensor:
     """Continue from an embedding file."""
-    (rows,) = read_embedding(path).vectors.values()
-    if rows.shape[1] != table.shape[1]:
-        raise BadInput(
-            f"{path} is {rows.shape[1]} wide and this model's words are {table.shape[1]}: another model family"
-        )
+    (rows,) = read_embedding(path).fit({"clip_l": table.shape[1]}).values()
     if count not in (None, len(rows)):
         raise BadInput(f"{path} has {len(rows)} vectors, not --num_vectors {count}; leave --num_vectors out")
     return rows

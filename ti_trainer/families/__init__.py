@@ -67,11 +67,9 @@ def load_into_pipeline(pipeline: DiffusionPipeline, path: str | Path, token: str
     id, which would be the new token. Raises BadInput when the file does not fit the model.
     """
     embedding = read_embedding(path)
-    (vectors,) = embedding.vectors.values()
     token = token or embedding.token
     width = pipeline.text_encoder.get_input_embeddings().weight.shape[1]
-    if vectors.shape[1] != width:
-        raise BadInput(f"{path} is {vectors.shape[1]} wide and the pipeline's words are {width}: another model family")
+    (vectors,) = embedding.fit({"clip_l": width}).values()
     set_end_of_text(pipeline.text_encoder, pipeline.tokenizer)
     pipeline.load_textual_inversion({token: vectors.to(torch.float32)}, token=token)
     return token
