@@ -31,7 +31,17 @@ FLOORS = (
     },
     {"placeholders", "initializers", "data"},
     {"families"},
-    {"objective", "validation", "previews", "evaluation", "run_folder", "processes", "signals"},
+    {
+        "objective",
+        "validation",
+        "previews",
+        "evaluation",
+        "inspection",
+        "conversion",
+        "run_folder",
+        "processes",
+        "signals",
+    },
     {"preflight", "prepare", "export", "reporting", "loop"},
     # The package's own __init__ offers `train` and its friends to notebooks: it may know all, and nobody imports it.
     {"cli", "app", "__main__", "__init__"},
