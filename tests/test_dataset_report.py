@@ -1,19 +1,27 @@
 """`ti-trainer dataset`: the figures, what is drawn, and that it refuses what training refuses."""
 
 import json
+import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from ti_trainer import train
 from ti_trainer.cli import main
-from ti_trainer.config import Concept
+from ti_trainer.config import Concept, ModelConfig, TrainConfig
 from ti_trainer.contact_sheet import CELL, GAP, contact_sheet, thumbnail
 from ti_trainer.data.examples import Example
 from ti_trainer.data.images import Picture
-from ti_trainer.dataset_report import PictureRow, report_dataset, report_text, short_form
+from ti_trainer.dataset_report import DatasetReport, PictureRow, report_dataset, report_text, short_form
 from ti_trainer.errors import BadInput
+from ti_trainer.families import load_family
+from ti_trainer.model_facts import read_model_facts
+from ti_trainer.prepare import Session
 
 
 @pytest.fixture
@@ -32,25 +40,29 @@ def folder(tmp_path: Path) -> Path:
     return images
 
 
+def report(concept: Concept, model: Path, **settings: Any) -> tuple[DatasetReport, list[Example]]:
+    return report_dataset(TrainConfig(model=str(model), concepts=(concept,), **settings))
+
+
 def test_figures(folder: Path, model: Path) -> None:
     """The tiny tokenizer knows all these words but two as one token each; a comma is one, the concept has three."""
     concept = Concept("<my-cat>", str(folder), num_vectors=3, templates="person")
-    report, examples = report_dataset(concept, str(model), None)
-    assert (report.resolution, report.window) == (32, 75)
-    rows = {Path(row.name).name: row for row in report.pictures}
+    found, examples = report(concept, model)
+    assert (found.resolution, found.window) == (32, 75)
+    rows = {Path(row.name).name: row for row in found.pictures}
     assert list(rows) == ["small.png", "wide.png", "many.png"]
-    assert [example.size for example in examples] == [row.size for row in report.pictures]
+    assert [example.size for example in examples] == [row.size for row in found.pictures]
     wide = rows["wide.png"]
-    assert (wide.size, wide.box, wide.mask, wide.repeats) == ((80, 40), (20, 0, 60, 40), True, 1)
+    assert (wide.size, wide.boxes, wide.mask, wide.repeats) == ((80, 40), ((20, 0, 60, 40),), True, 1)
     assert wide.captions == ("red cat, <my-cat>, dog",)
     assert wide.tokens == 2 + 1 + 3 + 1 + 1
     assert (rows["small.png"].tokens, rows["small.png"].has_token) == (1 + 3, True)
-    assert (rows["many.png"].repeats, rows["many.png"].box) == (10, (0, 10, 40, 50))
+    assert (rows["many.png"].repeats, rows["many.png"].boxes) == (10, ((0, 10, 40, 50),))
     assert len(rows["many.png"].captions) == 16
-    assert report.own_captions == 2
-    assert report.problems == ()
-    assert any("10_cat count 10 times" in note for note in report.notes)
-    text = report_text(report)
+    assert found.own_captions == 2
+    assert found.problems == ()
+    assert any("10_cat count 10 times" in note for note in found.notes)
+    text = report_text(found)
     assert "3, 12 with repeats" in text
     assert "with the token   3 of 3" in text
 
@@ -59,19 +71,60 @@ def test_captions_without_the_token_or_with_it_cut_off(folder: Path, model: Path
     (folder / "small.txt").write_text("a photo", encoding="utf-8")
     (folder / "wide.txt").write_text("red " * 70 + ", {token}, " + "red " * 5, encoding="utf-8")
     concept = Concept("<my-cat>", str(folder), num_vectors=4)
-    (problem,) = report_dataset(concept, str(model), None)[0].problems
+    (problem,) = report(concept, model)[0].problems
     assert "small.png" in problem
     assert "wide.png" not in problem  # 70 words, a comma and 4 rows: the window is full
     shuffled = Concept("<my-cat>", str(folder), num_vectors=4, shuffle_tags=True)
-    (problem,) = report_dataset(shuffled, str(model), None)[0].problems
+    (problem,) = report(shuffled, model)[0].problems
     assert "wide.png" in problem
     kept = Concept("<my-cat>", str(folder), num_vectors=4, shuffle_tags=True, keep_tags=2, add_token=True)
-    assert report_dataset(kept, str(model), None)[0].problems == ()
+    assert report(kept, model)[0].problems == ()
 
 
-def test_model_without_a_tokenizer(folder: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("settings", [{}, {"buckets": True}, {"crop": "random", "crops": 3}, {"crop": "subject"}])
+def test_shown_is_what_training_shows(
+    folder: Path, model: Path, make_config: Callable[..., TrainConfig], sessions: list[Session], settings: dict
+) -> None:
+    """Size and place of every view, as the micro-conditioning of the prepared data has them."""
+    config = make_config(images=str(folder), templates="person", resolution=32, add_token=True, steps=1, **settings)
+    train(config)
+    rows = report_dataset(config)[0].pictures
+    for row, views in zip(rows, sessions[0].data[0].views, strict=True):
+        expected = []
+        for left, top, right, _ in row.boxes:
+            scale = row.shown[0] / (right - left)
+            expected.append((row.size[1], row.size[0], round(top * scale), round(left * scale), *row.shown[::-1]))
+        assert list(dict.fromkeys(view.sizes for view in views)) == list(dict.fromkeys(expected))
+
+
+def test_facts_are_those_of_the_loaded_model(any_model: Path) -> None:
+    config = ModelConfig(model=str(any_model))
+    facts, family = read_model_facts(config), load_family(config, torch.device("cpu"), torch.float32)
+    assert (facts.resolution, facts.bucket_step) == (family.resolution, family.bucket_step)
+    assert facts.tokenizer.get_vocab() == family.slots[0].tokenizer.get_vocab()
+
+
+def test_long_captions_in_chunks_lose_nothing(folder: Path, model: Path) -> None:
+    (folder / "wide.txt").write_text("red " * 90 + "{token}", encoding="utf-8")
+    concept = Concept("<my-cat>", str(folder))
+    (problem,) = report(concept, model)[0].problems
+    assert "wide.png" in problem
+    assert report(concept, model, long_captions="chunk")[0].problems == ()
+
+
+def test_models_without_what_is_needed(folder: Path, model: Path, tmp_path: Path) -> None:
+    concept = Concept("<my-cat>", str(folder))
+    with pytest.raises(BadInput, match=r"has no unet/config\.json that can be read"):
+        report(concept, tmp_path)
+    for part in ("unet", "vae"):
+        shutil.copytree(model / part, tmp_path / "model" / part)
     with pytest.raises(BadInput, match="has no tokenizer that can be loaded"):
-        report_dataset(Concept("<my-cat>", str(folder)), str(tmp_path), None)
+        report(concept, tmp_path / "model")
+    (tmp_path / "x.safetensors").write_bytes(b"")
+    with pytest.raises(BadInput, match="add --model_config"):
+        report(concept, tmp_path / "x.safetensors")
+    facts = read_model_facts(ModelConfig(model=str(tmp_path / "x.safetensors"), model_config=str(model)))
+    assert facts.resolution == 32
 
 
 def test_command(folder: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -102,14 +155,14 @@ def test_command_on_what_training_refuses(
 
 
 def row_of(size: tuple[int, int], box: tuple[float, float, float, float]) -> PictureRow:
-    return PictureRow("x", size, box, ("a",), 1, True, 1, 1.0, False, False)
+    return PictureRow("x", size, (32, 32), (box,), ("a",), 1, True, 1, 1.0, False, False)
 
 
 def test_thumbnail_shows_frame_and_mask(folder: Path, model: Path) -> None:
     """An 80 x 40 picture in a cell of 192: blue, coloured where the mask is black, grey above and below, a frame."""
     concept = Concept("<my-cat>", str(folder))
-    report, examples = report_dataset(concept, str(model), None)
-    picture = np.asarray(thumbnail(report.pictures[1], examples[1], "white")).astype(int)
+    found, examples = report(concept, model)
+    picture = np.asarray(thumbnail(found.pictures[1], examples[1], "white")).astype(int)
     assert picture.shape == (CELL, CELL, 3)
     assert (picture[20, 100] == 0xE8).all()
     assert (picture[96, 20] == (0, 0, 255)).all()  # left: the subject

@@ -36,11 +36,14 @@ FLOORS = (
         "validation",
         "previews",
         "evaluation",
+        "inspection",
+        "conversion",
         "run_folder",
         "processes",
         "signals",
         "dataset_report",
         "contact_sheet",
+        "model_facts",
     },
     {"preflight", "prepare", "export", "reporting", "loop"},
     # The package's own __init__ offers `train` and its friends to notebooks: it may know all, and nobody imports it.
@@ -49,7 +52,7 @@ FLOORS = (
 
 BORDERS = {
     "diffusers": {"families", "previews", "evaluation", "initializers", "preflight"},
-    "transformers": {"families", "previews", "evaluation", "initializers", "preflight", "dataset_report"},
+    "transformers": {"families", "previews", "evaluation", "initializers", "preflight", "model_facts"},
     "accelerate": {"loop", "run_folder", "processes"},
     "datasets": {"data"},
     "gradio": {"app"},

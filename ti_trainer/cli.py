@@ -133,17 +133,37 @@ def run_preview(options: argparse.Namespace) -> None:
 
 
 def add_inspect(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("embedding", help="embedding file")
+    parser.add_argument("embedding", help="embedding file, of any format that we read")
+    parser.add_argument("--token", help="which embedding, where the file holds several; else a name for it")
+    parser.add_argument("--json", action="store_true", help="print JSON")
     add_fields(parser, ModelConfig)  # a model adds norms and nearest words of its vocabulary
 
 
 def run_inspect(options: argparse.Namespace) -> None:
     """Show what an embedding file holds."""
-    from .evaluation import inspect
+    from .inspection import inspect, inspection_text
 
     named = hasattr(options, "model")
     model = take_model(options)
-    print(inspect(options.embedding, model if named else None))
+    print(inspection_text(inspect(options.embedding, model if named else None, options.token), options.json))
+
+
+def add_convert(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", help="embedding file, of any format that we read")
+    parser.add_argument(
+        "--to", required=True, metavar="FORMAT", help="webui, diffusers, kohya, onetrainer, a1111-pt or png-card"
+    )
+    parser.add_argument("--output", help="file or folder (default: the folder of the file, named after the token)")
+    parser.add_argument("--token", help="a new name; or which embedding, where the file holds several")
+    parser.add_argument("--picture", help="what to draw a png-card on (default: the numbers of the embedding)")
+    parser.add_argument("--overwrite", action="store_true", help="write over files that are there")
+
+
+def run_convert(options: argparse.Namespace) -> None:
+    """Write an embedding file in another format."""
+    from .conversion import conversion_text, convert
+
+    print(conversion_text(convert(**vars(options))))
 
 
 def add_evaluate(parser: argparse.ArgumentParser) -> None:
@@ -179,6 +199,7 @@ COMMANDS: dict[str, tuple[Callable[[argparse.ArgumentParser], None], Callable[[a
     "dataset": (add_dataset, run_dataset),
     "preview": (add_preview, run_preview),
     "inspect": (add_inspect, run_inspect),
+    "convert": (add_convert, run_convert),
     "evaluate": (add_evaluate, run_evaluate),
 }
 

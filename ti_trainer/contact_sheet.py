@@ -25,14 +25,13 @@ FRAME, HIDDEN, TROUBLE = "#ffd400", "#b00060", "#d00000"
 
 def show_dataset(config: TrainConfig, sheet: str, as_json: bool) -> None:
     """Print a report and write a contact sheet; raises BadInput where training would refuse the pictures."""
-    (concept,) = config.concepts
 
     def progress(things: Iterable[Any], count: int) -> Iterable[Any]:
         return tqdm(things, desc="reading pictures", total=count, leave=False)
 
-    report, examples = report_dataset(concept, config.model, config.resolution, config.revision, progress)
+    report, examples = report_dataset(config, progress)
     print(report_json(report) if as_json else report_text(report))
-    save_image(contact_sheet(report.pictures, examples, concept.alpha_color), Path(sheet))
+    save_image(contact_sheet(report.pictures, examples, config.concepts[0].alpha_color), Path(sheet))
     if not as_json:
         print(f"contact sheet:   {sheet}")
     if report.problems:
@@ -67,8 +66,9 @@ def thumbnail(row: PictureRow, example: Example, alpha_color: str) -> Image.Imag
     if mask is not None:
         veil = Image.blend(image, Image.new("RGB", size, HIDDEN), 0.5)
         image = Image.composite(image, veil, mask.resize(size))
-    left, top, right, bottom = (side * scale for side in row.box)
-    ImageDraw.Draw(image).rectangle((left, top, right - 1, bottom - 1), outline=FRAME, width=2)
+    for box in row.boxes:
+        left, top, right, bottom = (side * scale for side in box)
+        ImageDraw.Draw(image).rectangle((left, top, right - 1, bottom - 1), outline=FRAME, width=2)
     cell = Image.new("RGB", (CELL, CELL), "#e8e8e8")
     cell.paste(image, ((CELL - size[0]) // 2, (CELL - size[1]) // 2))
     return cell

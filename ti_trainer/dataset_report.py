@@ -6,24 +6,17 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from .bundled import resolve
 from .captions import CaptionPolicy, expand, fill, longest_way_to_token, mentions, row_names
-from .config import Concept
+from .config import Concept, TrainConfig
 from .data.examples import Example
+from .data.geometry import Box, Framing, View, check_crop, subject_box
+from .data.masks import read_mask
 from .data.scanning import Progress, Scan, scan
-from .errors import BadInput
 from .initializers import DEFAULT_VECTORS, word_ids
+from .model_facts import ModelFacts, read_model_facts
 from .wording import listing
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
-
-Box = tuple[float, float, float, float]  # left, top, right, bottom in pixels of the upright picture
-
-SD_RESOLUTION = 512  # where the model's own is not at hand
 
 
 @dataclass(frozen=True)
@@ -32,7 +25,8 @@ class PictureRow:
 
     name: str
     size: tuple[int, int]  # width, height
-    box: Box  # what is shown of it
+    shown: tuple[int, int]  # width, height at which training shows it: its bucket's
+    boxes: tuple[Box, ...]  # the parts that are shown
     captions: tuple[str, ...]  # with the token filled in
     tokens: int  # of the longest caption, counting each row of the concept
     has_token: bool  # in every caption, within the window
@@ -57,84 +51,81 @@ class DatasetReport:
 
 
 def report_dataset(
-    concept: Concept,
-    model: str,
-    resolution: int | None,
-    revision: str | None = None,
-    progress: Progress = lambda things, count: things,
+    config: TrainConfig, progress: Progress = lambda things, count: things
 ) -> tuple[DatasetReport, list[Example]]:
-    """The report, and the examples that it is about, in the same order; of the model, only the tokenizer is loaded."""
+    """The report on a config's only concept, and the examples that it is about, in the same order.
+
+    Of the model, only the tokenizer is loaded. Raises BadInput where there is nothing to report on.
+    """
+    (concept,) = config.concepts
+    check_crop(config.crop)
     found = scan(concept, progress)
-    tokenizer = load_tokenizer(model, revision)
-    names = rows_of_concept(concept, tokenizer)
-    resolution = resolution or model_resolution(model)
-    window = tokenizer.model_max_length - 2
-    pictures = [picture_row(concept, example, resolution, tokenizer, names) for example in found.examples]
+    facts = read_model_facts(config)
+    resolution, bucket_step = config.resolution or facts.resolution, facts.bucket_step if config.buckets else None
+    framing = Framing(resolution, bucket_step, config.crop, config.crops, seed=config.seed)
+    names = rows_of_concept(concept, facts)
+    pictures = [
+        picture_row(config, example, shown_views(config, example, framing, number), facts, names)
+        for number, example in enumerate(found.examples)
+    ]
     report = DatasetReport(
         token=concept.token,
         resolution=resolution,
-        window=window,
+        window=facts.window,
         pictures=tuple(pictures),
         own_captions=found.own_captions,
-        problems=tuple(problems_of(concept, found, pictures, window)),
+        problems=tuple(problems_of(concept, found, pictures, facts.window)),
         duplicates=tuple(found.duplicates),
-        notes=(*found.notes, *small_pictures(pictures, resolution)),
+        notes=(*found.notes, *small_pictures(pictures)),
     )
     return report, found.examples
 
 
-def load_tokenizer(model: str, revision: str | None) -> PreTrainedTokenizerBase:
-    from transformers import CLIPTokenizer
-
-    source = resolve(model)
-    try:
-        tokenizer = CLIPTokenizer.from_pretrained(source, subfolder="tokenizer", revision=revision)
-    except (OSError, ValueError) as error:
-        raise BadInput(f"--model {model} has no tokenizer that can be loaded: {str(error).splitlines()[0]}") from None
-    if len(tokenizer) < 2 * 256:  # fewer than the bytes within and at the end of a word: transformers found no file
-        raise BadInput(f"--model {model} has no tokenizer that can be loaded: its folder 'tokenizer' has no vocabulary")
-    return tokenizer
+def shown_views(config: TrainConfig, example: Example, framing: Framing, number: int) -> list[View]:
+    """What training shows of example `number` of the concept."""
+    uses_mask = config.crop == "subject" or (config.crop == "random" and config.mask_background < 1)
+    mask = read_mask(example) if uses_mask else None
+    (concept,) = config.concepts
+    return framing.views(example.size, subject_box(mask) if mask else None, concept.token, number)
 
 
-def model_resolution(model: str) -> int:
-    """The side at which a model in a folder was trained; that of Stable Diffusion 1.x where it cannot be told."""
-    folder = Path(resolve(model))
-    try:
-        unet = json.loads((folder / "unet" / "config.json").read_text(encoding="utf-8"))
-        vae = json.loads((folder / "vae" / "config.json").read_text(encoding="utf-8"))
-        return int(unet["sample_size"]) * 2 ** (len(vae["block_out_channels"]) - 1)
-    except (OSError, ValueError, KeyError, TypeError):
-        return SD_RESOLUTION
-
-
-def rows_of_concept(concept: Concept, tokenizer: PreTrainedTokenizerBase) -> tuple[str, ...]:
+def rows_of_concept(concept: Concept, facts: ModelFacts) -> tuple[str, ...]:
     """The names of the concept's rows, made known to the tokenizer; a tuned word is known to it."""
     if concept.tune:
         return (concept.token,)
     of_phrase = (
-        0 if concept.init.partition(":")[0] in ("auto", "random", "file") else len(word_ids(tokenizer, concept.init))
+        0
+        if concept.init.partition(":")[0] in ("auto", "random", "file")
+        else len(word_ids(facts.tokenizer, concept.init))
     )
     count = concept.num_vectors or (of_phrase if of_phrase > 1 else DEFAULT_VECTORS)
     names = row_names(concept.token, count)
-    tokenizer.add_tokens(list(names))
+    facts.tokenizer.add_tokens(list(names))
     return names
 
 
 def picture_row(
-    concept: Concept, example: Example, resolution: int, tokenizer: PreTrainedTokenizerBase, names: Sequence[str]
+    config: TrainConfig,
+    example: Example,
+    views: Sequence[View],
+    facts: ModelFacts,
+    names: Sequence[str],
 ) -> PictureRow:
-    policy, window = CaptionPolicy.of(concept), tokenizer.model_max_length - 2
-    rows = set(word_ids(tokenizer, " ".join(names)))
+    (concept,) = config.concepts
+    policy = CaptionPolicy.of(concept)
+    rows = set(word_ids(facts.tokenizer, " ".join(names)))
     longest, has_token = 0, True
     for caption in example.captions:
         latest = fill(longest_way_to_token(caption, policy), concept.token)
-        ids = word_ids(tokenizer, expand(latest, {concept.token: list(names)}))
+        ids = word_ids(facts.tokenizer, expand(latest, {concept.token: list(names)}))
         longest = max(longest, len(ids))
-        has_token &= mentions(latest, concept.token) and rows <= set(ids[:window])
+        is_read = config.long_captions == "chunk" or rows <= set(ids[: facts.window])
+        has_token &= mentions(latest, concept.token) and is_read
     return PictureRow(
         name=example.picture.name,
         size=example.size,
-        box=shown_box(example.size, resolution),
+        shown=views[0].size,
+        boxes=tuple(dict.fromkeys(view.box for view in views)),
         captions=tuple(fill(caption, concept.token) for caption in example.captions),
         tokens=longest,
         has_token=has_token,
@@ -143,14 +134,6 @@ def picture_row(
         mask=example.mask is not None,
         is_class=example.is_class,
     )
-
-
-def shown_box(size: tuple[int, int], resolution: int) -> Box:
-    """The part of a picture that training shows: the largest central square."""
-    width, height = size
-    side = min(width, height)
-    left, top = (width - side) / 2, (height - side) / 2
-    return left, top, left + side, top + side
 
 
 def problems_of(concept: Concept, found: Scan, pictures: Sequence[PictureRow], window: int) -> list[str]:
@@ -165,16 +148,16 @@ def problems_of(concept: Concept, found: Scan, pictures: Sequence[PictureRow], w
     return lines
 
 
-def small_pictures(pictures: Sequence[PictureRow], resolution: int) -> list[str]:
-    small = [picture.name for picture in pictures if min(picture.size) < resolution]
-    return [f"smaller than {resolution} pixels and enlarged: {listing(small)}"] if small else []
+def small_pictures(pictures: Sequence[PictureRow]) -> list[str]:
+    small = [p.name for p in pictures if min(p.size[0] / p.shown[0], p.size[1] / p.shown[1]) < 1]
+    return [f"smaller than what is shown of them, and enlarged: {listing(small)}"] if small else []
 
 
 def report_text(report: DatasetReport) -> str:
     """The report as a table for a person."""
     own = [picture for picture in report.pictures if not picture.is_class]
     lines = [f"{report.token} at {report.resolution} pixels", ""]
-    header = ("picture", "pixels", "shown", "times", "mask", "tokens", "caption")
+    header = ("picture", "pixels", "shown at", "times", "mask", "tokens", "caption")
     cells = [header, *(table_cells(picture) for picture in report.pictures)]
     widths = [max(len(row[column]) for row in cells) for column in range(len(header) - 1)]
     for row in cells:
@@ -184,6 +167,7 @@ def report_text(report: DatasetReport) -> str:
         "pictures": f"{len(own)}, {sum(picture.repeats for picture in own)} with repeats",
         "of the class": f"{len(report.pictures) - len(own)}",
         "sizes": sizes_text([picture.size for picture in report.pictures]),
+        "shown at": sizes_text([picture.shown for picture in report.pictures]),
         "captions": f"{captions} different; {counted(report.own_captions, 'picture')} with their own",
         "with the token": f"{sum(picture.has_token for picture in report.pictures)} of {len(report.pictures)}",
         "longest caption": f"{max((p.tokens for p in report.pictures), default=0)} of {report.window} tokens",
@@ -196,12 +180,11 @@ def report_text(report: DatasetReport) -> str:
 
 
 def table_cells(picture: PictureRow) -> tuple[str, ...]:
-    left, top, right, bottom = (round(side) for side in picture.box)
     first = picture.captions[0] + (f"  (and {len(picture.captions) - 1} more)" if len(picture.captions) > 1 else "")
     return (
         picture.name,
         f"{picture.size[0]} x {picture.size[1]}",
-        f"{right - left} x {bottom - top}",
+        f"{picture.shown[0]} x {picture.shown[1]}",
         f"{picture.repeats}" + (f" at {picture.weight:g}" if picture.weight != 1 else ""),
         "yes" if picture.mask else "",
         f"{picture.tokens}" + ("" if picture.has_token else " !"),

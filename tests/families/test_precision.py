@@ -46,7 +46,7 @@ def test_a_run_in_half_precision_leaves_float32_rows(
     """Pictures are drawn before and after; steps smaller than half precision resolves are not lost."""
     config = make_config(model=str(tiny_models["sdxl-eps"]), precision="bf16", steps=2, lr=1e-6, validate_every=0)
     run = train(config)
-    start = prepare(config, Processes("fp32")).placeholders.snapshot()
+    start = prepare(config, Processes("bf16")).placeholders.snapshot()
     for slot, rows in read_embedding(run.embeddings["<my-cat>"]).fit({"clip_l": 32, "clip_g": 40}).items():
         moved = (rows - start[slot]).abs()
         assert rows.dtype == torch.float32

@@ -48,6 +48,15 @@ class Family(Protocol):
         """Its name in ModelSpec."""
         ...
 
+    @property
+    def encoder_layer(self) -> int:
+        """Which layer of the text encoders is read, from the last: "clip skip" in WebUIs."""
+        ...
+
+    def fingerprint(self) -> str:
+        """What tells this U-Net's weights from others'."""
+        ...
+
     def install(self, placeholders: Placeholders) -> None:
         """Make the tokens known to the tokenizers and put the rows in their places, once."""
         ...

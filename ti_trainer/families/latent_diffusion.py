@@ -80,6 +80,10 @@ class LatentDiffusion:
     def vae_hash(self) -> str:
         return tensor_hash(self.vae.state_dict())
 
+    def fingerprint(self) -> str:
+        """The hash of the beginning of every tensor of the U-Net: any training of it changes them."""
+        return tensor_hash({name: tensor.flatten()[:64] for name, tensor in self.unet.state_dict().items()})
+
     def encode_text(self, captions: Sequence[str]) -> Conditioning:
         """Captions with unexpanded tokens -> what `encode_prompt` of the family's pipeline gives.
 
