@@ -15,7 +15,6 @@ import sys
 import tempfile
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import yaml
 
@@ -75,11 +74,13 @@ def main() -> None:
     settings = {key: yaml.safe_load(value) for key, _, value in (pair.partition("=") for pair in options.set)}
     judge = AttributeJudge(JUDGE)
 
-    def show(label: str, figures: list[dict[str, Any]]) -> None:
-        means = [sum(each[column] for each in figures) / len(figures) for column in COLUMNS]
-        print(f"| {label} | " + " | ".join(f"{mean:.3f}" for mean in means) + " |", flush=True)
+    table = ["| | " + " | ".join(COLUMNS) + " |", "|---" * (len(COLUMNS) + 1) + "|"]
 
-    print("| | " + " | ".join(COLUMNS) + " |\n" + "|---" * (len(COLUMNS) + 1) + "|")
+    def show(label: str, figures: list[dict[str, float]]) -> None:
+        means = [sum(each[column] for each in figures) / len(figures) for column in COLUMNS]
+        table.append(f"| {label} | " + " | ".join(f"{mean:.3f}" for mean in means) + " |")
+        print(table[-1], flush=True)
+
     untrained = load_with_embeddings(TINY_SD, [])
     nouns = {name: HELD_OUT[name][0] for name in options.creatures}
     runs = [(seed, name) for seed in options.seeds for name in options.creatures]
@@ -102,6 +103,7 @@ def main() -> None:
                     for n in options.creatures
                 ]
             show(f"background {background:g}" if background < 1 else "no masks", figures)
+    print("\n".join(table))
 
 
 if __name__ == "__main__":
