@@ -93,12 +93,9 @@ def rows_of_concept(concept: Concept, facts: ModelFacts) -> tuple[str, ...]:
     """The names of the concept's rows, made known to the tokenizer; a tuned word is known to it."""
     if concept.tune:
         return (concept.token,)
-    of_phrase = (
-        0
-        if concept.init.partition(":")[0] in ("auto", "random", "file")
-        else len(word_ids(facts.tokenizer, concept.init))
-    )
-    count = concept.num_vectors or (of_phrase if of_phrase > 1 else DEFAULT_VECTORS)
+    is_phrase = concept.init.partition(":")[0] not in ("auto", "random", "file")
+    words = word_ids(facts.tokenizer, concept.init) if is_phrase else []
+    count = concept.num_vectors or (len(words) if len(words) > 1 else DEFAULT_VECTORS)
     names = row_names(concept.token, count)
     facts.tokenizer.add_tokens(list(names))
     return names
