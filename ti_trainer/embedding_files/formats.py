@@ -50,7 +50,7 @@ def packed(embedding: Embedding, keys: Mapping[str, str]) -> bytes:
 
 def misfit(embedding: Embedding, name: str, wanted: str) -> BadInput:
     own = describe(embedding.widths, embedding.families)
-    return BadInput(f"{embedding.token} is for {own}, and {name} files are for {wanted}: choose another --to")
+    return BadInput(f"{embedding.token} has vectors for {own}, and {name} is for {wanted}: choose another --to")
 
 
 def alone(embedding: Embedding) -> bool:

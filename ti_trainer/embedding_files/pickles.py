@@ -80,7 +80,7 @@ def read_pickle(path: Path) -> Any:
                     f"asks for '{name}', which no embedding needs: it is no embedding, or a malicious one. "
                     "Nothing of it was run"
                 )
-        stand_ins = [(stand_in, name) for name, stand_in in STAND_INS.items()]
+        stand_ins: list[Any] = [(stand_in, name) for name, stand_in in STAND_INS.items()]
         with torch.serialization.safe_globals(stand_ins), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
