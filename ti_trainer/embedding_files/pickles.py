@@ -20,7 +20,7 @@ from ..errors import BadInput
 
 MAX_BYTES = 64 * 2**20  # of everything in a zip archive together, unpacked
 MAX_PROGRAM = 2**20  # an embedding's is shorter than a kilobyte
-MAX_OPERATIONS = 200_000
+MAX_OPERATIONS = 50_000  # a LoRA of a thousand tensors has 30,000
 LEGACY_PARTS = 5  # pickles in a row in a file of torch before 1.6: magic number, version, system, content, storage keys
 
 
