@@ -1,4 +1,4 @@
-"""Files that are damaged or malicious: refused in so many words, without running them and without filling the memory."""
+"""Files that are damaged or malicious: refused in so many words, nothing run and the memory not filled."""
 
 import io
 import json
@@ -65,7 +65,10 @@ WHOLE = save({"emb_params": rows()})
         (WHOLE + b"more", "is no whole safetensors file"),
         (b"\xff" * 7 + b"\x7f" + b"{}", "header of 9,223,372,036,854,775,807 bytes"),
         ((2**40).to_bytes(8, "little") + b'{"a":1}', "header of 1,099,511,627,776 bytes"),
-        (header(b'{"a":{"dtype":"F32","shape":[99999999,768],"data_offsets":[0,4]}}') + b"0000", "no whole safetensors"),
+        (
+            header(b'{"a":{"dtype":"F32","shape":[99999999,768],"data_offsets":[0,4]}}') + b"0000",
+            "no whole safetensors",
+        ),
         (header(b'{"a":{"dtype":"F99","shape":[1],"data_offsets":[0,4]}}') + b"0000", "no whole safetensors"),
         (header(b'{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}') + b"0000", "no whole safetensors"),
         (save({}), "holds no embedding"),
@@ -190,7 +193,10 @@ class Call:
     ("content", "name"),
     [
         (Call(bytearray, 2**40), "bytearray"),  # weights_only admits it
-        (torch.sparse_coo_tensor(torch.zeros(2, 1), torch.ones(1), (75, 768), check_invariants=True), "_rebuild_sparse_tensor"),
+        (
+            torch.sparse_coo_tensor(torch.zeros(2, 1), torch.ones(1), (75, 768), check_invariants=True),
+            "_rebuild_sparse_tensor",
+        ),
         (torch.empty(75, 768, device="meta"), "_rebuild_meta_tensor_no_storage"),
         (torch.nn.Linear(2, 2), "torch.nn.modules.linear.Linear"),
         (np.ones(3), "_reconstruct"),

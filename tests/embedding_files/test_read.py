@@ -44,7 +44,10 @@ LAYOUTS: dict[str, tuple[dict[str, torch.Tensor], dict[str, str]]] = {
     "lone CLIP-G": ({"x": rows(2, 1280)}, {"x": "clip_g"}),
     "another width": ({"x": rows(2, 96)}, {"x": "clip_l"}),
     "SDXL": ({"clip_l": rows(), "clip_g": rows(2, 1280)}, {"clip_l": "clip_l", "clip_g": "clip_g"}),
-    "SDXL reversed, mixed": ({"clip_g": rows(2, 1280).half(), "clip_l": rows()}, {"clip_l": "clip_l", "clip_g": "clip_g"}),
+    "SDXL reversed, mixed": (
+        {"clip_g": rows(2, 1280).half(), "clip_l": rows()},
+        {"clip_l": "clip_l", "clip_g": "clip_g"},
+    ),
     "Flux, diffusers": ({"clip_l": rows(), "t5": rows(2, 4096)}, {"clip_l": "clip_l", "t5": "t5xxl"}),
     "Flux, ComfyUI": ({"clip_l": rows(), "t5xxl": rows(2, 4096)}, {"clip_l": "clip_l", "t5xxl": "t5xxl"}),
     "SD 3": (
@@ -52,9 +55,16 @@ LAYOUTS: dict[str, tuple[dict[str, torch.Tensor], dict[str, str]]] = {
         {"clip_l": "clip_l", "clip_g": "clip_g", "t5xxl": "t5xxl"},
     ),
     "bundle": ({"bundle_emb.cat.clip_l": rows(), "lora_unet.alpha": rows(1)}, {"bundle_emb.cat.clip_l": "clip_l"}),
-    "bundle of A1111": ({"bundle_emb.my.cat.string_to_param.*": rows()}, {"bundle_emb.my.cat.string_to_param.*": "clip_l"}),
+    "bundle of A1111": (
+        {"bundle_emb.my.cat.string_to_param.*": rows()},
+        {"bundle_emb.my.cat.string_to_param.*": "clip_l"},
+    ),
     "bundle of SDXL": (
-        {"bundle_emb.cat.clip_l": rows(), "bundle_emb.cat.clip_g": rows(2, 1280), **{f"lora_{i}": rows(1) for i in range(40)}},
+        {
+            "bundle_emb.cat.clip_l": rows(),
+            "bundle_emb.cat.clip_g": rows(2, 1280),
+            **{f"lora_{i}": rows(1) for i in range(40)},
+        },
         {"bundle_emb.cat.clip_l": "clip_l", "bundle_emb.cat.clip_g": "clip_g"},
     ),
 }
@@ -127,7 +137,8 @@ def test_token_by_key_or_by_name(tmp_path: Path, key: str, token: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("told", "token"), [("blorp", "blorp"), ("<blorp>", "<blorp>"), ("x" * 9000, "<dog>"), ("<..\\x>", "<dog>"), ("", "<dog>")]
+    ("told", "token"),
+    [("blorp", "blorp"), ("<blorp>", "<blorp>"), ("x" * 9000, "<dog>"), ("<..\\x>", "<dog>"), ("", "<dog>")],
 )
 def test_token_by_metadata(tmp_path: Path, told: str, token: str) -> None:
     save_file({"<dog>": rows()}, tmp_path / "my-cat.safetensors", metadata={"ti_trainer.token": told})
@@ -142,7 +153,7 @@ def test_a_name_without_letters(tmp_path: Path) -> None:
 def test_a_token_of_ones_own(tmp_path: Path) -> None:
     save_file({"<dog>": rows()}, tmp_path / "a.safetensors", metadata={"ti_trainer.token": "<blorp>"})
     assert read_embedding(tmp_path / "a.safetensors", "<new>").token == "<new>"
-    with pytest.raises(BadInput, match="--token is 'My Cat'.*'<my-cat>' would do"):
+    with pytest.raises(BadInput, match=r"--token is 'My Cat'.*'<my-cat>' would do"):
         read_embedding(tmp_path / "a.safetensors", "My Cat")
 
 
@@ -245,7 +256,10 @@ XTI = ("IN01", "IN02", "IN04", "IN05", "IN07", "IN08", "MID", *(f"OUT{number:02d
     [
         ({key: rows(1) for key in XTI}, "XTI"),
         ({"emp_params": rows() * 0, "emp_params_out": rows()}, "output vectors"),
-        ({"clip_l": rows(), "clip_g": rows(2, 1280), "clip_l_out": rows(), "clip_g_out": rows(2, 1280)}, "output vectors"),
+        (
+            {"clip_l": rows(), "clip_g": rows(2, 1280), "clip_l_out": rows(), "clip_g_out": rows(2, 1280)},
+            "output vectors",
+        ),
         ({"bundle_emb.cat.clip_l": rows(), "bundle_emb.cat.clip_l_out": rows()}, "output vectors"),
         ({"lora_unet_mid.lora_down.weight": rows(), "lora_unet_mid.alpha": rows(1, 1)}, "a LoRA without an embedding"),
         ({"unet.mid.lora_A.weight": rows(), "unet.mid.lora_B.weight": rows()}, "a LoRA without an embedding"),

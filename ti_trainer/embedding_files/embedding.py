@@ -45,6 +45,12 @@ def families_of(widths: Mapping[str, int], architecture: str = "") -> tuple[str,
     return tuple(kind.name for kind in told or fitting)
 
 
+def in_order(vectors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The same with the slots as pipelines number their text encoders, whatever the order in a file."""
+    known = [slot for slot in WIDTHS if slot in vectors]
+    return {slot: vectors[slot] for slot in [*known, *sorted(set(vectors) - set(known))]}
+
+
 def describe(widths: Mapping[str, int], families: tuple[str, ...]) -> str:
     """{"clip_l": 768}, ("SD 1.x", "Flux") -> "clip_l 768 wide (SD 1.x or Flux)"."""
     slots = " + ".join(f"{slot} {width} wide" for slot, width in widths.items())
