@@ -37,8 +37,8 @@ MODELS = {
     "tiny SD 2.x": {"clip_h": 32},
     "tiny SDXL": {"clip_l": 32, "clip_g": 48},
 }
-ONE_ENCODER = ("SDXL", "tiny SDXL", "SD 3", "Flux")  # not for these
-NOT_HELD = {"kohya": ("SD 3", "Flux"), "a1111-pt": ONE_ENCODER, "png-card": ONE_ENCODER}
+SEVERAL_ENCODERS = ("SDXL", "tiny SDXL", "SD 3", "Flux")
+NOT_HELD = {"kohya": ("SD 3", "Flux"), "a1111-pt": SEVERAL_ENCODERS, "png-card": SEVERAL_ENCODERS}
 WRITTEN = [name for name, row in FORMATS.items() if row.pack]
 
 
