@@ -20,7 +20,7 @@ from ..errors import BadInput
 
 MAX_BYTES = 64 * 2**20  # of everything in a zip archive together, unpacked
 MAX_PROGRAM = 2**20  # an embedding's is shorter than a kilobyte
-MAX_OPERATIONS = 200_000
+MAX_OPERATIONS = 50_000  # a LoRA of a thousand tensors has 30,000
 LEGACY_PARTS = 5  # pickles in a row in a file of torch before 1.6: magic number, version, system, content, storage keys
 
 
@@ -80,7 +80,7 @@ def read_pickle(path: Path) -> Any:
                     f"asks for '{name}', which no embedding needs: it is no embedding, or a malicious one. "
                     "Nothing of it was run"
                 )
-        stand_ins = [(stand_in, name) for name, stand_in in STAND_INS.items()]
+        stand_ins: list[Any] = [(stand_in, name) for name, stand_in in STAND_INS.items()]
         with torch.serialization.safe_globals(stand_ins), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)

@@ -12,7 +12,7 @@ from torch import Tensor
 from ..config import MAX_VECTORS, check_token
 from ..errors import BadInput
 from .content import Content, parse
-from .embedding import MODEL_FAMILIES, WIDTHS, Embedding
+from .embedding import MODEL_FAMILIES, WIDTHS, Embedding, in_order
 from .formats import FORMATS, SLOT_KEYS
 from .refusals import check_kind
 from .tokens import token_of_file, usable_token
@@ -38,7 +38,9 @@ def read_embedding(path: str | Path, token: str | None = None) -> Embedding:
     if len(set(counts.values())) > 1:
         told = ", ".join(f"{count} for {slot}" for slot, count in counts.items())
         raise BadInput(f"{path} has different numbers of vectors for its text encoders ({told}): it is damaged")
-    return replace(embedding, metadata={**embedding.metadata, **negative_entries(path)})
+    return replace(
+        embedding, vectors=in_order(embedding.vectors), metadata={**embedding.metadata, **negative_entries(path)}
+    )
 
 
 def read_alone(path: Path, token: str | None) -> Embedding:
