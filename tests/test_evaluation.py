@@ -268,6 +268,6 @@ def test_a_pickle_draws_as_the_file_for_webuis_does(model: Path, tmp_path: Path,
     """Every format that can be read can be drawn with."""
     found = read_embedding(finished_run.embeddings[TOKEN])
     write_embedding(found, tmp_path / "cat.pt", "a1111-pt")
-    other = load_with_embeddings(str(model), [read_embedding(tmp_path / "cat.pt")])
-    wanted = load_with_embeddings(str(model), [found])
+    other = load_with_embeddings(ModelConfig(model=str(model)), [read_embedding(tmp_path / "cat.pt")])
+    wanted = load_with_embeddings(ModelConfig(model=str(model)), [found])
     assert torch.equal(other.encode_text(["a <my-cat>"]).context, wanted.encode_text(["a <my-cat>"]).context)
