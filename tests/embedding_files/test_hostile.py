@@ -84,15 +84,14 @@ def test_damaged_files(tmp_path: Path, content: bytes, message: str, suffix: str
     assert message in refusal(path)
 
 
-def test_header_of_640_bytes(tmp_path: Path) -> None:
-    """Its first two bytes are those of a pickle."""
-    for length in range(400, 700):
-        data = save({"emb_params": rows()}, {"note": "x" * length})
-        if int.from_bytes(data[:8], "little") == 640:
-            break
-    assert data[:2] == pickle.dumps(1, protocol=2)[:2]
-    (tmp_path / "x.safetensors").write_bytes(data)
-    assert torch.equal(read_embedding(tmp_path / "x.safetensors").vectors["clip_l"], rows())
+@pytest.mark.parametrize(("length", "start"), [(640, b"\x80\x02"), (19778, b"BM")])
+def test_headers_that_begin_as_other_files_do(tmp_path: Path, length: int, start: bytes) -> None:
+    """The length of the header comes first: 640 bytes are the start of a pickle, 19,778 that of a bitmap."""
+    size = int.from_bytes(WHOLE[:8], "little")
+    data = header(WHOLE[8 : 8 + size].ljust(length)) + WHOLE[8 + size :]
+    assert data[:2] == start
+    (tmp_path / "x.pt").write_bytes(data)
+    assert torch.equal(read_embedding(tmp_path / "x.pt").vectors["clip_l"], rows())
 
 
 def test_files_of_a_gigabyte(tmp_path: Path) -> None:

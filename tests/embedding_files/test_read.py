@@ -127,7 +127,7 @@ def test_the_file_may_go_when_it_was_read(tmp_path: Path) -> None:
         ("<Big-Dog>", "<big-dog>"),
         ("a dog", "<my-cat>"),  # no word in a prompt
         ("../../dog", "<my-cat>"),
-        ("<" + "x" * 100 + ">", "<my-cat>"),
+        ("<" + "x" * 200 + ">", "<my-cat>"),
         ("\x1b[31mdog", "<my-cat>"),
     ],
 )
@@ -216,6 +216,13 @@ def test_neighbours_that_are_no_pair(tmp_path: Path, neighbour: dict[str, torch.
     save_file({"<cat>": rows()}, tmp_path / "cat.safetensors")
     save_file(neighbour, tmp_path / "cat_2.safetensors")
     assert equal(read_embedding(tmp_path / "cat.safetensors"), {"clip_l": rows()})
+
+
+def test_second_file_that_is_damaged(tmp_path: Path) -> None:
+    """Half of an embedding is not taken for a whole one."""
+    save_file({"<cat>": rows()}, tmp_path / "cat.safetensors")
+    (tmp_path / "cat_2.safetensors").write_bytes(save({"<cat>": rows(2, 1280)})[:500])
+    assert "cat_2.safetensors is no whole safetensors file" in refusal(tmp_path / "cat.safetensors")
 
 
 def test_pair_of_different_lengths(tmp_path: Path) -> None:

@@ -85,8 +85,8 @@ def pack_onetrainer(embedding: Embedding) -> list[bytes]:
 
 def a1111_content(embedding: Embedding) -> dict[str, Any]:
     """What A1111 writes into its own files, and our metadata beside it."""
-    if len(embedding.vectors) != 1:
-        raise misfit(embedding, "a1111-pt and png-card", "models with one text encoder, SD 1.x and 2.x")
+    if not alone(embedding):
+        raise misfit(embedding, "a1111-pt, like png-card,", "models with one text encoder, SD 1.x and 2.x")
     (vectors,) = embedding.vectors.values()
     step = embedding.metadata.get("ti_trainer.step", "")
     return {

@@ -77,7 +77,10 @@ def choose(found: Sequence[Embedding], token: str | None, path: Path) -> Embeddi
             return replace(raw, metadata={})  # which are about all of them
     names = ", ".join(f"'{raw.token}'" for raw in found[:8])
     chosen = f", and none is '{token}'" if token else ""
-    raise BadInput(f"{path} holds several embeddings ({names}){chosen}: choose one of them with --token")
+    raise BadInput(
+        f"{path} holds several embeddings ({names}){chosen}: choose one of them with --token, "
+        "or write it alone with 'ti-trainer convert FILE --to webui --token NAME'"
+    )
 
 
 def name_of(raw: Embedding, content: Content, token: str | None) -> str:
@@ -87,7 +90,10 @@ def name_of(raw: Embedding, content: Content, token: str | None) -> str:
     if token is not None and token != raw.token:
         check_token(token)  # raises: it can neither be found in the file nor be a name
     if token is None and isinstance(content.data, Tensor):
-        raise BadInput(f"{content.path} is a tensor without a name: give it one with --token")
+        raise BadInput(
+            f"{content.path} is a tensor without a name: give it one with --token, "
+            "or write it anew with 'ti-trainer convert FILE --to webui --token NAME'"
+        )
     for text in (raw.metadata.get("ti_trainer.token"), raw.token):
         known = usable_token(text)
         if known:

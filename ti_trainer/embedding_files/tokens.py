@@ -8,7 +8,7 @@ from pathlib import Path
 from ..config import check_token
 from ..errors import BadInput
 
-LONGEST = 64
+LONGEST = 128
 
 
 def usable_token(text: object) -> str | None:
