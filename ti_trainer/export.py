@@ -20,7 +20,8 @@ from .run_folder import RunFolder
 # what a reader of the file may want to know about how it was trained; paths stay private
 TOLD = (
     *("steps", "batch_size", "lr", "lr_schedule", "warmup_steps", "optimizer", "weight_decay", "max_grad_norm"),
-    *("weighting", "resolution", "flip", "clip_skip", "seed"),
+    *("weighting", "gamma", "timesteps", "resolution", "buckets", "crop", "crops", "flip", "mask_background"),
+    *("clip_skip", "long_captions", "seed"),
 )
 
 
