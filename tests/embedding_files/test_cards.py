@@ -160,7 +160,7 @@ def encoded(content: Any) -> bytes:
         (encoded(card_content(string_to_param={"*": {"TORCHTENSOR": [[1.0, float("inf")]]}})), "Infinity"),
         (encoded(card_content()).replace(b"A", b"!", 1), "damaged"),
         (encoded(b"not JSON"), "damaged"),
-        (encoded(b"[" * 100_000), "damaged"),
+        (encoded(b"[" * 900), "damaged"),
         (encoded(b'{"a": ' + b"9" * 5000 + b"}"), "damaged"),
         (encoded({"string_to_param": {"*": {"TORCHTENSOR": [[1.0], [2.0, 3.0]]}}}), "damaged"),
         (encoded({"string_to_param": {"*": {"TORCHTENSOR": "text"}}}), "damaged"),
@@ -186,6 +186,27 @@ def claiming(data: bytes, width: int, height: int) -> bytes:
     """A PNG with another size in its header."""
     head = b"IHDR" + struct.pack(">II", width, height) + data[24:29]
     return data[:12] + head + struct.pack(">I", zlib.crc32(head)) + data[33:]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"[" + b",".join([b"[]"] * 1_000_000) + b"]",
+        b'{"string_to_param": {"*": {"TORCHTENSOR": [' + b",".join([b"1"] * 2**20) + b"]}}}",
+        b"[" * 100_000,
+        b'{"a": ' * 50_000,
+    ],
+    ids=["lists", "numbers", "nested lists", "nested mappings"],
+)
+def test_content_of_too_many_parts(tmp_path: Path, text: bytes) -> None:
+    """Each part would be an object of many times its length in the text: counted, not made."""
+    path = card_with_text(tmp_path / "x.png", base64.b64encode(text))
+    tracemalloc.start()
+    try:
+        assert "more parts than an embedding's" in refusal(path)
+        assert tracemalloc.get_traced_memory()[1] < 30_000_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_bombs(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ ADMITTED; torch.load reads it with weights_only; and what comes out is checked l
 from __future__ import annotations
 
 import io
+import pickle
 import pickletools
 import warnings
 import zipfile
@@ -86,6 +87,11 @@ def read_pickle(path: Path) -> Any:
             return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except BadInput as error:
         raise BadInput(f"{path} {error}") from None
+    except pickle.UnpicklingError:  # whose text is torch's advice to read it without safety
+        raise BadInput(
+            f"{path} is refused by torch's safe reader, as is the oldest layout of Textual Inversion: load it with the "
+            "program that wrote it, and save it anew"
+        ) from None
     except Exception as error:  # a damaged pickle can make torch and pickletools raise anything
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise BadInput(f"{path} is damaged, or no pickle of torch: {reason[:200]}") from None
