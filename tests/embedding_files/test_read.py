@@ -183,6 +183,14 @@ def test_unknown_keys_of_two_encoders_are_several(tmp_path: Path) -> None:
     assert "several embeddings" in refusal(tmp_path / "a.safetensors")
 
 
+def test_messages_cannot_play_with_the_terminal(tmp_path: Path) -> None:
+    save_file({"a\x1b[2J": rows(), "b" * 9000: rows()}, tmp_path / "a.safetensors")
+    message = refusal(tmp_path / "a.safetensors")
+    assert message.isprintable()
+    assert "'a\\x1b[2J'" in message
+    assert len(message) < 1000
+
+
 def test_bundle_of_two(tmp_path: Path) -> None:
     save_file({"bundle_emb.a.emp_params": rows(), "bundle_emb.b.emp_params": rows(3)}, tmp_path / "lora.safetensors")
     assert "several embeddings ('<a>', '<b>')" in refusal(tmp_path / "lora.safetensors")
@@ -285,7 +293,7 @@ def test_refused_by_name(tmp_path: Path, tensors: dict[str, torch.Tensor], messa
     [
         ({"hash": "a1b2", "optimizer_state_dict": {"state": {0: {"exp_avg": rows()}}}}, "without .optim"),
         ({"state_dict": {"cond_stage_model": rows()}, "global_step": 1}, "is a model"),
-        ({"string_to_param": 5}, "no embedding of a known layout (string_to_param)"),
+        ({"string_to_param": 5}, "no embedding of a known layout ('string_to_param')"),
         ({"string_to_param": {}}, "no embedding of a known layout"),
         ({1: rows()}, "no embedding of a known layout (dict)"),
         ({}, "no embedding of a known layout"),

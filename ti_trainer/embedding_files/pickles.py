@@ -18,6 +18,7 @@ from typing import Any, BinaryIO
 import torch
 
 from ..errors import BadInput
+from .tokens import quoted
 
 MAX_BYTES = 64 * 2**20  # of everything in a zip archive together, unpacked
 MAX_PROGRAM = 2**20  # an embedding's is shorter than a kilobyte
@@ -78,7 +79,7 @@ def read_pickle(path: Path) -> Any:
         for name in names_in(data):
             if name not in ADMITTED:
                 raise BadInput(
-                    f"asks for '{name}', which no embedding needs: it is no embedding, or a malicious one. "
+                    f"asks for {quoted(name)}, which no embedding needs: it is no embedding, or a malicious one. "
                     "Nothing of it was run"
                 )
         stand_ins: list[Any] = [(stand_in, name) for name, stand_in in STAND_INS.items()]

@@ -15,7 +15,7 @@ from .content import Content, parse
 from .embedding import MODEL_FAMILIES, WIDTHS, Embedding, in_order
 from .formats import FORMATS, SLOT_KEYS
 from .refusals import check_kind
-from .tokens import token_of_file, usable_token
+from .tokens import quoted, token_of_file, usable_token
 
 WIDEST = 8192
 MAX_METADATA = 2**20  # letters of one entry
@@ -50,7 +50,7 @@ def read_alone(path: Path, token: str | None) -> Embedding:
     candidates = (row.unpack(content) for row in FORMATS.values())
     found = next((embeddings for embeddings in candidates if embeddings), None)
     if found is None:
-        names = ", ".join(content.names[:4]) or type(content.data).__name__
+        names = ", ".join(map(quoted, content.names[:4])) or type(content.data).__name__
         raise BadInput(f"{path} holds no embedding of a known layout ({names})")
     raw = choose(found, token, path)
     metadata = {
@@ -60,7 +60,7 @@ def read_alone(path: Path, token: str | None) -> Embedding:
     }
     vectors: dict[str, Tensor] = {}
     for key, tensor in raw.vectors.items():
-        rows = checked(tensor, f"{path}: '{key}'")
+        rows = checked(tensor, f"{path}: {quoted(key)}")
         slot = SLOT_KEYS.get(key) or slot_of(rows.shape[1], metadata)
         if slot in vectors:
             raise BadInput(f"{path} has two tensors for {slot}: it is damaged, or holds several embeddings")
@@ -75,7 +75,7 @@ def choose(found: Sequence[Embedding], token: str | None, path: Path) -> Embeddi
     for raw in found:
         if token == raw.token:
             return replace(raw, metadata={})  # which are about all of them
-    names = ", ".join(f"'{raw.token}'" for raw in found[:8])
+    names = ", ".join(quoted(raw.token) for raw in found[:8])
     chosen = f", and none is '{token}'" if token else ""
     raise BadInput(
         f"{path} holds several embeddings ({names}){chosen}: choose one of them with --token, "

@@ -23,6 +23,11 @@ def usable_token(text: object) -> str | None:
     return token
 
 
+def quoted(text: str) -> str:
+    """A word of a file for a message: in quotes, short, and without control characters that a terminal would obey."""
+    return repr(text[:LONGEST])
+
+
 def token_of_file(path: Path) -> str:
     """The token for a file that has none of its own: "My Cat.pt" -> "<my-cat>"."""
     stem = re.sub(r"[^a-z0-9_]+", "-", path.stem.lower()).strip("-")[:LONGEST]
