@@ -366,7 +366,7 @@ def test_printed_config_is_the_whole_config_and_trains(
         str(folder / "my-cat.safetensors"),
         str(folder / "before_after.png"),
         "load_textual_inversion",
-        "WebUI",
+        "A1111",
     ):
         assert text in out
 
