@@ -123,6 +123,26 @@ def test_repeated_and_separate_captions_give_the_same_text(any_model: Path) -> N
     torch.testing.assert_close(together, alone, atol=2e-6, rtol=2e-6)
 
 
+def test_gradients_are_bit_for_bit_the_same_on_several_threads(any_model: Path) -> None:
+    """A caption that several examples share gathers its gradient in one order."""
+    family = load(any_model)
+    placeholders = Placeholders([Concept(TOKEN)], [random_vectors(family, 2)])
+    family.install(placeholders)
+    captions = [[PROMPTS["first"], PROMPTS["last"], PROMPTS["twice"]][i % 3] for i in range(120)]
+    draws = torch.Generator().manual_seed(0)
+    upstream = torch.randn(family.encode_text(captions).context.shape, generator=draws)
+    seen = set()
+    torch.set_num_threads(4)
+    try:
+        for _ in range(8):
+            placeholders.zero_grad()
+            family.encode_text(captions).context.backward(upstream)
+            seen.add(b"".join(rows.grad.numpy().tobytes() for rows in placeholders.rows.values()))
+    finally:
+        torch.set_num_threads(1)
+    assert len(seen) == 1
+
+
 @pytest.mark.parametrize("count", [1, 3])
 def test_text_is_pooled_at_its_end(
     any_model: Path, reference_pipeline: Callable[[Path], Any], tmp_path: Path, count: int

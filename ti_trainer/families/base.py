@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+import torch
 from torch import Tensor
 
 from ..data.latents import LatentPosterior
@@ -14,7 +15,6 @@ from ..schedules import NoiseSchedule
 from .slots import TextSlot
 
 if TYPE_CHECKING:
-    import torch
     from diffusers import DiffusionPipeline
 
 
@@ -27,8 +27,14 @@ class Conditioning:
     mask: Tensor | None = None  # (B, L) bool, True where the context counts; None: everywhere
 
     def __getitem__(self, index: Sequence[int]) -> Conditioning:
-        pooled, mask = (None if part is None else part[index] for part in (self.pooled, self.mask))
-        return Conditioning(self.context[index], pooled, mask)
+        pooled, mask = (None if part is None else choose(part, index) for part in (self.pooled, self.mask))
+        return Conditioning(choose(self.context, index), pooled, mask)
+
+
+def choose(tensor: Tensor, index: Sequence[int]) -> Tensor:
+    """`tensor[index]` whose gradient is summed in one order: that of indexing is a race between threads."""
+    parts = tensor.unbind()
+    return torch.stack([parts[i] for i in index])
 
 
 class Family(Protocol):

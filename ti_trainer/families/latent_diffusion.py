@@ -15,7 +15,7 @@ from ..data.latents import LatentPosterior
 from ..errors import BadInput
 from ..placeholders import PlaceholderEmbedding, Placeholders
 from ..schedules import TARGETS, NoiseSchedule
-from .base import Conditioning
+from .base import Conditioning, choose
 from .slots import TextSlot, set_end_of_text, text_slots
 from .windows import all_windows, first_windows
 
@@ -194,10 +194,11 @@ def join_windows(text: Conditioning, counts: Sequence[int]) -> Conditioning:
     """Context (N, 77, D) of N windows -> (texts, L, D), of which text i has counts[i]; pooled is the first window's."""
     most, size = max(counts), text.context.shape[1]
     starts = [sum(counts[:i]) for i in range(len(counts))]
-    rows, known = [], []
+    rows: list[int] = []
+    known = []
     for start, count in zip(starts, counts, strict=True):
-        rows.append([*range(start, start + count), *[start] * (most - count)])
+        rows += [*range(start, start + count), *[start] * (most - count)]
         known.append([True] * (count * size) + [False] * ((most - count) * size))
-    context = text.context[torch.tensor(rows)].flatten(1, 2)  # (texts, most * 77, D)
+    context = choose(text.context, rows).unflatten(0, (-1, most)).flatten(1, 2)  # (texts, most * 77, D)
     mask = None if min(counts) == most else torch.tensor(known, device=context.device)  # (texts, most * 77)
-    return Conditioning(context, None if text.pooled is None else text.pooled[starts], mask)
+    return Conditioning(context, None if text.pooled is None else choose(text.pooled, starts), mask)
