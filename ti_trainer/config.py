@@ -105,6 +105,10 @@ class ModelConfig:
     gradient_checkpointing: bool = False
     """Compute the U-Net's activations twice instead of keeping them: less memory, a third more time."""
 
+    channels_last: str = "auto"
+    """Memory layout of the convolutions' weights: on (channels last), off (as loaded), or auto: on where it is known to
+    be faster, which is on CPUs."""
+
     def __post_init__(self) -> None:
         check_ranges(self)
         for name, choices in CHOICES.items():
@@ -237,6 +241,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "precision": ("auto", "fp32", "bf16", "fp16"),
     "prediction_type": ("epsilon", "v_prediction"),
     "long_captions": ("truncate", "chunk"),
+    "channels_last": ("auto", "on", "off"),
 }
 
 
