@@ -78,9 +78,8 @@ def count_unet(size: str, resolution: int) -> tuple[Count, Count]:
     added = {}
     if unet.config.addition_embed_type:
         added = {"text_embeds": torch.empty(1, 1280), "time_ids": torch.empty(1, 6)}
-    forward, prediction = count(
-        lambda: unet(noisy, timesteps, context, added_cond_kwargs=added).sample, unet.parameters()
-    )
+    inputs = torch.empty(1, 4, side, side), torch.empty(1), context
+    forward, prediction = count(lambda: unet(*inputs, added_cond_kwargs=added).sample, unet.parameters())
     backward, _ = count(lambda: prediction.backward(torch.empty_like(prediction)))
     return forward, backward
 
