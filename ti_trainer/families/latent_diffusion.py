@@ -15,7 +15,7 @@ from ..errors import BadInput
 from ..placeholders import PlaceholderEmbedding, Placeholders
 from ..schedules import TARGETS, NoiseSchedule
 from .base import Conditioning
-from .layout import set_channels_last, wants_channels_last
+from .convolutions import freeze_convolutions
 from .slots import TextSlot, set_end_of_text, text_slots
 from .windows import all_windows, first_windows
 
@@ -37,12 +37,11 @@ class LatentDiffusion:
         check_supported(pipeline, config)
         for module in (self.unet, self.vae, *(slot.encoder for slot in self.slots)):
             module.requires_grad_(False).eval()
+        if config.lean_convolutions:
+            freeze_convolutions(self.unet)
         for slot in self.slots:
             slot.encoder.to(device)
             set_end_of_text(slot)
-        if wants_channels_last(config.channels_last, device):
-            for module in (self.unet, self.vae):
-                set_channels_last(module)
         if config.gradient_checkpointing:
             self.unet.enable_gradient_checkpointing()
         override_scheduler(pipeline, config)
