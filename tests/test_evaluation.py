@@ -16,8 +16,8 @@ from safetensors.torch import load_file
 
 from ti_trainer import BadInput, ModelConfig, Run
 from ti_trainer.cli import main
-from ti_trainer.data.examples import find_pictures
-from ti_trainer.data.images import Picture, centre_square, read_image
+from ti_trainer.data.images import centre_square, read_image
+from ti_trainer.data.sources import find_pictures
 from ti_trainer.embedding_files import Embedding, read_embedding, write_embedding
 from ti_trainer.evaluation import (
     AttributeJudge,
@@ -83,9 +83,9 @@ def judge_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def images(pictures: Path, other_pictures: Path) -> list[Image.Image]:
     return [
-        centre_square(read_image(Picture.at(path)), 32)
+        centre_square(read_image(found.picture), 32)
         for folder in (pictures, other_pictures)
-        for path in find_pictures(folder)
+        for found in find_pictures(folder).found
     ]
 
 

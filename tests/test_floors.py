@@ -19,6 +19,7 @@ FLOORS = (
     {
         "errors",
         "atomic",
+        "wording",
         "config",
         "randomness",
         "captions",
@@ -30,7 +31,20 @@ FLOORS = (
     },
     {"placeholders", "initializers", "data"},
     {"families"},
-    {"objective", "validation", "previews", "evaluation", "run_folder", "processes", "signals"},
+    {
+        "objective",
+        "validation",
+        "previews",
+        "evaluation",
+        "inspection",
+        "conversion",
+        "run_folder",
+        "processes",
+        "signals",
+        "dataset_report",
+        "contact_sheet",
+        "model_facts",
+    },
     {"preflight", "prepare", "export", "reporting", "loop"},
     # The package's own __init__ offers `train` and its friends to notebooks: it may know all, and nobody imports it.
     {"cli", "app", "__main__", "__init__"},
@@ -38,7 +52,7 @@ FLOORS = (
 
 BORDERS = {
     "diffusers": {"families", "previews", "evaluation", "initializers", "preflight"},
-    "transformers": {"families", "previews", "evaluation", "initializers", "preflight"},
+    "transformers": {"families", "previews", "evaluation", "initializers", "preflight", "model_facts"},
     "accelerate": {"loop", "run_folder", "processes"},
     "datasets": {"data"},
     "gradio": {"app"},

@@ -44,7 +44,7 @@ def poison(monkeypatch: pytest.MonkeyPatch, token: str, picture: int, value: flo
     def prepare(*arguments: Any) -> Session:
         session = original(*arguments)
         (data,) = [data for data in session.data if data.token == token]
-        data.posteriors.mean[picture, 0, 0, 0] = value
+        data.views[picture][0].posterior.mean[0, 0, 0] = value
         return session
 
     original = ti_trainer.loop.prepare
@@ -245,7 +245,7 @@ def first_step_that_draws(config: TrainConfig, session: Session, picture: int) -
     (data,) = session.data
     for step in range(config.steps):
         for index in range(config.batch_size):
-            if draw_example(data, config.seed, step, index, config.batch_size)[0] == picture:
+            if draw_example(data, config.seed, step, index, config.batch_size).view is data.views[picture][0]:
                 return step
     raise AssertionError("no step shows it")
 

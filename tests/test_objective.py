@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from ti_trainer import Concept, TrainConfig
-from ti_trainer.data.batches import Batch, draw_batch, join_batches
+from ti_trainer.data.batches import Batch, draw_example, stack_draws
 from ti_trainer.embedding_files import Embedding
-from ti_trainer.objective import denoising_losses
+from ti_trainer.objective import denoising_losses, masked_mean
 from ti_trainer.prepare import Session, prepare
 from ti_trainer.processes import Processes
 from ti_trainer.weightings import get_weighting, uniform
@@ -29,7 +29,8 @@ def session(make_config: Callable[..., TrainConfig], two_concepts: tuple[Concept
 def batch(session: Session) -> Batch:
     """Five examples of two concepts, of a step in the middle of a run."""
     cat, dog = session.data
-    return join_batches([draw_batch(cat, 3, 17, [0, 2, 5], 6), draw_batch(dog, 3, 17, [1, 4], 6)])
+    places = [(cat, 0), (cat, 2), (cat, 5), (dog, 1), (dog, 4)]
+    return stack_draws([draw_example(data, 3, 17, index, 6) for data, index in places])
 
 
 @pytest.fixture
@@ -111,3 +112,52 @@ def test_gradient_of_the_rows_is_the_finite_difference(session: Session, batch: 
                 rows[row, column] -= sign * 1e-3
         slope = (values[0] - values[1]) / 2e-3
         assert slope.item() == pytest.approx(gradient[row, column].item(), rel=1e-2, abs=1e-6)
+
+
+def test_masked_mean() -> None:
+    """Against loops over every number; a mask of ones, or none, is the plain mean bit for bit."""
+    draws = torch.Generator().manual_seed(0)
+    error = torch.rand(4, 3, 5, 7, generator=draws)
+    mask = torch.rand(4, 1, 5, 7, generator=draws)
+    mask[1] = 1
+    mask[2] = 0.1
+    mask[3, :, 1:] = 0
+    found = masked_mean(error, mask)
+    for number in range(4):
+        total = count = 0.0
+        for channel in range(3):
+            for row in range(5):
+                for column in range(7):
+                    weight = mask[number, 0, row, column].item()
+                    total += weight * error[number, channel, row, column].item()
+                    count += weight
+        assert found[number].item() == pytest.approx(total / count, rel=1e-5)
+    plain = error.mean((1, 2, 3))
+    assert torch.equal(masked_mean(error, None), plain)
+    assert torch.equal(found[1], plain[1])
+    assert found[2].item() == pytest.approx(plain[2].item(), rel=1e-6)
+    assert masked_mean(error, torch.zeros(4, 1, 5, 7)).tolist() == [0] * 4
+
+
+def test_losses_with_masks_and_weights(session: Session, batch: Batch, pipeline: Any) -> None:
+    """Against the squared errors of the real U-Net; examples without a mask lose nothing, bit for bit."""
+    from diffusers import DDPMScheduler
+
+    scheduler = DDPMScheduler.from_config(pipeline.scheduler.config)
+    mask = torch.ones(5, 1, 8, 8)
+    mask[1, :, :, 4:] = 0.1
+    mask[3] = torch.rand(1, 8, 8, generator=torch.Generator().manual_seed(1))
+    weights = torch.tensor([1.0, 1.0, 0.5, 2.0, 0.0])
+    with torch.no_grad():
+        plain = denoising_losses(session.family, batch, uniform)
+        found = denoising_losses(session.family, replace(batch, mask=mask, weights=weights), uniform)
+        for number in range(5):
+            one = slice(number, number + 1)
+            latents = batch.posterior.mean[one] + batch.posterior.std[one] * batch.posterior_noise[one]
+            timestep = (batch.timestep_draws[one] * 1000).long()
+            noisy = scheduler.add_noise(latents * pipeline.vae.config.scaling_factor, batch.noise[one], timestep)
+            text, _ = pipeline.encode_prompt(batch.captions[number], torch.device("cpu"), 1, False)
+            error = (pipeline.unet(noisy, timestep, text).sample - batch.noise[one]).square()
+            wanted = weights[number] * (mask[one] * error).sum() / (4 * mask[one].sum())
+            torch.testing.assert_close(found[number], wanted, rtol=2e-5, atol=0)
+    assert torch.equal(found[[0, 2, 4]], plain[[0, 2, 4]] * weights[[0, 2, 4]])

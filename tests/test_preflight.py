@@ -5,7 +5,6 @@ from types import SimpleNamespace
 import psutil
 import pytest
 import torch
-from PIL import Image
 
 from tests.tiny_text import tiny_text_encoder, tiny_tokenizer
 from ti_trainer import preflight
@@ -14,7 +13,6 @@ from ti_trainer.config import Concept, TrainConfig
 from ti_trainer.data.batches import ConceptData
 from ti_trainer.data.examples import Example
 from ti_trainer.data.images import Picture
-from ti_trainer.data.latents import LatentPosterior
 from ti_trainer.errors import BadInput
 from ti_trainer.families import TextSlot
 from ti_trainer.placeholders import Placeholders
@@ -58,11 +56,11 @@ def test_tuning_wants_a_known_word(slot: TextSlot) -> None:
 def test_captions_without_the_token(slot: TextSlot) -> None:
     names = row_names("<cat>", 2)
     slot.tokenizer.add_tokens(list(names))
-    preflight.check_captions(CAT, [example("a {token}", "my <cat>, red"), example("<cat>")], slot, names)
+    preflight.check_captions(CAT, [example("a {token}", "my <cat>, red"), example("<cat>")], slot, names, "truncate")
     for caption in ("a cat", "a <cat>_big", "a <Cat>", "{tokens}"):
         examples = [example("a {token}"), example(caption, path="b.png")]
         with pytest.raises(BadInput, match=rf"caption of b\.png, '{re.escape(caption)}', does not mention <cat>"):
-            preflight.check_captions(CAT, examples, slot, names)
+            preflight.check_captions(CAT, examples, slot, names, "truncate")
 
 
 @pytest.mark.parametrize("count", [1, 3])
@@ -78,31 +76,42 @@ def test_window_is_that_of_the_tokenizer(slot: TextSlot, count: int) -> None:
 
     last = max(words for words in range(90) if all_rows_survive(words))
     assert last == 75 - count
-    preflight.check_captions(CAT, [example("red " * last + "{token}")], slot, names)
-    preflight.check_captions(CAT, [example("{token}" + " red" * 200)], slot, names)
+    preflight.check_captions(CAT, [example("red " * last + "{token}")], slot, names, "truncate")
+    preflight.check_captions(CAT, [example("red " * (last + 1) + "{token}")], slot, names, "chunk")
+    assert preflight.check_captions(CAT, [example("{token}")], slot, names, "truncate") == []
+    (note,) = preflight.check_captions(CAT, [example("{token}" + " red" * 200)], slot, names, "truncate")
+    assert "only 75 tokens are read" in note
     with pytest.raises(BadInput, match=r"caption of a\.png has 76 tokens, and the 75 .* not hold all of <cat>"):
-        preflight.check_captions(CAT, [example("red " * (last + 1) + "{token}")], slot, names)
+        preflight.check_captions(CAT, [example("red " * (last + 1) + "{token}")], slot, names, "truncate")
+
+
+def test_window_of_a_caption_whose_tags_are_shuffled(slot: TextSlot) -> None:
+    """The token may then come last, unless it is one of the tags that are kept."""
+    long = "{token}, " + "red " * 74 + ", red"
+    names = row_names("<cat>", 1)
+    slot.tokenizer.add_tokens(list(names))
+    preflight.check_captions(CAT, [example(long)], slot, names)
+    with pytest.raises(BadInput, match="not hold all of <cat>"):
+        preflight.check_captions(Concept("<cat>", shuffle_tags=True), [example(long)], slot, names)
+    kept = Concept("<cat>", shuffle_tags=True, keep_tags=1)
+    preflight.check_captions(kept, [example(long)], slot, names)
 
 
 def test_captions_of_a_tuned_word(slot: TextSlot) -> None:
     tuned = Concept("cat", tune=True)
-    preflight.check_captions(tuned, [example("a photo of the {token}")], slot, ("cat",))
+    preflight.check_captions(tuned, [example("a photo of the {token}")], slot, ("cat",), "truncate")
     with pytest.raises(BadInput, match="not hold all of cat"):
-        preflight.check_captions(tuned, [example("red " * 75 + "cat")], slot, ("cat",))
+        preflight.check_captions(tuned, [example("red " * 75 + "cat")], slot, ("cat",), "truncate")
 
 
-def test_pictures_that_are_small_or_the_same(tmp_path: Path) -> None:
-    for name, colour in (("a", "red"), ("b", "blue"), ("c", "red"), ("d", "red")):
-        Image.new("RGB", (100, 40), colour).save(tmp_path / f"{name}.png")
-    examples = [example(path=str(tmp_path / f"{name}.png"), size=(100, 40)) for name in "abcd"]
-    a, b, c, d = (each.picture.name for each in examples)
-    same = f"{a}, {c}, {d} are the same picture and count 3 times"
-    assert preflight.picture_warnings(examples, 40) == [same]
-    assert preflight.picture_warnings(examples, 64) == [
-        *(f"{path} is 100 x 40 and will be enlarged to 64 x 64" for path in (a, b, c, d)),
-        same,
-    ]
-    assert preflight.picture_warnings(examples[:2], 40) == []
+def test_pictures_that_are_small() -> None:
+    examples = [example(path="a.png", size=(100, 40)), example(path="b.png", size=(64, 64))]
+    assert preflight.picture_warnings(examples, 40) == []
+    assert preflight.picture_warnings(examples, 64) == ["a.png is 100 x 40 and will be enlarged to 64 x 64"]
+    many = [example(path=f"{i}.png", size=(10, 10)) for i in range(12)]
+    lines = preflight.picture_warnings(many, 64)
+    assert [line.split()[0] for line in lines] == [*(f"{i}.png" for i in range(10)), "..."]
+    assert "2 more" in lines[-1]
 
 
 def test_resolution() -> None:
@@ -141,12 +150,11 @@ def test_rows_without_a_gradient(family) -> None:
     rows = [torch.randn(2, width, generator=torch.Generator().manual_seed(seed)) for seed in (0, 1)]
     placeholders = Placeholders(concepts, [{slot.name: each} for each in rows])
     family.install(placeholders)
-    nothing = LatentPosterior(torch.zeros(1), torch.ones(1))
 
     def data(caption: str) -> list[ConceptData]:
         return [
-            ConceptData("<cat>", [example("a {token}")], nothing, 8),
-            ConceptData("<dog>", [example(caption)], nothing, 8),
+            ConceptData("<cat>", [example("a {token}")], []),
+            ConceptData("<dog>", [example(caption)], []),
         ]
 
     preflight.check_gradients(family, placeholders, data("a {token}"))

@@ -46,7 +46,7 @@ print(json.dumps(sorted(touched)))
 # odd: processes with 3 and 2 examples, cut into parts of 2; single: nothing to do for the second process
 GLOBAL_BATCHES: dict[str, dict[str, Any]] = {
     "even": {"batch_size": 4},
-    "odd": {"batch_size": 5, "gradient_accumulation": 2, "validation_samples": 5, "flip": True},
+    "odd": {"batch_size": 5, "gradient_accumulation": 2, "validation_samples": 5, "flip": True, "crop": "random"},
     "single": {"batch_size": 1, "validation_samples": 1},
 }
 

@@ -27,13 +27,14 @@ from ti_trainer.config import config_from_mapping, config_to_yaml, read_yaml
 REPOSITORY = Path(__file__).resolve().parents[1]
 STEPS = 80
 
-# two concepts, pictures also mirrored, a falling learning rate: whatever a resumed run could get wrong
+# pictures also mirrored, random crops, a falling learning rate: whatever a resumed run could get wrong
 LONG = {
     "steps": STEPS,
     "batch_size": 2,
     "lr_schedule": "cosine",
     "warmup_steps": 5,
     "flip": True,
+    "crop": "random",
     "validate_every": 9,
     "checkpoint_every": 7,
 }

@@ -52,7 +52,7 @@ def test_timesteps_are_stratified_and_every_picture_sees_all_levels(session: Ses
     batch = fixed_batch(session.data[0], SEED, range(SAMPLES), SAMPLES)
     timesteps = session.family.schedule.sample_timesteps(batch.timestep_draws)
     assert timesteps.tolist() == [50, 150, 250, 350, 450, 550, 650, 750, 850, 950]
-    means = session.data[0].posteriors.mean
+    means = [view.posterior.mean for (view,) in session.data[0].views]
     assert len(means) == 4
     for index in range(SAMPLES):
         assert torch.equal(batch.posterior.mean[index], means[index % 4])
@@ -72,7 +72,7 @@ def test_the_mean_of_a_simple_recomputation(
     text, _ = pipeline.encode_prompt(fill(TEMPLATES["object"][0], "<my-cat>"), torch.device("cpu"), 1, False)
     losses = []
     for index in range(SAMPLES):
-        latents = session.data[0].posteriors.mean[index % 4, None] * pipeline.vae.config.scaling_factor
+        latents = session.data[0].views[index % 4][0].posterior.mean[None] * pipeline.vae.config.scaling_factor
         noise = torch.randn(latents.shape[1:], generator=generator(SEED, "validation", "<my-cat>", index))[None]
         timestep = torch.tensor([100 * index + 50])
         prediction = pipeline.unet(scheduler.add_noise(latents, noise, timestep), timestep, text).sample

@@ -1,14 +1,22 @@
-"""Captions: templates for pictures that have none, and tokens expanded to the names of their rows."""
+"""Captions: templates for pictures that have none, what each draw does to them, and tokens expanded to their rows."""
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
+from .config import Concept
 from .errors import BadInput
+from .wording import printable
 
 TOKEN_FIELD = "{token}"
+NAME_FIELD = "[name]"  # what other trainers call it
+WORDS_FIELD = "[filewords]"
 
 TEMPLATES: dict[str, tuple[str, ...]] = {
     "object": (
@@ -48,18 +56,132 @@ TEMPLATES: dict[str, tuple[str, ...]] = {
         "a nice painting in the style of {token}",
         "a detailed painting in the style of {token}",
     ),
+    "person": (
+        "a photo of {token}",
+        "the photo of {token}",
+        "a photograph of {token}",
+        "a good photo of {token}",
+        "a bright photo of {token}",
+        "a dark photo of {token}",
+        "a cropped photo of {token}",
+        "a close-up photo of {token}",
+        "a candid photo of {token}",
+        "a portrait of {token}",
+        "a studio portrait of {token}",
+        "a picture of {token}",
+        "an image of {token}",
+        "a snapshot of {token}",
+        "a photo of {token} outdoors",
+        "a photo of {token} indoors",
+    ),
 }
+
+
+@dataclass(frozen=True)
+class CaptionPolicy:
+    """What a draw does to the caption that it took; by default nothing."""
+
+    shuffle_tags: bool = False
+    keep_tags: int = 0
+    tag_dropout: float = 0.0
+    caption_dropout: float = 0.0
+
+    @classmethod
+    def of(cls, concept: Concept) -> CaptionPolicy:
+        return cls(concept.shuffle_tags, concept.keep_tags, concept.tag_dropout, concept.caption_dropout)
+
+
+AS_WRITTEN = CaptionPolicy()
+
+
+def draw_caption(captions: Sequence[str], policy: CaptionPolicy, draws: torch.Generator) -> str:
+    """One of the captions, as the policy changes it: a function of the generator's state.
+
+    Where the policy does nothing, the only draw is that of the caption.
+    """
+    caption = captions[int(torch.randint(len(captions), (), generator=draws))]
+    if policy.caption_dropout and float(torch.rand((), generator=draws)) < policy.caption_dropout:
+        return TOKEN_FIELD
+    if not (policy.shuffle_tags or policy.tag_dropout):
+        return caption
+    tags = split_tags(caption)
+    kept, loose = tags[: policy.keep_tags], tags[policy.keep_tags :]
+    if policy.tag_dropout:
+        chances = torch.rand(len(loose), generator=draws).tolist()
+        stay = [chance >= policy.tag_dropout for chance in chances]
+        loose = [tag for tag, stays in zip(loose, stay, strict=True) if stays or TOKEN_FIELD in tag]
+    if policy.shuffle_tags:
+        loose = [loose[i] for i in torch.randperm(len(loose), generator=draws).tolist()]
+    return ", ".join([*kept, *loose])
+
+
+def longest_way_to_token(caption: str, policy: CaptionPolicy) -> str:
+    """Of all that `draw_caption` can make of a caption, the one in which most comes before the token."""
+    if not policy.shuffle_tags:
+        return caption
+    tags = split_tags(caption)
+    kept, loose = tags[: policy.keep_tags], tags[policy.keep_tags :]
+    return ", ".join([*kept, *sorted(loose, key=lambda tag: TOKEN_FIELD in tag)])
+
+
+def split_tags(caption: str) -> list[str]:
+    return [tag.strip() for tag in caption.split(",") if tag.strip()]
+
+
+def choose_captions(
+    concept: Concept, own: Sequence[str], file_words: str, templates: Sequence[str], is_class: bool = False
+) -> tuple[str, ...]:
+    """The captions of a picture, with {token} for the token.
+
+    own: those that came with the picture; file_words: the words of its file's name.
+    """
+    source = "templates" if is_class else concept.captions
+    texts = [file_words] if source == "filename" else list(own)
+    if source == "templates" or not (texts or source == "filename"):
+        texts = [template.replace(WORDS_FIELD, words) for template in templates for words in own or [file_words]]
+    captions = [name_token(text.replace(WORDS_FIELD, file_words), concept.token) for text in texts]
+    if concept.add_token:
+        captions = [
+            text if mentions(fill(text, concept.token), concept.token) else f"{TOKEN_FIELD}, {text}".strip(" ,")
+            for text in captions
+        ]
+    return tuple(dict.fromkeys(captions))
+
+
+def name_token(text: str, token: str) -> str:
+    """A caption with {token} wherever the token or [name] stands, and without commas that separate nothing."""
+    named = token_pattern([token]).sub(TOKEN_FIELD, text.replace(NAME_FIELD, TOKEN_FIELD))
+    return named.strip(" ,")
+
+
+def words_of_file(stem: str) -> str:
+    """The words of a file's name: "03-black_cat on_sofa (2)" -> "black cat on sofa"."""
+    return " ".join(re.sub(r"^\d+(?![^\W_])[\s_.-]*|\s*\(\d+\)$", "", stem).replace("_", " ").split())
+
+
+def read_text(path: Path) -> str:
+    """The text of a file: UTF-8, or UTF-16 with its byte order mark; raises BadInput, naming the file, for all else."""
+    try:
+        data = path.read_bytes()
+        utf16 = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        text = data.decode("utf-16" if utf16 else "utf-8-sig")
+        if "\0" in text:  # UTF-32, or UTF-16 without its mark
+            raise ValueError
+    except OSError as error:
+        raise BadInput(f"{printable(path)} cannot be read: {error.strerror}") from None
+    except ValueError:
+        raise BadInput(f"{printable(path)} cannot be read as UTF-8 text; save it as UTF-8") from None
+    return text
 
 
 def load_templates(name: str) -> tuple[str, ...]:
     """The templates of that name, or the lines of that text file; raises BadInput when {token} is missing."""
     if name in TEMPLATES:
         return TEMPLATES[name]
-    try:
-        lines = [line.strip() for line in Path(name).read_text(encoding="utf-8-sig").splitlines()]
-    except (OSError, UnicodeDecodeError):
-        raise BadInput(f"--templates is '{name}': choose {' or '.join(TEMPLATES)}, or a UTF-8 text file") from None
-    templates = tuple(line for line in lines if line)
+    if not Path(name).is_file():
+        raise BadInput(f"--templates is '{name}': choose {' or '.join(TEMPLATES)}, or a UTF-8 text file")
+    lines = [line.strip() for line in read_text(Path(name)).splitlines()]
+    templates = tuple(line.replace(NAME_FIELD, TOKEN_FIELD).replace("{}", TOKEN_FIELD) for line in lines if line)
     for template in templates:
         if TOKEN_FIELD not in template:
             raise BadInput(f"'{template}' in {name} does not say where the token goes: write {TOKEN_FIELD} there")

@@ -39,17 +39,17 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"error: {message}\n")
 
 
-def add_fields(parser: argparse.ArgumentParser, kind: type) -> None:
+def add_fields(parser: argparse.ArgumentParser, kind: type, leave_out: Sequence[str] = ()) -> None:
     """A flag for each scalar field of a dataclass, with the field's documentation."""
     for base in kind.__mro__[1:]:
         if dataclasses.is_dataclass(base):
-            add_fields(parser, base)
+            add_fields(parser, base, leave_out)
     group = parser.add_argument_group(str(kind.__doc__).splitlines()[0])
     for field in dataclasses.fields(kind):
         if field.name not in get_annotations(kind):  # a base's
             continue
         name = str(field.type).partition(" | ")[0]
-        if name not in SCALARS:
+        if name not in SCALARS or field.name in leave_out:
             continue
         help_text = field_documentation(kind)[field.name].replace("%", "%%")
         if field.default not in (None, dataclasses.MISSING, False):
@@ -84,6 +84,29 @@ def run_train(options: argparse.Namespace) -> None:
     train(config)
 
 
+# what TrainConfig says about how pictures and captions are shown
+MODEL_SETTINGS = ("model", "revision", "cache_dir", "offline", "model_config", "long_captions")
+DATASET_SETTINGS = (*MODEL_SETTINGS, "resolution", "buckets", "crop", "crops", "mask_background", "seed")
+
+
+def add_dataset(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("images", metavar="DIR", nargs="?", default=MY_CAT, help="what `train --images` takes")
+    parser.add_argument("--sheet", default="dataset.png", help="contact sheet to write (default: %(default)s)")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--token", default="<token>", help="the new word that captions mention (default: %(default)s)")
+    add_fields(parser, Concept, leave_out=["images", "token"])
+    add_fields(parser, TrainConfig, leave_out=[n for n in field_names(TrainConfig) if n not in DATASET_SETTINGS])
+
+
+def run_dataset(options: argparse.Namespace) -> None:
+    """Show what training would see of pictures and captions, and what is wrong with them."""
+    from .contact_sheet import show_dataset
+
+    flags = vars(options)
+    sheet, as_json = flags.pop("sheet"), flags.pop("json")
+    show_dataset(config_from_mapping(flags), sheet, as_json)
+
+
 def take_model(options: argparse.Namespace) -> ModelConfig:
     """The model that the flags name; they are taken out of `options`."""
     return ModelConfig(**{name: vars(options).pop(name) for name in field_names(ModelConfig) if hasattr(options, name)})
@@ -110,17 +133,37 @@ def run_preview(options: argparse.Namespace) -> None:
 
 
 def add_inspect(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("embedding", help="embedding file")
+    parser.add_argument("embedding", help="embedding file, of any format that we read")
+    parser.add_argument("--token", help="which embedding, where the file holds several; else a name for it")
+    parser.add_argument("--json", action="store_true", help="print JSON")
     add_fields(parser, ModelConfig)  # a model adds norms and nearest words of its vocabulary
 
 
 def run_inspect(options: argparse.Namespace) -> None:
     """Show what an embedding file holds."""
-    from .evaluation import inspect
+    from .inspection import inspect, inspection_text
 
     named = hasattr(options, "model")
     model = take_model(options)
-    print(inspect(options.embedding, model if named else None))
+    print(inspection_text(inspect(options.embedding, model if named else None, options.token), options.json))
+
+
+def add_convert(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", help="embedding file, of any format that we read")
+    parser.add_argument(
+        "--to", required=True, metavar="FORMAT", help="webui, diffusers, kohya, onetrainer, a1111-pt or png-card"
+    )
+    parser.add_argument("--output", help="file or folder (default: the folder of the file, named after the token)")
+    parser.add_argument("--token", help="a new name; or which embedding, where the file holds several")
+    parser.add_argument("--picture", help="what to draw a png-card on (default: the numbers of the embedding)")
+    parser.add_argument("--overwrite", action="store_true", help="write over files that are there")
+
+
+def run_convert(options: argparse.Namespace) -> None:
+    """Write an embedding file in another format."""
+    from .conversion import conversion_text, convert
+
+    print(conversion_text(convert(**vars(options))))
 
 
 def add_evaluate(parser: argparse.ArgumentParser) -> None:
@@ -153,8 +196,10 @@ def run_evaluate(options: argparse.Namespace) -> None:
 
 COMMANDS: dict[str, tuple[Callable[[argparse.ArgumentParser], None], Callable[[argparse.Namespace], None]]] = {
     "train": (add_train, run_train),
+    "dataset": (add_dataset, run_dataset),
     "preview": (add_preview, run_preview),
     "inspect": (add_inspect, run_inspect),
+    "convert": (add_convert, run_convert),
     "evaluate": (add_evaluate, run_evaluate),
 }
 

@@ -20,6 +20,7 @@ from .bundled import MY_CAT, TINY_SD
 from .errors import BadInput
 
 MAX_VECTORS = 75  # the window of 77 tokens less its start and its end
+CAPTION_SOURCES = ("auto", "templates", "filename")
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,15 @@ class Concept:
     """The new word, for example "<my-cat>"; the file is named after it."""
 
     images: str = MY_CAT
-    """Folder of pictures; a text file beside a picture (cat.txt for cat.png) is its caption."""
+    """Pictures: a folder (a text file beside a picture, cat.txt for cat.png, is its caption, and metadata.jsonl or
+    metadata.csv may hold all; pictures in a subfolder called 10_NAME count 10 times), a .jsonl file with "file_name"
+    and "text" in each line, or, with the extra [datasets], a parquet or arrow file, a saved dataset, or a hub id."""
+
+    image_column: str | None = None
+    """Column of the pictures in a .jsonl file, metadata file or dataset; found by its name or type by default."""
+
+    caption_column: str | None = None
+    """Column of the captions there; "text" or "caption" by default."""
 
     init: str = "auto"
     """Where the rows start: a word, a phrase (a row for each of its tokens), "random", "file:PATH", or "auto"
@@ -39,16 +48,52 @@ class Concept:
     num_vectors: int | None = None
     """Rows to learn; by default 4, or as many as the phrase or the file of `init` has."""
 
+    captions: str = "auto"
+    """Where captions come from: "auto" (the picture's own, else templates), "templates", or "filename"."""
+
     templates: str = "object"
-    """Captions of pictures that have none: "object", "style", or a text file with {token} in each line."""
+    """Captions of pictures that have none: "object", "style", "person", or a text file in any language with {token} (or
+    [name]) in each line; [filewords] there is the picture's own caption or, without one, the words of its file name."""
+
+    add_token: bool = False
+    """Put the token in front of captions that lack it: "TOKEN, caption"."""
+
+    shuffle_tags: bool = False
+    """Draw another order of a caption's comma-separated parts at each step."""
+
+    keep_tags: int = 0
+    """That many first parts of a caption stay where they are, and are not dropped."""
+
+    tag_dropout: float = 0.0
+    """Probability with which a part of a caption is left out at a step; the part with the token never is."""
+
+    caption_dropout: float = 0.0
+    """Probability with which a caption is the bare token at a step; an empty one would train nothing."""
+
+    masks: str = "auto"
+    """Which part of a picture is the subject: "auto" (cat.mask.png beside cat.png, where there is one), "alpha" (the
+    picture's alpha channel), "none", or a folder with pictures of the same names; white is the subject."""
+
+    alpha_color: str = "white"
+    """What shows through transparent parts of a picture: a colour's name or #rrggbb."""
+
+    class_images: str | None = None
+    """Pictures of the class, such as other dogs than yours, from the same kinds of sources as `images`: they keep the
+    token close to its class. Their captions are the templates, because one without the token would train nothing."""
+
+    class_weight: float = 0.1
+    """Weight of the loss of `class_images`, where the concept's own pictures have 1."""
 
     tune: bool = False
     """The token is a word that the model knows: train its rows, and export them as "<WORD-tuned>"."""
 
     def __post_init__(self) -> None:
         check_token(self.token, known_word=self.tune)
+        check_ranges(self, CONCEPT_RANGES)
         if self.num_vectors is not None and not 1 <= self.num_vectors <= MAX_VECTORS:
             raise BadInput(f"--num_vectors is {self.num_vectors}; choose 1 to {MAX_VECTORS}, most concepts need 1 to 4")
+        if self.captions not in CAPTION_SOURCES:
+            raise BadInput(f"--captions is '{self.captions}'; choose one of {', '.join(CAPTION_SOURCES)}")
         if self.tune and (self.num_vectors is not None or self.init != "auto"):
             raise BadInput(f"--tune trains the rows that '{self.token}' has: leave out --init and --num_vectors")
 
@@ -110,7 +155,7 @@ class ModelConfig:
     CPUs, less time; the same numbers to rounding."""
 
     def __post_init__(self) -> None:
-        check_ranges(self)
+        check_ranges(self, RANGES)
         for name, choices in CHOICES.items():
             value = getattr(self, name, None)
             if value is not None and value not in choices:
@@ -158,13 +203,36 @@ class TrainConfig(ModelConfig):
     """Gradients of each concept are clipped to this norm; 0 switches clipping off."""
 
     weighting: str = "uniform"
-    """Weight of a timestep in the loss: uniform or min_snr."""
+    """Weight of a timestep in the loss: uniform, min_snr, or debiased."""
+
+    gamma: float = 5.0
+    """Signal-to-noise ratio above which min_snr lets timesteps count less."""
+
+    timesteps: str = "uniform"
+    """Which timesteps are drawn: uniform, late (more often the noisier they are), or range:LOW-HIGH in fractions of
+    the schedule (range:0.5-1 is its noisy half)."""
 
     resolution: int | None = None
     """Pictures are scaled and cropped to squares of this many pixels; the model's own size by default."""
 
+    buckets: bool = False
+    """Keep the shape of pictures: rectangles of about resolution x resolution pixels in place of squares."""
+
+    crop: str = "centre"
+    """Which part is shown of a picture that has not the shape wanted: centre, random (several parts), or subject (as
+    the picture's mask says; without a mask the centre)."""
+
+    crops: int = 8
+    """Parts that are cut out of each picture where crop is random."""
+
     flip: bool = False
     """Mirror half of the draws; leave off for faces, letters and anything with a left and a right."""
+
+    mask_background: float = 0.1
+    """How much what a mask leaves out counts in the loss; 1 is as much as the subject."""
+
+    latent_cache: str | None = None
+    """Folder in which encoded pictures are kept, so that another run over them does not need the VAE."""
 
     skip_bad_images: bool = False
     """Go on without pictures that cannot be read, instead of refusing to start."""
@@ -217,6 +285,13 @@ class TrainConfig(ModelConfig):
         return self.name or self.concepts[0].stem
 
 
+CONCEPT_RANGES: dict[str, tuple[float, float]] = {
+    "keep_tags": (0, 1_000),
+    "tag_dropout": (0, 1),
+    "caption_dropout": (0, 1),
+    "class_weight": (0, 1_000),
+}
+
 RANGES: dict[str, tuple[float, float]] = {
     "steps": (1, 10_000_000),
     "batch_size": (1, 100_000),
@@ -225,7 +300,10 @@ RANGES: dict[str, tuple[float, float]] = {
     "warmup_steps": (0, 10_000_000),
     "weight_decay": (0, 1),
     "max_grad_norm": (0, 1e9),
+    "gamma": (1e-3, 1e6),
     "resolution": (32, 4_096),
+    "crops": (1, 1_000),
+    "mask_background": (0, 1),
     "clip_skip": (0, 100),
     "validate_every": (0, 10_000_000),
     "validation_samples": (1, 100_000),
@@ -244,9 +322,9 @@ CHOICES: dict[str, tuple[str, ...]] = {
 }
 
 
-def check_ranges(config: ModelConfig) -> None:
-    for name, (low, high) in RANGES.items():
-        value = getattr(config, name, None)
+def check_ranges(settings: object, ranges: Mapping[str, tuple[float, float]]) -> None:
+    for name, (low, high) in ranges.items():
+        value = getattr(settings, name, None)
         if value is not None and not low <= value <= high:
             raise BadInput(f"--{name} is {value}; choose a number from {low:g} to {high:g}")
 

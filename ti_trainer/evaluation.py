@@ -1,4 +1,4 @@
-"""How good an embedding is: likeness to its pictures, faithfulness to prompts, attributes; and what a file holds."""
+"""How good an embedding is: likeness to its pictures, faithfulness to prompts, attributes."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from torch import Tensor
 
 from .bundled import JUDGE, TINY_SD, resolve
 from .config import Concept, ModelConfig
-from .data.examples import find_pictures
-from .data.images import Picture, centre_square, read_image, to_pixels
+from .data.images import centre_square, read_image, to_pixels
+from .data.sources import find_pictures
 from .embedding_files import Embedding, read_embedding
 from .errors import BadInput
 from .families import Family, load_family
@@ -55,34 +55,6 @@ def preview(
     rows = [(f"seed {seed}", generate(family, prompt, seed, steps, guidance)) for seed in range(seeds)]
     save_image(grid(rows, prompt), Path(output))
     return Path(output)
-
-
-def inspect(embedding: str, model: ModelConfig | None = None) -> str:
-    """Vectors, norms, metadata; with a model also norms against its vocabulary's and the nearest words."""
-    found = read_embedding(embedding)
-    lines = [f"{embedding}", f"  token     {found.token}", f"  vectors   {found.num_vectors}"]
-    family = load_with_embeddings(model, []) if model else None
-    for slot, vectors in found.vectors.items():
-        norms = vectors.norm(dim=1)
-        lines.append(f"  {slot:9} width {vectors.shape[1]}, norms {', '.join(f'{norm:.3f}' for norm in norms)}")
-        for known in family.slots if family else ():
-            if known.name == slot:
-                lines += vocabulary_lines(vectors, known.table.float().cpu(), known.tokenizer.convert_ids_to_tokens)
-    lines += [f"  {key} = {value}" for key, value in sorted(found.metadata.items())]
-    return "\n".join(lines)
-
-
-def vocabulary_lines(vectors: Tensor, table: Tensor, words: Any) -> list[str]:
-    """vectors (n, d), table (V, d) -> their norms and nearest words by cosine."""
-    if vectors.shape[1] != table.shape[1]:
-        raise BadInput(f"the file is {vectors.shape[1]} wide and the model's words are {table.shape[1]}")
-    typical = table.norm(dim=1).median()
-    lines = []
-    for number, vector in enumerate(vectors):
-        cosines, ids = F.cosine_similarity(vector[None], table, dim=1).topk(min(5, len(table)))
-        near = [f"{word.removesuffix('</w>')} {c:.2f}" for word, c in zip(words(ids.tolist()), cosines, strict=True)]
-        lines.append(f"    row {number}: norm {vector.norm() / typical:.2f} x median word; near {', '.join(near)}")
-    return lines
 
 
 class ClipScorer:
@@ -212,7 +184,7 @@ def evaluate_file(
     found = read_embedding(embedding)
     family = load_with_embeddings(model, [found])
     size = family.resolution
-    references = [centre_square(read_image(Picture.at(path)), size) for path in find_pictures(resolve(images))]
+    references = [centre_square(read_image(found.picture), size) for found in find_pictures(resolve(images)).found]
     judge = judge or (JUDGE if model.model == TINY_SD else None)
     return evaluate(family, found.token, references, ClipScorer(clip), AttributeJudge(judge) if judge else None, **how)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from . import __version__
 from .config import Concept, config_to_mapping
+from .data.examples import Example
 from .embedding_files import Embedding, read_embedding, write_embedding
 from .embedding_files.metadata import embedding_metadata
 from .prepare import Session
@@ -35,10 +37,8 @@ def export_embeddings(
         vectors = {slot: rows[slot][span].cpu() for slot, span in spans.items()}
         embedding = Embedding(concept.trigger, vectors, metadata(session, concept, steps[concept.token]))
         widths = {slot: own.shape[1] for slot, own in vectors.items()}
-        for path, layout in (
-            (folder.embedding(concept), "webui"),
-            (folder.diffusers_embedding(concept), "diffusers"),
-        ):
+        places = {"webui": folder.embedding(concept), "diffusers": folder.diffusers_embedding(concept)}
+        for layout, path in places.items():
             write_embedding(embedding, path, layout)
             written = read_embedding(path).fit(widths)
             if not all(torch.equal(written[slot], vectors[slot]) for slot in vectors):
@@ -48,7 +48,8 @@ def export_embeddings(
 
 
 def metadata(session: Session, concept: Concept, step: int) -> dict[str, str]:
-    settings = config_to_mapping(session.config)
+    settings, model = config_to_mapping(session.config), Path(session.config.model)
+    (data,) = [data for data in session.data if data.token == concept.token]
     span = next(iter(session.placeholders.spans[concept.token].values()))
     return embedding_metadata(
         token=concept.trigger,
@@ -57,7 +58,21 @@ def metadata(session: Session, concept: Concept, step: int) -> dict[str, str]:
         architecture=session.family.architecture,
         resolution=session.resolution,
         prediction_type=session.family.schedule.prediction_type,
-        clip_skip=session.config.clip_skip,
+        encoder_layer=session.family.encoder_layer,
         version=__version__,
+        init="its own rows" if concept.tune else "file" if concept.init.startswith("file:") else concept.init,
+        seed=session.config.seed,
+        base_model=model.name if model.exists() else session.config.model,
+        base_model_hash=session.family.fingerprint(),
+        data_hash=data_hash(data.examples),
         config={key: settings[key] for key in TOLD},
     )
+
+
+def data_hash(examples: Sequence[Example]) -> str:
+    """The sha256 of all pictures and captions: the same for the same data, wherever they lie."""
+    digest = hashlib.sha256()
+    for example in examples:
+        digest.update(hashlib.sha256(example.picture.read()).digest())
+        digest.update("\n".join(example.captions).encode() + b"\0")
+    return digest.hexdigest()

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from .config import TrainConfig
-from .data.batches import draw_batch, join_batches
+from .data.batches import draw_example, same_shape, stack_draws
 from .errors import Diverged, Interrupted
 from .export import export_embeddings
 from .objective import denoising_losses
@@ -21,6 +21,7 @@ from .prepare import Session, prepare
 from .processes import Processes
 from .reporting import Report
 from .run_folder import Checkpoint, RunFolder
+from .schedules import parse_timesteps
 from .signals import StopSignals
 from .validation import fixed_noise_loss
 from .weightings import get_weighting
@@ -48,7 +49,8 @@ class Training:
         self.placeholders = session.placeholders
         self.rows = list(self.placeholders.rows.values())  # one (R, D) for each slot
         self.optimizer = get_optimizer(config.optimizer)(self.rows, config.lr, config.weight_decay)
-        self.weighting = get_weighting(config.weighting)
+        self.weighting = get_weighting(config.weighting, config.gamma)
+        self.timesteps = parse_timesteps(config.timesteps)
         self.initial = self.placeholders.snapshot()
         self.step = 0  # steps done
         self.best_rows = self.placeholders.snapshot()
@@ -57,24 +59,28 @@ class Training:
     def gradients(self, stop: bool) -> tuple[Tensor, bool]:
         """Leave the gradient of the present step's batch, over all processes, in the rows.
 
-        Each concept's loss is the mean over its own examples, and their sum is what is differentiated. Returns the
-        losses (concepts,) and whether any process wants to stop.
+        Each concept's loss is the mean over its own examples, and their sum is what is differentiated. Examples of one
+        latent shape share a forward pass. Returns the losses (concepts,) and whether any process wants to stop.
         """
         config, session = self.config, self.session
         scale = LOSS_SCALE[self.processes.dtype]
         self.optimizer.zero_grad(set_to_none=False)
-        losses = torch.zeros(len(session.data), device=self.processes.device)
         mine = list(self.processes.share(config.batch_size))
         size = -(-len(mine) // config.gradient_accumulation) or 1
-        for start in range(0, len(mine), size):
-            indices = mine[start : start + size]
-            batch = join_batches(
-                [draw_batch(data, config.seed, self.step, indices, config.batch_size) for data in session.data]
-            )
-            per_example = denoising_losses(session.family, batch, self.weighting)  # (concepts * indices,)
-            per_concept = per_example.view(len(session.data), -1).sum(1) / config.batch_size  # (concepts,)
-            (per_concept.sum() * scale).backward()
-            losses += per_concept.detach()
+        draws = {
+            (concept, place): draw_example(data, config.seed, self.step, mine[place], config.batch_size)
+            for start in range(0, len(mine), size)
+            for concept, data in enumerate(session.data)
+            for place in range(start, min(start + size, len(mine)))
+        }
+        found = torch.zeros(len(session.data), len(mine), device=self.processes.device)
+        for group in same_shape({key: draw.view for key, draw in draws.items()}, size * len(session.data)):
+            batch = stack_draws([draws[key] for key in group], self.timesteps).to(self.processes.device)
+            per_example = denoising_losses(session.family, batch, self.weighting)  # (B,)
+            (per_example.sum() / config.batch_size * scale).backward()
+            concepts, places = zip(*group, strict=True)
+            found[concepts, places] = per_example.detach()
+        losses = found.sum(1) / config.batch_size  # (concepts,), in one order however the examples were grouped
 
         gradients = [torch.zeros_like(rows) if rows.grad is None else rows.grad / scale for rows in self.rows]
         *gradients, losses, stops = self.processes.sum([*gradients, losses, losses.new_tensor([float(stop)])])
@@ -103,7 +109,15 @@ class Training:
         config, session = self.config, self.session
         share = self.processes.share(config.validation_samples)
         parts = [
-            fixed_noise_loss(session.family, data, config.seed, share, config.validation_samples, config.batch_size)
+            fixed_noise_loss(
+                session.family,
+                data,
+                config.seed,
+                share,
+                config.validation_samples,
+                config.batch_size,
+                self.timesteps,
+            )
             for data in session.data
         ]
         (losses,) = self.processes.sum([torch.stack(parts)])

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
-from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
 import psutil
 
 from .bundled import resolve
-from .captions import TOKEN_FIELD, expand, fill, mentions
+from .captions import TOKEN_FIELD, CaptionPolicy, expand, fill, longest_way_to_token, mentions
 from .config import Concept, TrainConfig
 from .data.batches import ConceptData
 from .data.examples import Example
@@ -19,6 +17,7 @@ from .errors import BadInput
 from .families import Family, TextSlot
 from .initializers import is_known_word, word_ids
 from .placeholders import Placeholders
+from .wording import listing, shorten
 
 MIN_FREE_BYTES = 20 * 2**20
 
@@ -65,14 +64,19 @@ def check_token_is_new(concept: Concept, slots: Sequence[TextSlot]) -> None:
             raise BadInput(f"--tune wants a word that {slot.name} has as one token, and '{concept.token}' is none")
 
 
-def check_captions(concept: Concept, examples: Sequence[Example], slot: TextSlot, names: Sequence[str]) -> None:
-    """Raises BadInput for captions without the token, and for ones in which the window cuts a row off.
+def check_captions(
+    concept: Concept, examples: Sequence[Example], slot: TextSlot, names: Sequence[str], long_captions: str
+) -> list[str]:
+    """A line about captions of which the model reads only the beginning.
 
-    names: of the concept's rows; the token itself where a known word is tuned.
+    Raises BadInput for captions without the token, and for ones in which the window cuts a row off. names: of the
+    concept's rows; the token itself where a known word is tuned. Where tags are shuffled, the token may come last.
     """
+    policy = CaptionPolicy.of(concept)
     expected = word_ids(slot.tokenizer, " ".join(names))
     window = slot.tokenizer.model_max_length - 2
     seen: set[str] = set()
+    cut: list[str] = []
     for example in examples:
         name = example.picture.name
         for template in example.captions:
@@ -83,30 +87,34 @@ def check_captions(concept: Concept, examples: Sequence[Example], slot: TextSlot
             if not mentions(caption, concept.token):
                 raise BadInput(
                     f"the caption of {name}, '{caption}', does not mention {concept.token} and would train "
-                    f"nothing; write {concept.token} or {TOKEN_FIELD} where it belongs"
+                    f"nothing; write {concept.token} or {TOKEN_FIELD} where it belongs, or add --add_token"
                 )
-            ids = word_ids(slot.tokenizer, expand(caption, {concept.token: list(names)}))
+            latest = fill(longest_way_to_token(template, policy), concept.token)
+            ids = word_ids(slot.tokenizer, expand(latest, {concept.token: list(names)}))
+            if len(ids) <= window or long_captions == "chunk":
+                continue
             if not set(expected) <= set(ids[:window]):
                 raise BadInput(
-                    f"the caption of {name} has {len(ids)} tokens, and the {window} that the model reads do "
-                    f"not hold all of {concept.token}; shorten it or put the token first: '{caption[:80]}'"
+                    f"the caption of {name} has {len(ids)} tokens, and the {window} that the model reads do not hold "
+                    f"all of {concept.token}; shorten it, put the token first, or add --long_captions chunk: "
+                    f"'{latest[:80]}'"
                 )
+            cut.append(name)
+    if not cut:
+        return []
+    return [f"of the captions of {listing(cut)} only {window} tokens are read; --long_captions chunk reads all"]
 
 
 def picture_warnings(examples: Sequence[Example], resolution: int) -> list[str]:
-    """A line for each picture that is smaller than the resolution or equal to another."""
-    warnings, copies = [], defaultdict(list)
-    for example in examples:
-        if min(example.size) < resolution:
-            size = f"{example.size[0]} x {example.size[1]}"
-            warnings.append(f"{example.picture.name} is {size} and will be enlarged to {resolution} x {resolution}")
-        copies[hashlib.sha256(example.picture.read()).digest()].append(example.picture.name)
-    warnings += [
-        f"{', '.join(paths)} are the same picture and count {len(paths)} times"
-        for paths in copies.values()
-        if len(paths) > 1
-    ]
-    return warnings
+    """A line for each picture that is smaller than the resolution."""
+    return shorten(
+        [
+            f"{example.picture.name} is {example.size[0]} x {example.size[1]} and will be enlarged to "
+            f"{resolution} x {resolution}"
+            for example in examples
+            if min(example.size) < resolution
+        ]
+    )
 
 
 def check_gradients(family: Family, placeholders: Placeholders, data: Sequence[ConceptData]) -> None:

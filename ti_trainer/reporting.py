@@ -15,6 +15,7 @@ from tqdm import tqdm
 from .captions import fill
 from .config import Concept
 from .data.batches import ConceptData
+from .dataset_report import short_form
 from .families import TextSlot
 from .prepare import Session
 from .previews import PROMPTS, generate, grid, save_image
@@ -173,7 +174,7 @@ def describe(session: Session) -> list[str]:
     for concept, data in zip(config.concepts, session.data, strict=True):
         span = next(iter(session.placeholders.spans[concept.token].values()))
         vectors = f"{span.stop - span.start} vector{'s' * (span.stop - span.start > 1)}"
-        pictures = f"{len(data.examples)} picture{'s' * (len(data.examples) > 1)} from {concept.images}"
+        pictures = f"{short_form(data.examples)} from {concept.images}"
         start = "its own rows" if concept.tune else f"init {concept.init}"
         lines.append(f"{concept.token}: {vectors} ({start}), {pictures}")
     return lines

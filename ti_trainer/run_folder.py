@@ -25,6 +25,7 @@ from .errors import BadInput
 FREE_ON_RESUME = {
     "steps",
     "checkpoint_every",
+    "latent_cache",
     "preview_every",
     "preview_steps",
     "guidance",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 
-from PIL import Image, ImageDraw
+from PIL import Image, ImageChops, ImageDraw
 
 from .attributes import COLOURS, Description
 from .shapes import SHAPES, Points
@@ -99,6 +99,24 @@ def draw_pattern(pattern: str, colour: RGB, x: float, y: float, radius: float, r
 def draw(description: Description, rng: random.Random) -> Image.Image:
     """A (64, 64) RGB picture of the description; position, proportions, shades and scenery vary with `rng`."""
     image, horizon = draw_scene(description, rng)
+    draw_object(description, rng, image, horizon)
+    return image.reduce(OVERSAMPLE)
+
+
+def draw_mask(description: Description, rng: random.Random) -> Image.Image:
+    """Where `draw` of the same arguments shows the object, (64, 64) "L": 255 where nothing else is seen."""
+    _, horizon = draw_scene(description, rng)
+    state, drawn = rng.getstate(), []
+    for ground in ("black", "white"):  # what differs is the ground, what is the same is the object
+        rng.setstate(state)
+        image = Image.new("RGB", (CANVAS, CANVAS), ground)
+        draw_object(description, rng, image, horizon)
+        drawn.append(image)
+    return ImageChops.invert(ImageChops.difference(*drawn).convert("L")).reduce(OVERSAMPLE)
+
+
+def draw_object(description: Description, rng: random.Random, image: Image.Image, horizon: int | None) -> None:
+    """Draw the object onto a canvas."""
     canvas = ImageDraw.Draw(image)
     small = description.size == "small"
     radius = (rng.uniform(17, 19) if small else rng.uniform(23.5, 26.5)) * OVERSAMPLE
@@ -130,7 +148,6 @@ def draw(description: Description, rng: random.Random) -> Image.Image:
             canvas.line([*outline, outline[0]], fill=mix(paint, (0, 0, 0), 0.45), width=3)
     for points, fill in figure.details:
         canvas.polygon(place(points), fill=dark if isinstance(fill, str) else fill)
-    return image.reduce(OVERSAMPLE)
 
 
 def draw_body(image: Image.Image, outlines: list[Points], dark: RGB, cloth: Image.Image) -> None:

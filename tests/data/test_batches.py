@@ -4,27 +4,41 @@ from pathlib import Path
 import pytest
 import torch
 
-from ti_trainer.data.batches import Batch, ConceptData, draw_batch, join_batches
+from ti_trainer.data.batches import Batch, ConceptData, draw_batch, draw_example, same_shape, stack_draws
 from ti_trainer.data.examples import Example
 from ti_trainer.data.images import Picture
-from ti_trainer.data.latents import LatentPosterior
+from ti_trainer.data.latents import CachedView, LatentPosterior
+from ti_trainer.randomness import generator
 
 SIZE = 8  # of a batch
 SHAPE = (4, 2, 2)
 
 
-def concept(token: str = "<cat>", pictures: int = 3, flip: bool = False) -> ConceptData:
-    """Posterior i has the mean i and the deviation 100 + i; picture i has the captions "i.0 <cat>" to "i.3 <cat>"."""
-    count = pictures * (2 if flip else 1)
-    numbers = torch.arange(float(count)).view(-1, 1, 1, 1).expand(-1, *SHAPE)
-    captions = [tuple(f"{i}.{j} {{token}}" for j in range(4)) for i in range(pictures)]
-    examples = [Example(Picture.at(Path(f"{i}.png")), captions[i], (64, 64)) for i in range(pictures)]
-    return ConceptData(token, examples, LatentPosterior(numbers, numbers + 100), 64)
+def cached(number: int, shape: tuple[int, ...] = SHAPE, mask: float | None = None) -> CachedView:
+    """A view with the mean `number` and the deviation 100 + number."""
+    mean = torch.full(shape, float(number))
+    weights = None if mask is None else torch.full((1, *shape[1:]), mask)
+    return CachedView(LatentPosterior(mean, mean + 100), (number, 0, 0, 0, 64, 64), weights)
+
+
+def example(number: int, **fields) -> Example:
+    """Picture i has the captions "i.0 <cat>" to "i.3 <cat>"."""
+    captions = tuple(f"{number}.{j} {{token}}" for j in range(4))
+    return Example(Picture.at(Path(f"{number}.png")), captions, (64, 64), **fields)
+
+
+def concept(token: str = "<cat>", pictures: int = 3, views: int = 1) -> ConceptData:
+    """View v of picture i has the mean v * pictures + i."""
+    shown = [[cached(view * pictures + number) for view in range(views)] for number in range(pictures)]
+    return ConceptData(token, [example(number) for number in range(pictures)], shown)
 
 
 def rows_of(batch: Batch) -> list[tuple]:
     """Everything about each example, comparable to the bit."""
-    parts = (batch.posterior.mean, batch.posterior.std, batch.posterior_noise, batch.noise, batch.timestep_draws)
+    parts = (
+        *(batch.posterior.mean, batch.posterior.std, batch.posterior_noise, batch.noise),
+        *(batch.timestep_draws, batch.sizes, batch.weights),
+    )
     return [(caption, *(part[i].numpy().tobytes() for part in parts)) for i, caption in enumerate(batch.captions)]
 
 
@@ -43,10 +57,41 @@ def numbers_of(batch: Batch) -> list[int]:
     ids=["two processes", "one by one", "backwards", "unequal parts"],
 )
 def test_an_example_is_the_same_whoever_is_beside_it(split: list) -> None:
-    data = concept(flip=True)
+    data = concept(views=2)
     whole = rows_of(draw_batch(data, 0, 5, range(SIZE), SIZE))
     for part in split:
         assert rows_of(draw_batch(data, 0, 5, part, SIZE)) == [whole[i] for i in part]
+
+
+@pytest.mark.parametrize(("views", "repeats"), [(1, 1), (2, 1), (16, 1), (2, 3)])
+def test_what_is_drawn_and_in_which_order(views: int, repeats: int) -> None:
+    """A run of this version goes on as one of any other: the draws written out. Repeats of all pictures change none."""
+    data = concept(views=views)
+    data = ConceptData(data.token, [example(number, repeats=repeats) for number in range(3)], data.views)
+    for index in range(SIZE):
+        draws = generator(7, "<cat>", 5, index)
+        number = int(torch.randint(3 * views * repeats, (), generator=draws))
+        caption = int(torch.randint(4, (), generator=draws))
+        timestep = (index + float(torch.rand((), generator=draws, dtype=torch.float64))) / SIZE
+        noises = [torch.randn(SHAPE, generator=draws) for _ in range(2)]
+        view, picture = number // (3 * repeats), number % (3 * repeats) // repeats
+        batch = draw_batch(data, 7, 5, [index], SIZE)
+        assert numbers_of(batch) == [view * 3 + picture]
+        assert batch.captions == [f"{picture}.{caption} <cat>"]
+        assert batch.timestep_draws.tolist() == torch.tensor([timestep]).tolist()
+        assert torch.equal(batch.posterior_noise[0], noises[0])
+        assert torch.equal(batch.noise[0], noises[1])
+
+
+def test_views_that_are_all_the_same_change_nothing() -> None:
+    """Pictures that fill the square have equal crops: what is drawn is what is drawn without crops, mirrored or not."""
+    plain, flipped = concept(), concept(views=2)
+    cropped = ConceptData("<cat>", plain.examples, [list(views) * 8 for views in plain.views])
+    both = ConceptData("<cat>", plain.examples, [list(views) * 8 for views in flipped.views])
+    for step in range(20):
+        for one, other in ((plain, cropped), (flipped, both)):
+            first, second = (rows_of(draw_batch(data, 0, step, range(SIZE), SIZE)) for data in (one, other))
+            assert first == second
 
 
 def test_global_generator_neither_matters_nor_changes() -> None:
@@ -73,8 +118,9 @@ def test_other_steps_seeds_and_concepts_draw_anew(change: dict) -> None:
 
 
 def test_concepts_in_one_batch_see_what_they_see_alone() -> None:
-    parts = [draw_batch(concept(token), 0, 3, range(4), 4) for token in ("<cat>", "<dog>")]
-    assert rows_of(join_batches(parts)) == rows_of(parts[0]) + rows_of(parts[1])
+    draws = [[draw_example(concept(token), 0, 3, index, 4) for index in range(4)] for token in ("<cat>", "<dog>")]
+    together = rows_of(stack_draws([*draws[0], *draws[1]]))
+    assert together == rows_of(stack_draws(draws[0])) + rows_of(stack_draws(draws[1]))
 
 
 def test_timesteps_lie_in_their_parts() -> None:
@@ -102,26 +148,76 @@ def test_noise_is_standard_normal_and_the_two_are_independent() -> None:
     assert abs((noise * posterior_noise).mean()) < 4.5 / count**0.5
 
 
-@pytest.mark.parametrize("flip", [False, True])
-def test_every_picture_and_caption_has_its_turn(flip: bool) -> None:
-    data = concept(flip=flip)
+@pytest.mark.parametrize("views", [1, 2])
+def test_every_picture_view_and_caption_has_its_turn(views: int) -> None:
+    data = concept(views=views)
     batches = [draw_batch(data, 0, step, range(SIZE), SIZE) for step in range(150)]
     numbers = torch.tensor([number for batch in batches for number in numbers_of(batch)])
-    expected = len(numbers) / len(data.posteriors.mean)
-    counts = numbers.bincount(minlength=len(data.posteriors.mean))
-    assert len(counts) == (6 if flip else 3)
+    expected = len(numbers) / (3 * views)
+    counts = numbers.bincount()
+    assert len(counts) == 3 * views
     assert (counts - expected).abs().max() < 4.5 * expected**0.5
     captions = [caption for batch in batches for caption in batch.captions]
     assert set(captions) == {f"{i}.{j} <cat>" for i in range(3) for j in range(4)}
 
 
-def test_captions_belong_to_their_pictures_mirrored_or_not() -> None:
-    """Posterior 3 of 6 is picture 0 mirrored: it has picture 0's captions. Mean and deviation stay together."""
-    mirrored = 0
+def test_captions_belong_to_their_pictures_whatever_the_view() -> None:
+    """View 1 of picture 0 has picture 0's captions. Mean, deviation and sizes stay together."""
     for step in range(40):
-        batch = draw_batch(concept(flip=True), 0, step, range(SIZE), SIZE)
+        batch = draw_batch(concept(views=2), 0, step, range(SIZE), SIZE)
         assert torch.equal(batch.posterior.std, batch.posterior.mean + 100)
+        assert batch.sizes[:, 0].tolist() == numbers_of(batch)
         for number, caption in zip(numbers_of(batch), batch.captions, strict=True):
             assert caption.startswith(f"{number % 3}.")
-            mirrored += number >= 3
-    assert 0.4 < mirrored / (40 * SIZE) < 0.6
+
+
+def shares(data: ConceptData, steps: int = 400) -> list[float]:
+    """How often each picture of a concept with one view each is drawn."""
+    drawn = [draw_example(data, 0, step, index, SIZE) for step in range(steps) for index in range(SIZE)]
+    numbers = torch.tensor([int(draw.view.posterior.mean[0, 0, 0]) for draw in drawn])
+    return (numbers.bincount(minlength=len(data.examples)) / len(numbers)).tolist()
+
+
+def test_repeats_say_how_often_a_picture_is_drawn() -> None:
+    examples = [example(0, repeats=1), example(1, repeats=5), example(2, repeats=2)]
+    found = shares(ConceptData("<cat>", examples, concept().views))
+    assert found == pytest.approx([1 / 8, 5 / 8, 2 / 8], abs=0.04)
+
+
+def test_pictures_of_the_class_are_half_of_the_draws() -> None:
+    examples = [example(0), example(1), example(2, is_class=True, weight=0.25), example(3, is_class=True, repeats=3)]
+    data = ConceptData("<cat>", examples, concept(pictures=4).views)
+    assert data.own == [0, 1]
+    assert shares(data) == pytest.approx([1 / 4, 1 / 4, 1 / 8, 3 / 8], abs=0.04)
+
+
+def test_weights_and_masks_stay_with_their_examples() -> None:
+    examples = [example(0, weight=0.5), example(1), example(2, weight=3.0)]
+    data = ConceptData("<cat>", examples, [[cached(0, mask=0.25)], [cached(1)], [cached(2, mask=0.75)]])
+    batch = draw_batch(data, 0, 1, range(SIZE), SIZE)
+    assert set(numbers_of(batch)) == {0, 1, 2}
+    assert batch.mask is not None
+    assert batch.mask.shape == (SIZE, 1, 2, 2)
+    for i, number in enumerate(numbers_of(batch)):
+        assert batch.weights[i] == (0.5, 1, 3)[number]
+        assert batch.mask[i].unique().tolist() == [(0.25, 1, 0.75)[number]]
+    assert draw_batch(concept(), 0, 1, range(SIZE), SIZE).mask is None
+
+
+def test_groups_of_one_shape() -> None:
+    """In their order, none larger than wanted, and of one shape as a plain batch would be."""
+    wide, square = (4, 2, 4), SHAPE
+    shapes = [square, wide, square, square, wide, square, square]
+    views = {f"key {number}": cached(number, shape) for number, shape in enumerate(shapes)}
+    assert same_shape(views, 3) == [["key 0", "key 2", "key 3"], ["key 5", "key 6"], ["key 1", "key 4"]]
+    plain = {key: cached(key) for key in range(7)}
+    assert same_shape(plain, 3) == [[0, 1, 2], [3, 4, 5], [6]]
+    assert same_shape({}, 3) == []
+
+
+def test_a_policy_spreads_the_timesteps() -> None:
+    draws = [draw_example(concept(), 0, 0, index, SIZE) for index in range(SIZE)]
+    plain = stack_draws(draws)
+    spread = stack_draws(draws, torch.square)
+    assert torch.equal(spread.timestep_draws, plain.timestep_draws.square())
+    assert torch.equal(spread.noise, plain.noise)

@@ -1,12 +1,15 @@
+import hashlib
 import random
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageCms
 
-from ti_trainer.data.images import Picture, centre_square, read_image, to_pixels
+from ti_trainer.data.images import Picture, centre_square, decode, read_image, to_pixels
 from ti_trainer.errors import BadInput
 
 # EXIF 2.32, tag 274: what the 0th row and the 0th column of the file are in the picture, as an upright picture
@@ -133,6 +136,126 @@ def test_printing_colours(tmp_path: Path, suffix: str) -> None:
     Image.fromarray(pixels, "CMYK").save(tmp_path / f"x.{suffix}", **how)
     expected = np.array([list(inks.values())]).repeat(8, 0).repeat(8, 1)
     check(tmp_path / f"x.{suffix}", expected.tolist(), tolerance=4)
+
+
+def test_sixteen_bits_of_colour(tmp_path: Path) -> None:
+    """A PNG by hand, since Pillow does not write such files: the high byte of each value counts."""
+    values = np.array([[[0, 0x80FF, 0xFFFF], [0x1234, 0xFE00, 0x0100]]], dtype=">u2")
+    rows = b"".join(b"\0" + row.tobytes() for row in values)
+    header = struct.pack(">IIBBBBB", 2, 1, 16, 2, 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
+    data = b"\x89PNG\r\n\x1a\n"
+    for kind, body in chunks:
+        data += struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+    (tmp_path / "x.png").write_bytes(data)
+    check(tmp_path / "x.png", [[(0, 0x80, 0xFF), (0x12, 0xFE, 0x01)]], tolerance=1)
+
+
+def srgb_profile() -> bytes:
+    return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+
+
+def swapped_profile() -> bytes:
+    """sRGB with the primaries of red and green exchanged: what it calls red is our green."""
+    return srgb_profile().replace(b"rXYZ", b"_tmp").replace(b"gXYZ", b"rXYZ").replace(b"_tmp", b"gXYZ")
+
+
+def inks_profile() -> bytes:
+    """A printing profile of two grid points: any full ink is L* = 0, and no ink at all is white.
+
+    ICC.1:2001-04, 6.5.8 lut8Type: 4 channels to 3, with Lab of 8 bits.
+    """
+    lut = b"mft1" + bytes(4) + bytes([4, 3, 2, 0]) + struct.pack(">9i", *(0x10000 * (i % 4 == 0) for i in range(9)))
+    lut += bytes(range(256)) * 4 + bytes([255, 128, 128]) + bytes([0, 128, 128]) * 15 + bytes(range(256)) * 3
+    white = b"XYZ " + bytes(4) + struct.pack(">3i", 0xF6D6, 0x10000, 0xD32D)
+    text = b"text" + bytes(4) + b"none\0\0\0\0"
+    description = b"desc" + bytes(4) + struct.pack(">I", 2) + b"x\0" + bytes(4 + 4 + 2 + 1 + 67 + 3)
+    tags = {b"desc": description, b"cprt": text, b"wtpt": white, b"A2B0": lut}
+    table, body, start = struct.pack(">I", len(tags)), b"", 128 + 4 + 12 * len(tags)
+    for name, content in tags.items():
+        content += bytes(-len(content) % 4)
+        table += name + struct.pack(">II", start + len(body), len(content))
+        body += content
+    size = start + len(body)
+    header = struct.pack(">I4sI4s4s4s", size, bytes(4), 0x02400000, b"prtr", b"CMYK", b"Lab ") + bytes(12) + b"acsp"
+    header += bytes(28) + struct.pack(">3i", 0xF6D6, 0x10000, 0xD32D)
+    return header.ljust(128, b"\0") + table + body
+
+
+COLOURS = np.array([[[255, 0, 0], [0, 255, 0], [0, 0, 255], [10, 200, 90], [128, 128, 128]]], dtype=np.uint8)
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif", "webp"])
+def test_colour_profile(tmp_path: Path, suffix: str) -> None:
+    how = {"lossless": True} if suffix == "webp" else {}
+    for profile, expected in ((srgb_profile(), COLOURS), (swapped_profile(), COLOURS[..., [1, 0, 2]])):
+        Image.fromarray(COLOURS).save(tmp_path / f"x.{suffix}", icc_profile=profile, **how)
+        check(tmp_path / f"x.{suffix}", expected.tolist(), tolerance=1)
+
+
+def test_colour_profile_of_a_picture_with_transparent_parts(tmp_path: Path) -> None:
+    pixels = np.concatenate([COLOURS, np.array([[[255], [255], [255], [255], [0]]], dtype=np.uint8)], axis=2)
+    Image.fromarray(pixels).save(tmp_path / "x.png", icc_profile=swapped_profile())
+    check(tmp_path / "x.png", [[*map(tuple, COLOURS[0, :4, [1, 0, 2]].T.tolist()), WHITE]], tolerance=1)
+
+
+def test_colour_profile_of_a_palette(tmp_path: Path) -> None:
+    palette_picture([1, 2, 0]).save(tmp_path / "x.png", icc_profile=swapped_profile())
+    check(tmp_path / "x.png", [[(0, 200, 0), (150, 0, 0), (0, 0, 0)]], tolerance=1)
+
+
+def test_colour_profile_of_inks(tmp_path: Path) -> None:
+    """The profile says what ink looks like: here cyan is black, where the usual formula makes it (0, 255, 255)."""
+    pixels = np.array([[[0, 0, 0, 0], [255, 0, 0, 0], [0, 0, 0, 255]]], dtype=np.uint8)
+    Image.fromarray(pixels, "CMYK").save(tmp_path / "x.tif", icc_profile=inks_profile())
+    check(tmp_path / "x.tif", [[WHITE, (0, 0, 0), (0, 0, 0)]], tolerance=2)
+    Image.fromarray(pixels, "CMYK").save(tmp_path / "plain.tif")
+    check(tmp_path / "plain.tif", [[WHITE, (0, 255, 255), (0, 0, 0)]])
+
+
+def test_profile_that_does_not_fit(tmp_path: Path) -> None:
+    """Ignored: grey with a profile for inks, and bytes that are no profile."""
+    Image.fromarray(np.array([[7, 200]], dtype=np.uint8)).save(tmp_path / "x.png", icc_profile=inks_profile())
+    for profile, note in ((inks_profile(), "CMYK colour profile does not fit"), (b"nonsense", "is damaged")):
+        Image.fromarray(np.array([[7, 200]], dtype=np.uint8)).save(tmp_path / "x.png", icc_profile=profile)
+        check(tmp_path / "x.png", [[(7,) * 3, (200,) * 3]])
+        (found,) = decode(Picture.at(tmp_path / "x.png")).notes
+        assert str(tmp_path / "x.png") in found
+        assert note in found
+
+
+def test_colour_behind_transparent_parts(tmp_path: Path) -> None:
+    Image.fromarray(np.array([[[9, 9, 9, 0], [0, 100, 200, 51]]], dtype=np.uint8)).save(tmp_path / "x.png")
+    for colour, expected in (("black", [(0, 0, 0), (0, 20, 40)]), ("#ff8000", [(255, 128, 0), (204, 122, 40)])):
+        found = np.asarray(read_image(Picture.at(tmp_path / "x.png"), colour)).astype(int)
+        assert np.abs(found - np.array([expected])).max() <= 1
+
+
+@pytest.mark.parametrize("orientation", STORED)
+def test_small_decoding_knows_the_whole_picture(tmp_path: Path, orientation: int) -> None:
+    """Upright, with the size of the whole, and the same colours to a few levels; damage is found all the same."""
+    upright = random_pixels(2, 3).repeat(128, 0).repeat(128, 1)
+    exif = Image.Exif()
+    exif[274] = orientation
+    path = tmp_path / "x.jpg"
+    Image.fromarray(as_stored(upright, orientation)).save(path, exif=exif, quality=95, subsampling=0)
+    small = decode(Picture.at(path), at_least=32)
+    assert small.size == (384, 256)
+    assert small.image.size == (48, 32)  # an eighth
+    found = np.asarray(small.image.resize((3, 2), Image.Resampling.BOX)).astype(int)
+    assert np.abs(found - random_pixels(2, 3)).max() <= 4
+    assert small.digest == hashlib.sha256(path.read_bytes()).digest()
+    path.write_bytes(path.read_bytes()[:-1000])
+    with pytest.raises(BadInput, match=r"x\.jpg is damaged"):
+        decode(Picture.at(path), at_least=32)
+
+
+def test_bytes_that_may_not_be_read() -> None:
+    def refuse() -> bytes:
+        raise PermissionError(13, "Permission denied")
+
+    with pytest.raises(BadInput, match=r"^x\.png cannot be read: Permission denied$"):
+        read_image(Picture("x.png", refuse))
 
 
 @pytest.mark.parametrize(

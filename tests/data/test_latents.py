@@ -1,17 +1,21 @@
-from collections.abc import Callable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageOps
 
+from ti_trainer.data.examples import Example, MaskSource
+from ti_trainer.data.geometry import Framing, View
 from ti_trainer.data.images import Picture
-from ti_trainer.data.latents import LatentPosterior, cache_latents
+from ti_trainer.data.latents import CachedView, LatentPosterior, cache_views
 
 
 @pytest.fixture(scope="module")
-def vae():
+def vae() -> Any:
     from diffusers import AutoencoderKL
 
     with torch.random.fork_rng(devices=[]):
@@ -20,31 +24,43 @@ def vae():
         return AutoencoderKL(block_out_channels=(4, 8), norm_num_groups=2, **blocks).requires_grad_(False).eval()
 
 
-def encoder(vae) -> Callable[[torch.Tensor], LatentPosterior]:
+def encoder(vae: Any, dtype: torch.dtype = torch.float32) -> Any:
+    """What a family has of a VAE; `seen` counts the pictures that it encoded."""
+
     def encode_images(pixels: torch.Tensor) -> LatentPosterior:
+        found.seen += len(pixels)
         distribution = vae.encode(pixels).latent_dist
-        return LatentPosterior(distribution.mean, distribution.std)
+        return LatentPosterior(distribution.mean.to(dtype), distribution.std.to(dtype))
 
-    return encode_images
-
-
-@pytest.fixture(scope="module")
-def paths(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Pictures of different shapes, at the size at which they are read and larger."""
-    folder, draws = tmp_path_factory.mktemp("pictures"), np.random.default_rng(0)
-    found = []
-    for name, (height, width) in {"a": (16, 16), "b": (16, 24), "c": (40, 32)}.items():
-        found.append(folder / f"{name}.png")
-        Image.fromarray(draws.integers(0, 256, (height, width, 3), dtype=np.uint8)).save(found[-1])
+    found = SimpleNamespace(pixels_per_latent=2, encode_images=encode_images, seen=0)
     return found
 
 
-def by_hand(vae, paths: list[Path], mirror: bool) -> tuple[torch.Tensor, torch.Tensor]:
-    """All pictures in one batch: mean, and deviation from the logarithm of the variance."""
-    boxes = {"a": (0, 0, 16, 16), "b": (4, 0, 20, 16), "c": (0, 4, 32, 36)}
+@pytest.fixture(scope="module")
+def examples(tmp_path_factory: pytest.TempPathFactory) -> list[Example]:
+    """Pictures of different shapes, at the size at which they are read and larger; the second has a mask."""
+    folder, draws = tmp_path_factory.mktemp("pictures"), np.random.default_rng(0)
+    found = []
+    for name, (height, width) in {"a": (16, 16), "b": (16, 24), "c": (40, 32)}.items():
+        path = folder / f"{name}.png"
+        Image.fromarray(draws.integers(0, 256, (height, width, 3), dtype=np.uint8)).save(path)
+        found.append(Example(Picture.at(path), ("{token}",), (width, height)))
+    mask = Image.new("L", (24, 16), 0)
+    mask.paste(255, (18, 0, 24, 8))
+    mask.save(folder / "b.mask.png")
+    found[1] = Example(found[1].picture, ("{token}",), (24, 16), mask=MaskSource(Picture.at(folder / "b.mask.png")))
+    return found
+
+
+BOXES = {"a": (0, 0, 16, 16), "b": (4, 0, 20, 16), "c": (0, 4, 32, 36)}
+
+
+def by_hand(vae: Any, examples: list[Example], mirror: bool) -> tuple[torch.Tensor, torch.Tensor]:
+    """All central squares in one batch: mean, and deviation from the logarithm of the variance."""
     squares = []
-    for path in paths:
-        image = Image.open(path).resize((16, 16), Image.Resampling.LANCZOS, box=boxes[path.stem])
+    for example in examples:
+        path = Path(example.picture.name)
+        image = Image.open(path).resize((16, 16), Image.Resampling.LANCZOS, box=BOXES[path.stem])
         image = ImageOps.mirror(image) if mirror else image
         squares.append(torch.tensor(np.asarray(image).copy()).float().movedim(-1, 0) / 255 * 2 - 1)
     moments = vae.quant_conv(vae.encoder(torch.stack(squares)))  # (N, 2c, h, w)
@@ -52,56 +68,98 @@ def by_hand(vae, paths: list[Path], mirror: bool) -> tuple[torch.Tensor, torch.T
     return mean, (log_variance / 2).exp()
 
 
-def test_posteriors_of_all_pictures(vae, paths: list[Path]) -> None:
-    found = cache_latents([Picture.at(path) for path in paths], 16, False, encoder(vae))
-    mean, std = by_hand(vae, paths, mirror=False)
-    assert found.mean.shape == (3, 4, 8, 8)
-    torch.testing.assert_close(found.mean, mean)
-    torch.testing.assert_close(found.std, std)
+def stacked(views: list[list[CachedView]], number: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    """View `number` of every picture: means and deviations."""
+    posteriors = [of_picture[number].posterior for of_picture in views]
+    return torch.stack([each.mean for each in posteriors]), torch.stack([each.std for each in posteriors])
 
 
-def test_mirrored_pictures_come_after_all_others(vae, paths: list[Path]) -> None:
+def test_posteriors_of_all_pictures(vae: Any, examples: list[Example]) -> None:
+    found = cache_views(examples, "<cat>", Framing(16), 0.1, encoder(vae))
+    assert [len(views) for views in found] == [1, 1, 1]
+    for tensor, wanted in zip(stacked(found), by_hand(vae, examples, mirror=False), strict=True):
+        torch.testing.assert_close(tensor, wanted)
+    assert [views[0].sizes for views in found] == [
+        (16, 16, 0, 0, 16, 16),
+        (16, 24, 0, 4, 16, 16),
+        (40, 32, 2, 0, 16, 16),
+    ]
+
+
+def test_mirrored_views_come_after_the_others(vae: Any, examples: list[Example]) -> None:
     """They are the latents of mirrored pictures, which mirrored latents are not."""
-    found = cache_latents([Picture.at(path) for path in paths], 16, True, encoder(vae))
-    assert len(found.mean) == len(found.std) == 6
-    for half, mirror in ((slice(0, 3), False), (slice(3, 6), True)):
-        mean, std = by_hand(vae, paths, mirror)
-        torch.testing.assert_close(found.mean[half], mean)
-        torch.testing.assert_close(found.std[half], std)
-    assert (found.mean[3:] - found.mean[:3].flip(-1)).abs().max() > 0.01
+    found = cache_views(examples, "<cat>", Framing(16, flip=True), 0.1, encoder(vae))
+    assert [len(views) for views in found] == [2, 2, 2]
+    for mirror in (False, True):
+        for tensor, wanted in zip(stacked(found, int(mirror)), by_hand(vae, examples, mirror), strict=True):
+            torch.testing.assert_close(tensor, wanted)
+    assert (stacked(found, 1)[0] - stacked(found, 0)[0].flip(-1)).abs().max() > 0.01
 
 
-def test_half_precision_vae(vae, paths: list[Path]) -> None:
+def test_half_precision_vae(vae: Any, examples: list[Example]) -> None:
     """The cache is float32 whatever the VAE is."""
-
-    def encode_images(pixels: torch.Tensor) -> LatentPosterior:
-        exact = encoder(vae)(pixels)
-        return LatentPosterior(exact.mean.half(), exact.std.half())
-
-    found = cache_latents([Picture.at(path) for path in paths], 16, False, encode_images)
-    mean, std = by_hand(vae, paths, mirror=False)
-    assert found.mean.dtype == found.std.dtype == torch.float32
-    torch.testing.assert_close(found.mean, mean.half().float(), atol=2e-3, rtol=2e-3)
-    torch.testing.assert_close(found.std, std.half().float(), atol=2e-3, rtol=2e-3)
+    found = cache_views(examples, "<cat>", Framing(16), 0.1, encoder(vae, torch.float16))
+    for tensor, wanted in zip(stacked(found), by_hand(vae, examples, mirror=False), strict=True):
+        assert tensor.dtype == torch.float32
+        torch.testing.assert_close(tensor, wanted.half().float(), atol=2e-3, rtol=2e-3)
 
 
-def test_progress_sees_every_picture(vae, paths: list[Path]) -> None:
-    seen: list[list[str]] = []
-    pictures = [Picture.at(path) for path in paths]
-    cache_latents(pictures, 16, True, encoder(vae), lambda each: (seen.append([p.name for p in each]), each)[1])
-    assert seen == [[str(path) for path in paths]] * 2
+def test_equal_views_are_encoded_once(vae: Any, examples: list[Example]) -> None:
+    """A square picture has one crop however many are asked for; the others have as many as they can have."""
+    counting = encoder(vae)
+    framing = Framing(16, crop="random", crops=6, flip=True)
+    found = cache_views(examples, "<cat>", framing, 1.0, counting)
+    assert [len(views) for views in found] == [12, 12, 12]
+    distinct = [len(set(framing.views(each.size, None, "<cat>", n))) for n, each in enumerate(examples)]
+    assert distinct[0] == 2
+    assert min(distinct[1:]) > 4
+    assert counting.seen == sum(distinct)
+    assert found[0][0].posterior.mean is found[0][2].posterior.mean
 
 
-def test_sample_is_that_of_diffusers(vae) -> None:
+def test_buckets_keep_the_shape(vae: Any, examples: list[Example]) -> None:
+    """Each posterior is that of the picture cut by its own view."""
+    found = cache_views(examples, "<cat>", Framing(16, 4), 0.1, encoder(vae))
+    assert [views[0].sizes[4:] for views in found] == [(16, 16), (12, 20), (16, 16)]
+    wide = View((0, 0.8, 24, 15.2), (20, 12))
+    pixels = torch.tensor(np.asarray(wide.cut(Image.open(examples[1].picture.name))).copy()).float().movedim(-1, 0)
+    wanted = vae.encode(pixels[None] / 127.5 - 1).latent_dist
+    assert torch.equal(found[1][0].posterior.mean, wanted.mean[0])
+    assert torch.equal(found[1][0].posterior.std, wanted.std[0])
+
+
+def test_masks_are_cut_like_their_pictures(vae: Any, examples: list[Example]) -> None:
+    """The subject is at 18 to 24 and shows at 14 to 16 of the central square; mirrored at 0 to 2."""
+    (_, views, _) = cache_views(examples, "<cat>", Framing(16, flip=True), 0.1, encoder(vae))
+    expected = torch.full((1, 8, 8), 0.1)
+    expected[:, :4, 7:] = 1
+    assert views[0].mask is not None
+    assert views[1].mask is not None
+    torch.testing.assert_close(views[0].mask, expected)
+    torch.testing.assert_close(views[1].mask, expected.flip(-1))
+    (plain, (around,), _) = cache_views(examples, "<cat>", Framing(16, crop="subject"), 0.1, encoder(vae))
+    assert plain[0].mask is None
+    assert around.sizes[3] == 8  # 16 pixels around 21, kept within 24
+    off = cache_views(examples, "<cat>", Framing(16, crop="subject"), 1.0, encoder(vae))
+    assert off[1][0].mask is None
+    assert off[1][0].sizes == around.sizes
+
+
+def test_progress_sees_every_example(vae: Any, examples: list[Example]) -> None:
+    seen = []
+
+    def progress(examples: Sequence[Example]) -> Iterable[Example]:
+        for example in examples:
+            seen.append(example.picture.name)
+            yield example
+
+    cache_views(examples, "<cat>", Framing(16, flip=True), 0.1, encoder(vae), progress=progress)
+    assert seen == [example.picture.name for example in examples]
+
+
+def test_sample_is_that_of_diffusers(vae: Any) -> None:
     pixels = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(1)) * 2 - 1
     distribution = vae.encode(pixels).latent_dist
     expected = distribution.sample(generator=torch.Generator().manual_seed(2))
     noise = torch.randn(expected.shape, generator=torch.Generator().manual_seed(2))
-    torch.testing.assert_close(encoder(vae)(pixels).sample(noise), expected)
-
-
-def test_choice_of_posteriors() -> None:
-    posterior = LatentPosterior(torch.arange(3.0).view(3, 1, 1, 1), torch.arange(10.0, 13).view(3, 1, 1, 1))
-    chosen = posterior[torch.tensor([2, 0, 2])]
-    assert chosen.mean.flatten().tolist() == [2, 0, 2]
-    assert chosen.std.flatten().tolist() == [12, 10, 12]
+    torch.testing.assert_close(encoder(vae).encode_images(pixels).sample(noise), expected)

@@ -13,7 +13,7 @@ def metadata(**changes) -> dict[str, str]:
         "architecture": "stable-diffusion-v1",
         "resolution": 512,
         "prediction_type": "epsilon",
-        "clip_skip": 1,
+        "encoder_layer": 2,
         "version": "0.1.0",
         "config": {"steps": 240, "lr": 1e-5, "flip": False, "resolution": None},
     }

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -19,7 +20,9 @@ from ti_trainer.families import Family, load_family
 from ti_trainer.objective import denoising_losses
 from ti_trainer.placeholders import Placeholders
 from ti_trainer.prepare import Session, prepare
+from ti_trainer.previews import generate
 from ti_trainer.processes import Processes
+from ti_trainer.randomness import generator
 from ti_trainer.weightings import uniform
 
 TOKEN = "<my-cat>"
@@ -281,3 +284,27 @@ def test_a_resumed_run_is_bit_for_bit_the_undisturbed_one(
     assert resumed.best_step == undisturbed.best_step
     histories = [[{**line, "seconds": 0} for line in run.history] for run in (undisturbed, resumed)]
     assert histories[0] == histories[1]
+
+
+def test_previews_are_what_the_pipeline_draws(
+    any_model: Path, reference_pipeline: Callable[[Path], Any], tmp_path: Path
+) -> None:
+    """From the same noise: prompts and an empty negative prompt, given to a plain pipeline with the exported file."""
+    from diffusers import DDIMScheduler
+
+    family = load(any_model)
+    vectors = random_vectors(family, 3)
+    (file,) = write_embedding(Embedding(TOKEN, vectors), tmp_path / "my-cat.safetensors", "webui")
+    pipeline = reference_pipeline(any_model)
+    load_into_pipeline(pipeline, file, token=TOKEN)
+    pipeline.scheduler = DDIMScheduler.from_config(pipeline.scheduler.config)
+    family.install(Placeholders([Concept(TOKEN)], [vectors]))
+    prompts = [PROMPTS["first"], PROMPTS["without"]]
+    found = generate(family, prompts, seed=0, steps=2, guidance=5.0)
+    noise = torch.stack([torch.randn(4, 8, 8, generator=generator(0, "preview", i)) for i in range(2)])
+    wanted = pipeline(
+        prompts, latents=noise, num_inference_steps=2, guidance_scale=5.0, height=32, width=32, output_type="np"
+    ).images
+    for picture, array in zip(found, wanted, strict=True):
+        assert np.abs(np.asarray(picture) - array * 255).max() <= 1.01
+    assert np.abs(wanted[0] - wanted[1]).max() > 0.02

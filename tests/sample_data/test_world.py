@@ -24,7 +24,7 @@ from sample_data.world.attributes import (
     held_out_description,
 )
 from sample_data.world.captions import full_caption, identity_words, random_caption
-from sample_data.world.drawing import draw
+from sample_data.world.drawing import OVERSAMPLE, draw, draw_mask, draw_scene
 from sample_data.world.pictures import as_tensor, caption, description, real_picture
 from sample_data.world.references import references, views
 from sample_data.world.settings import PICTURES, VALIDATION
@@ -238,6 +238,21 @@ def test_size_and_place_are_what_they_are_called() -> None:
     for size in SIZES:
         assert centre[size, "centre"] == pytest.approx(31.5, abs=1.5)
         assert centre[size, "left"] < centre[size, "centre"] - 4 < centre[size, "centre"] + 4 < centre[size, "right"]
+
+
+def test_masks_tell_the_object_from_the_scenery(drawn: list[Description]) -> None:
+    """The scenery shows where they are black and nowhere else; grey is the edge."""
+    for number, seen in enumerate(drawn[:40]):
+        picture = np.asarray(draw(seen, random.Random(number)), np.float64)
+        scenery, _ = draw_scene(seen, random.Random(number))
+        empty = np.asarray(scenery.reduce(OVERSAMPLE), np.float64)
+        share = np.asarray(draw_mask(seen, random.Random(number)), np.float64) / 255
+        difference = np.abs(picture - empty).max(2)
+        assert (difference[share == 0] == 0).all()
+        assert (difference[share == 1] > 0).mean() > 0.95  # but for what happens to be of the scenery's colour
+        edge = (share > 0) & (share < 1)
+        assert (difference[edge] <= 255 * share[edge] + 1).all()
+        assert 0.08 < share.mean() < 0.75
 
 
 def test_pictures_become_tensors_between_minus_one_and_one() -> None:

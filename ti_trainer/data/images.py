@@ -2,17 +2,36 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageCms, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from ..errors import BadInput
+from ..wording import printable
+
+# What a file holds decides, not its name. Pillow knows more formats, among them one that starts Ghostscript.
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "DIB", "TIFF", "GIF", "AVIF")
+MAX_BYTES = 2**30
+
+# EXIF 2.32, tag 274 -> what makes the picture upright
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+ON_ITS_SIDE = (5, 6, 7, 8)
 
 
 @dataclass(frozen=True)
@@ -24,28 +43,121 @@ class Picture:
 
     @classmethod
     def at(cls, path: Path) -> Picture:
-        return cls(str(path), path.read_bytes)
+        return cls(printable(path), lambda: read_file(path))
 
 
-def read_image(picture: Picture) -> Image.Image:
-    """An upright RGB picture; transparent parts become white. Raises BadInput, naming it, if it is damaged."""
+@dataclass(frozen=True)
+class Decoded:
+    """An upright picture in sRGB, with its alpha channel if it has one."""
+
+    image: Image.Image  # "RGB" or "RGBA"
+    size: tuple[int, int]  # width, height of the upright picture, also where `image` was decoded smaller
+    orientation: int  # EXIF's, as the file stores it
+    digest: bytes  # SHA-256 of the file
+    notes: tuple[str, ...]
+
+
+def read_file(path: Path) -> bytes:
+    """The bytes of a file; raises BadInput for pipes, devices and folders, which might never end, and for giants."""
+    if path.exists() and not path.is_file():
+        raise BadInput(f"{printable(path)} is not a file")
+    if path.stat().st_size > MAX_BYTES:
+        raise BadInput(f"{printable(path)} has {path.stat().st_size / 2**30:.1f} GiB; save it as JPEG")
+    return path.read_bytes()
+
+
+def read_image(picture: Picture, alpha_color: str = "white") -> Image.Image:
+    """An upright sRGB picture, laid on `alpha_color` where it is transparent; raises BadInput if it is damaged."""
+    return on_ground(decode(picture).image, alpha_color)
+
+
+def on_ground(image: Image.Image, alpha_color: str) -> Image.Image:
+    """An RGB picture: the same one, or an RGBA one laid on a colour."""
+    if image.mode == "RGB":
+        return image
+    ground = Image.new("RGBA", image.size, alpha_color)
+    ground.alpha_composite(image)
+    return ground.convert("RGB")
+
+
+def decode(picture: Picture, at_least: int | None = None) -> Decoded:
+    """A picture as a person sees it; raises BadInput, naming it, if it is damaged.
+
+    at_least: decode a JPEG at an eighth, a quarter or a half, as long as both sides keep so many pixels. All of the
+    file is read nonetheless, so damage is found.
+    """
     try:
-        with Image.open(io.BytesIO(picture.read())) as file:
-            file.load()
-            upright = ImageOps.exif_transpose(file)
+        data = picture.read()
+    except OSError as error:
+        raise BadInput(f"{picture.name} cannot be read: {error.strerror or error}") from None
+    try:
+        file = Image.open(io.BytesIO(data), formats=readable_formats())
+        size, orientation = file.size, read_orientation(file)
+        animated = file.format != "MPO" and getattr(file, "is_animated", False)  # MPO: a camera's several pictures
+        if at_least:
+            file.draft(None, (at_least, at_least))
+        file.load()
+        turn = TURNS.get(read_orientation(file))  # asked again: Pillow turns a TIFF when it loads it
+        upright = file.transpose(turn) if turn is not None else file
+        upright.info = file.info
+        image, notes = to_srgb(upright, picture.name)
+    except BadInput:
+        raise
     except UnidentifiedImageError:
-        raise BadInput(f"{picture.name} is not a picture that Pillow can read") from None
+        raise BadInput(f"{picture.name} is not a picture that Pillow can read; save it as JPEG or PNG") from None
+    except Image.DecompressionBombError as error:
+        raise BadInput(f"{picture.name} is too large: {str(error).partition(',')[0]}; scale it down") from None
     except Exception as error:  # Pillow's decoders raise anything: OSError, RuntimeError, struct.error
         raise BadInput(f"{picture.name} is damaged or cannot be read: {error}") from None
-    if upright.mode.startswith("I"):  # 16 bits of grey, which Pillow's convert would cut off at 255
-        upright = Image.fromarray((np.asarray(upright).clip(0, 65535) / 257).round().astype(np.uint8))
-    elif upright.mode == "F":
-        raise BadInput(f"{picture.name} holds floating-point numbers; save it as an 8-bit picture")
-    if upright.mode in ("RGBA", "LA", "PA") or "transparency" in upright.info:
-        opaque = Image.new("RGBA", upright.size, "white")
-        opaque.alpha_composite(upright.convert("RGBA"))
-        upright = opaque
-    return upright.convert("RGB")
+    if not at_least or file.format not in ("JPEG", "MPO"):
+        size = image.size
+    elif orientation in ON_ITS_SIDE:
+        size = (size[1], size[0])
+    if animated:
+        notes += (f"{picture.name} has several pictures in it, of which the first is used",)
+    return Decoded(image, size, orientation, hashlib.sha256(data).digest(), notes)
+
+
+@cache
+def readable_formats() -> list[str]:
+    """Those of FORMATS for which this Pillow was built."""
+    Image.init()
+    return [name for name in FORMATS if name in Image.OPEN]
+
+
+def read_orientation(file: Image.Image) -> int:
+    """EXIF's orientation, 1 to 8; 1 where there is none or where the EXIF data are damaged."""
+    try:
+        orientation = file.getexif().get(ExifTags.Base.Orientation, 1)
+    except Exception:  # of any kind, like those of the decoders
+        return 1
+    return orientation if orientation in TURNS else 1
+
+
+def to_srgb(image: Image.Image, name: str) -> tuple[Image.Image, tuple[str, ...]]:
+    """Any mode to "RGB", or to "RGBA" where parts are transparent, through the ICC profile if there is one; notes."""
+    if image.mode == "F":
+        raise BadInput(f"{name} holds floating-point numbers; save it as an 8-bit picture")
+    profile = image.info.get("icc_profile")
+    if image.mode.startswith("I"):  # 16 bits of grey, which Pillow's convert would cut off at 255
+        image = Image.fromarray((np.asarray(image).clip(0, 65535) / 257).round().astype(np.uint8))
+    plain = image.convert("RGBA" if image.has_transparency_data else "RGB")
+    if not profile:
+        return plain, ()
+    try:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        space = source.profile.xcolor_space.strip()
+        colours = {"RGB": plain, "GRAY": plain.convert("L"), "CMYK": image if image.mode == "CMYK" else None}.get(space)
+        if colours is None:
+            return plain, (f"{name}: its {space} colour profile does not fit and is ignored",)
+        target = "RGBA" if colours.mode == "RGBA" else "RGB"
+        converted = ImageCms.profileToProfile(colours, source, ImageCms.createProfile("sRGB"), outputMode=target)
+    except (ImageCms.PyCMSError, OSError, TypeError, ValueError):
+        return plain, (f"{name}: its colour profile is damaged and is ignored",)
+    assert converted is not None  # it is None only when it works in place
+    if plain.mode == "RGBA":
+        converted.putalpha(plain.getchannel("A"))
+    return converted, ()
 
 
 def centre_square(image: Image.Image, size: int) -> Image.Image:

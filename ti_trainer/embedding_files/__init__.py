@@ -1,7 +1,8 @@
 """Embedding files: what the world reads and writes."""
 
-from .formats import FORMATS, Embedding
+from .embedding import Embedding, families_of
+from .formats import FORMATS
 from .read import read_embedding
 from .write import write_embedding
 
-__all__ = ["FORMATS", "Embedding", "read_embedding", "write_embedding"]
+__all__ = ["FORMATS", "Embedding", "families_of", "read_embedding", "write_embedding"]

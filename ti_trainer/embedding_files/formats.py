@@ -1,37 +1,249 @@
-"""The table of embedding file formats; a new one is a function and a row."""
+"""The table of embedding file formats; a new one is two functions and a row.
+
+An unpacking function sorts what was parsed and checks nothing: it gives an embedding for each that it finds, with the
+file's own word as the token ("" where there is none) and tensors under the file's own keys; read.py makes slots of the
+keys, and distrusts all of it. A packing function gives the bytes of each file that the format wants.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Any
 
+from PIL import Image
 from torch import Tensor
+
+from ..errors import BadInput
+from .cards import card_bytes, draw_numbers
+from .content import Content
+from .embedding import WIDTHS, Embedding, describe
+from .metadata import naming
+from .pickles import ParameterDict, pickle_bytes
+from .tensors import tensor_bytes, tensor_hash
+
+# keys that name a text encoder, in any program -> slot
+SLOT_KEYS = {
+    "clip_l": "clip_l",
+    "clip_h": "clip_h",
+    "clip_g": "clip_g",
+    "t5xxl": "t5xxl",
+    "t5": "t5xxl",
+}
+# keys of the only set of vectors: its width says which text encoder's it is
+ONLY_KEYS = ("emb_params", "emp_params", "*")
+
+
+def packed(embedding: Embedding, keys: Mapping[str, str]) -> bytes:
+    """A safetensors file; keys: key -> slot, of those that go into this file."""
+    tensors = {key: embedding.vectors[slot] for key, slot in keys.items()}
+    metadata = {
+        **embedding.metadata,
+        **naming(embedding.token),
+        "format": "pt",
+        "modelspec.hash_sha256": tensor_hash(tensors),
+        "ti_trainer.slots": ",".join(keys.values()),
+    }
+    return tensor_bytes(tensors, metadata)
+
+
+def misfit(embedding: Embedding, name: str, wanted: str) -> BadInput:
+    own = describe(embedding.widths, embedding.families)
+    return BadInput(f"{embedding.token} is for {own}, and {name} files are for {wanted}: choose another --to")
+
+
+def alone(embedding: Embedding) -> bool:
+    """Whether it is for a model with one text encoder; Flux has two, of which one may be left out."""
+    return set(embedding.vectors) in ({"clip_l"}, {"clip_h"}) and embedding.families != ("Flux",)
+
+
+def pack_webui(embedding: Embedding) -> list[bytes]:
+    if alone(embedding):
+        return [packed(embedding, {"emb_params": next(iter(embedding.vectors))})]
+    return [packed(embedding, {slot: slot for slot in embedding.vectors})]
+
+
+def pack_diffusers(embedding: Embedding) -> list[bytes]:
+    """A file for each text encoder, in the order in which diffusers numbers them; the key is the token."""
+    return [packed(embedding, {embedding.token: slot}) for slot in sorted(embedding.vectors, key=list(WIDTHS).index)]
+
+
+def pack_kohya(embedding: Embedding) -> list[bytes]:
+    if not alone(embedding) and set(embedding.vectors) != {"clip_l", "clip_g"}:
+        raise misfit(embedding, "kohya", "SD 1.x, SD 2.x and SDXL")
+    return pack_webui(embedding)
+
+
+def pack_onetrainer(embedding: Embedding) -> list[bytes]:
+    """`emp_params`, misspelt so; T5 is called `t5`."""
+    if alone(embedding):
+        return [packed(embedding, {"emp_params": next(iter(embedding.vectors))})]
+    return [packed(embedding, {slot.replace("t5xxl", "t5"): slot for slot in embedding.vectors})]
+
+
+def a1111_content(embedding: Embedding) -> dict[str, Any]:
+    """What A1111 writes into its own files, and our metadata beside it."""
+    if len(embedding.vectors) != 1:
+        raise misfit(embedding, "a1111-pt and png-card", "models with one text encoder, SD 1.x and 2.x")
+    (vectors,) = embedding.vectors.values()
+    step = embedding.metadata.get("ti_trainer.step", "")
+    return {
+        "string_to_token": {"*": 265},
+        "string_to_param": {"*": vectors},
+        "name": embedding.stem,
+        "step": int(step) if re.fullmatch(r"\d{1,9}", step) else None,
+        "sd_checkpoint": embedding.metadata.get("ti_trainer.base_model_hash"),
+        "sd_checkpoint_name": embedding.metadata.get("ti_trainer.base_model"),
+        "ti_trainer": {
+            **embedding.metadata,
+            **naming(embedding.token),
+            "ti_trainer.slots": next(iter(embedding.vectors)),
+        },
+    }
+
+
+def pack_a1111(embedding: Embedding) -> list[bytes]:
+    return [pickle_bytes(a1111_content(embedding))]
+
+
+def pack_card(embedding: Embedding) -> list[bytes]:
+    return [pack_card_on(embedding, draw_numbers(next(iter(embedding.vectors.values()))))]
+
+
+def pack_card_on(embedding: Embedding, picture: Image.Image) -> bytes:
+    """A picture card with a picture of one's own."""
+    count = embedding.num_vectors
+    title = f"{embedding.token}   {count} vector{'s' * (count > 1)}   {' or '.join(embedding.families)}".strip()
+    return card_bytes(a1111_content(embedding), title, picture)
+
+
+def tensors_in(mapping: Any) -> dict[str, Any]:
+    """The tensors of a mapping by their key; empty for anything else."""
+    mapping = mapping if isinstance(mapping, dict) else {}
+    return {key: value for key, value in mapping.items() if isinstance(key, str) and isinstance(value, Tensor)}
+
+
+def unpack_keys(content: Content) -> list[Embedding] | None:
+    """Keys that name the text encoders, or the one key of the only set."""
+    tensors = tensors_in(content.data)
+    if tensors and (set(tensors) <= set(SLOT_KEYS) or (len(tensors) == 1 and set(tensors) <= set(ONLY_KEYS))):
+        return [Embedding("", tensors, content.metadata)]
+    return None
+
+
+def unpack_tokens(content: Content) -> list[Embedding] | None:
+    """Keys that are tokens: an embedding each."""
+    tensors = tensors_in(content.data)
+    if set(tensors) & {*SLOT_KEYS, *ONLY_KEYS} or any(key.startswith("bundle_emb.") for key in tensors):
+        return None
+    return [Embedding(key, {key: tensor}, content.metadata) for key, tensor in tensors.items()] or None
+
+
+def unpack_a1111(content: Content) -> list[Embedding] | None:
+    """`string_to_param`: of A1111 under "*", of the first Textual Inversion code under each placeholder."""
+    data = content.data if isinstance(content.data, dict) else {}
+    parameters = data.get("string_to_param")
+    tensors = tensors_in(parameters._parameters if isinstance(parameters, ParameterDict) else parameters)
+    if not tensors:
+        return None
+    told = {
+        "ti_trainer.step": data.get("step"),
+        "ti_trainer.base_model_hash": data.get("sd_checkpoint"),
+        "ti_trainer.base_model": data.get("sd_checkpoint_name"),
+    }
+    own = data.get("ti_trainer")
+    metadata = {key: str(value) for key, value in told.items() if isinstance(value, (int, str))}
+    metadata |= {k: v for k, v in (own if isinstance(own, dict) else {}).items() if isinstance(k, str)}
+    name = data.get("name")
+    if len(tensors) == 1 and isinstance(name, str):
+        return [Embedding(f"<{name.strip('<>')}>", tensors, metadata)]
+    return [Embedding(key, {"*": tensor}, metadata) for key, tensor in tensors.items()]
+
+
+def unpack_bundle(content: Content) -> list[Embedding] | None:
+    """Embeddings inside a LoRA: `bundle_emb.NAME.KEY`; its metadata are the LoRA's."""
+    bundles: dict[str, dict[str, Any]] = {}
+    for key, tensor in tensors_in(content.data).items():
+        found = re.fullmatch(r"bundle_emb\.(.+?)\.(?:string_to_param\.)?([^.]+)", key)
+        if found:
+            bundles.setdefault(found[1], {})[found[2]] = tensor
+    return [Embedding(f"<{name.strip('<>')}>", tensors) for name, tensors in bundles.items()] or None
+
+
+def unpack_list(content: Content) -> list[Embedding] | None:
+    """A list with a mapping of one tensor for each text encoder."""
+    if not isinstance(content.data, list) or not 1 <= len(content.data) <= 8:
+        return None
+    parts = [tensors_in(part) for part in content.data]
+    if any(len(part) != 1 for part in parts):
+        return None
+    keys = [next(iter(part)) for part in parts]
+    names = keys if set(keys) <= set(SLOT_KEYS) else [f"{key} {number}" for number, key in enumerate(keys)]
+    return [Embedding("", dict(zip(names, (next(iter(part.values())) for part in parts), strict=True)))]
+
+
+def unpack_tensor(content: Content) -> list[Embedding] | None:
+    return [Embedding("", {"tensor": content.data})] if isinstance(content.data, Tensor) else None
 
 
 @dataclass(frozen=True)
-class Embedding:
-    """A word and its vectors."""
+class Format:
+    """A row of FORMATS."""
 
-    token: str
-    vectors: Mapping[str, Tensor]  # slot -> (n, d) float32
-    metadata: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def num_vectors(self) -> int:
-        return len(next(iter(self.vectors.values())))
+    about: str
+    suffix: str
+    unpack: Callable[[Content], list[Embedding] | None]
+    pack: Callable[[Embedding], list[bytes]] | None = None  # None: only read
+    usage: str = ""  # where the written file goes, with {stem} and {token}
 
 
-def webui(embedding: Embedding) -> dict[str, Tensor]:
-    """A1111, Forge, ComfyUI, InvokeAI, kohya: the trigger is the file's name."""
-    (vectors,) = embedding.vectors.values()
-    return {"emb_params": vectors}
-
-
-def diffusers(embedding: Embedding) -> dict[str, Tensor]:
-    """`load_textual_inversion`: the key is the token."""
-    (vectors,) = embedding.vectors.values()
-    return {embedding.token: vectors}
-
-
-# the tensors of a file for an embedding with one text encoder
-FORMATS: dict[str, Callable[[Embedding], dict[str, Tensor]]] = {"webui": webui, "diffusers": diffusers}
+FORMATS: dict[str, Format] = {
+    "webui": Format(
+        "A1111, Forge, SD.Next, ComfyUI, InvokeAI: emb_params, or clip_l, clip_g and t5xxl",
+        ".safetensors",
+        unpack_keys,
+        pack_webui,
+        "copy it into 'embeddings' (ComfyUI: 'models/embeddings') and write {stem} in the prompt; "
+        "embedding:{stem} in ComfyUI, <{stem}> in InvokeAI",
+    ),
+    "diffusers": Format(
+        "load_textual_inversion: a file for each text encoder, whose key is the token",
+        ".safetensors",
+        unpack_tokens,
+        pack_diffusers,
+        "ti_trainer.load_into_pipeline(pipeline, file), or load_textual_inversion for each text encoder; "
+        "write {token} in the prompt",
+    ),
+    "kohya": Format(
+        "sd-scripts, --textual_inversion_embeddings: emb_params, or clip_l and clip_g",
+        ".safetensors",
+        unpack_keys,
+        pack_kohya,
+        "gen_img.py --textual_inversion_embeddings FILE, and {stem} in the prompt",
+    ),
+    "onetrainer": Format(
+        "OneTrainer: emp_params, or clip_l, clip_g and t5",
+        ".safetensors",
+        unpack_keys,
+        pack_onetrainer,
+        "choose it as 'base embedding', with {token} as the placeholder",
+    ),
+    "a1111-pt": Format(
+        "A1111's own pickle, also that of the first Textual Inversion code",
+        ".pt",
+        unpack_a1111,
+        pack_a1111,
+        "copy it into 'embeddings' and write {stem} in the prompt",
+    ),
+    "png-card": Format(
+        "A1111's picture card: a PNG, or a lossless copy of its pixels",
+        ".png",
+        unpack_a1111,
+        pack_card,
+        "share the PNG as it is: copied into 'embeddings' of A1111 it is the word {stem}",
+    ),
+    "lora-bundle": Format("embeddings inside a LoRA (OneTrainer, A1111)", ".safetensors", unpack_bundle),
+    "list": Format("a list with a mapping for each text encoder", ".pt", unpack_list),
+    "tensor": Format("a bare tensor, which needs --token", ".pt", unpack_tensor),
+}

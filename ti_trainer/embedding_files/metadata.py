@@ -7,6 +7,17 @@ from collections.abc import Mapping
 from typing import Any
 
 
+def naming(token: str) -> dict[str, str]:
+    """The entries that name the embedding: they follow the token when a file is renamed."""
+    stem = token.strip("<>")
+    return {
+        "modelspec.title": stem,
+        "modelspec.trigger_phrase": token,
+        "modelspec.usage_hint": f"write {stem} (WebUIs) or {token} (diffusers) in the prompt",
+        "ti_trainer.token": token,
+    }
+
+
 def embedding_metadata(
     *,
     token: str,
@@ -15,24 +26,39 @@ def embedding_metadata(
     architecture: str,
     resolution: int,
     prediction_type: str,
-    clip_skip: int,
+    encoder_layer: int,
     version: str,
     config: Mapping[str, Any],
+    negative: bool = False,
+    init: str | None = None,
+    seed: int | None = None,
+    base_model: str | None = None,
+    base_model_hash: str | None = None,
+    data_hash: str | None = None,
 ) -> dict[str, str]:
-    """All values are strings, as safetensors wants them; no date, so that a rerun writes the same bytes."""
+    """All values are strings, as safetensors wants them; no date, so that a rerun writes the same bytes.
+
+    init, seed, base_model (its name, not its folder), base_model_hash and data_hash are left out where they are None.
+    """
+    known = {
+        "ti_trainer.init": init,
+        "ti_trainer.seed": seed,
+        "ti_trainer.base_model": base_model,
+        "ti_trainer.base_model_hash": base_model_hash,
+        "ti_trainer.data_hash": data_hash,
+    }
     return {
         "modelspec.sai_model_spec": "1.0.1",
         "modelspec.architecture": f"{architecture}/textual-inversion",
         "modelspec.implementation": "diffusers",
-        "modelspec.title": token.strip("<>"),
         "modelspec.resolution": f"{resolution}x{resolution}",
-        "modelspec.trigger_phrase": token,
-        "modelspec.usage_hint": f"write {token.strip('<>')} (WebUIs) or {token} (diffusers) in the prompt",
         "modelspec.prediction_type": {"v_prediction": "v"}.get(prediction_type, prediction_type),
-        "modelspec.encoder_layer": str(clip_skip + 1),
+        "modelspec.encoder_layer": str(encoder_layer),
+        "modelspec.is_negative_embedding": str(negative).lower(),
         "ti_trainer.version": version,
-        "ti_trainer.token": token,
         "ti_trainer.vectors": str(num_vectors),
         "ti_trainer.step": str(step),
         "ti_trainer.config": json.dumps(config, sort_keys=True),
+        **naming(token),
+        **{key: str(value) for key, value in known.items() if value is not None},
     }

@@ -2,48 +2,150 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
+from torch import Tensor
 
+from ..config import MAX_VECTORS, check_token
 from ..errors import BadInput
-from .formats import Embedding
+from .content import Content, parse
+from .embedding import MODEL_FAMILIES, WIDTHS, Embedding
+from .formats import FORMATS, SLOT_KEYS
+from .refusals import check_kind
+from .tokens import token_of_file, usable_token
 
-MAX_BYTES = 64 * 2**20
-MAX_VECTORS = 75
 WIDEST = 8192
+MAX_METADATA = 2**20  # letters of one entry
+SLOT_OF_WIDTH = {width: slot for slot, width in WIDTHS.items()}
+NEGATIVES = ("-neg", "-uc")  # how DreamArtist names the second half of a pair
 
 
-def read_embedding(path: str | Path, slot: str = "clip_l") -> Embedding:
-    """The embedding in a .safetensors file for one text encoder, under any key; 1-D means one vector.
+def read_embedding(path: str | Path, token: str | None = None) -> Embedding:
+    """The embedding in a file of any of FORMATS, told by its content.
 
-    Raises BadInput, naming the file, for pickles, broken files, several embeddings, LoRAs and the like.
+    NAME with NAME_2 beside it, of the same key and for another text encoder, is one embedding: diffusers has SDXL's so.
+    token: which to take when a file holds several, and else its new name. Raises BadInput, naming the file, for what
+    cannot be trusted and for what is no embedding.
     """
     path = Path(path)
-    if path.suffix.lower() in (".pt", ".bin", ".ckpt"):
-        raise BadInput(f"{path} is a pickle, which can run code when read: use the .safetensors file")
-    if not path.is_file():
-        raise BadInput(f"{path} is not a file")
-    if path.stat().st_size > MAX_BYTES:
-        raise BadInput(f"{path} has {path.stat().st_size:,} bytes: that is a model, not an embedding")
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            keys = list(file.keys())
-            if len(keys) != 1:
-                raise BadInput(f"{path} holds {len(keys)} tensors ({', '.join(keys[:4])}); an embedding holds one")
-            vectors = file.get_tensor(keys[0])
-    except SafetensorError as error:
-        raise BadInput(f"{path} is not a safetensors file: {error}") from None
-    vectors = vectors[None] if vectors.ndim == 1 else vectors  # (n, d)
-    is_number = vectors.is_floating_point()
-    vectors = vectors.to(torch.float32)
-    if vectors.ndim != 2 or not is_number or not vectors.isfinite().all():
-        raise BadInput(f"{path}: '{keys[0]}' of shape {tuple(vectors.shape)} is no embedding of finite numbers")
-    if not (1 <= len(vectors) <= MAX_VECTORS and vectors.shape[1] <= WIDEST):
-        raise BadInput(
-            f"{path} has {len(vectors)} vectors of width {vectors.shape[1]}; at most {MAX_VECTORS} are usable"
-        )
-    token = metadata.get("ti_trainer.token") or (keys[0] if keys[0].startswith("<") else f"<{path.stem}>")
-    return Embedding(token, {slot: vectors}, metadata)
+    embedding = read_alone(path, token)
+    if len(embedding.vectors) == 1:
+        embedding = with_further_files(embedding, path)
+    counts = {slot: len(rows) for slot, rows in embedding.vectors.items()}
+    if len(set(counts.values())) > 1:
+        told = ", ".join(f"{count} for {slot}" for slot, count in counts.items())
+        raise BadInput(f"{path} has different numbers of vectors for its text encoders ({told}): it is damaged")
+    return replace(embedding, metadata={**embedding.metadata, **negative_entries(path)})
+
+
+def read_alone(path: Path, token: str | None) -> Embedding:
+    """The embedding in one file."""
+    content = parse(path)
+    check_kind(content)
+    candidates = (row.unpack(content) for row in FORMATS.values())
+    found = next((embeddings for embeddings in candidates if embeddings), None)
+    if found is None:
+        names = ", ".join(content.names[:4]) or type(content.data).__name__
+        raise BadInput(f"{path} holds no embedding of a known layout ({names})")
+    raw = choose(found, token, path)
+    metadata = {
+        key: value
+        for key, value in raw.metadata.items()
+        if isinstance(key, str) and isinstance(value, str) and len(value) <= MAX_METADATA
+    }
+    vectors: dict[str, Tensor] = {}
+    for key, tensor in raw.vectors.items():
+        rows = checked(tensor, f"{path}: '{key}'")
+        slot = SLOT_KEYS.get(key) or slot_of(rows.shape[1], metadata)
+        if slot in vectors:
+            raise BadInput(f"{path} has two tensors for {slot}: it is damaged, or holds several embeddings")
+        vectors[slot] = rows
+    return Embedding(name_of(raw, content, token), vectors, metadata, str(path))
+
+
+def choose(found: Sequence[Embedding], token: str | None, path: Path) -> Embedding:
+    """The only embedding of a file, or the one that the file calls `token`."""
+    if len(found) == 1:
+        return found[0]
+    for raw in found:
+        if token == raw.token:
+            return replace(raw, metadata={})  # which are about all of them
+    names = ", ".join(f"'{raw.token}'" for raw in found[:8])
+    chosen = f", and none is '{token}'" if token else ""
+    raise BadInput(f"{path} holds several embeddings ({names}){chosen}: choose one of them with --token")
+
+
+def name_of(raw: Embedding, content: Content, token: str | None) -> str:
+    """The token: the one asked for, the metadata's, the file's own word, or the file's name."""
+    if token is not None and usable_token(token) == token:
+        return token
+    if token is not None and token != raw.token:
+        check_token(token)  # raises: it can neither be found in the file nor be a name
+    if token is None and isinstance(content.data, Tensor):
+        raise BadInput(f"{content.path} is a tensor without a name: give it one with --token")
+    for text in (raw.metadata.get("ti_trainer.token"), raw.token):
+        known = usable_token(text)
+        if known:
+            return known
+    return token_of_file(content.path)
+
+
+def checked(tensor: Tensor, name: str) -> Tensor:
+    """A tensor (n, d) or (d,) of any float type as (n, d) float32 in memory of its own.
+
+    Shape and storage are looked at before the numbers: a stride of 0 makes gigabytes of one number. Raises BadInput.
+    """
+    shape = tuple(tensor.shape)
+    if tensor.layout != torch.strided or tensor.device.type != "cpu" or not tensor.is_floating_point():
+        raise BadInput(f"{name} is no plain tensor of fractions ({tensor.layout}, {tensor.dtype}): no embedding")
+    if tensor.ndim not in (1, 2):
+        raise BadInput(f"{name} has the shape {shape}: an embedding has rows and columns")
+    count, width = (1, *shape)[-2:]
+    if not (1 <= count <= MAX_VECTORS and 1 <= width <= WIDEST):
+        raise BadInput(f"{name} has {count} vectors of width {width}; at most {MAX_VECTORS} are usable")
+    if tensor.untyped_storage().nbytes() < tensor.numel() * tensor.element_size():
+        raise BadInput(f"{name} claims {count} x {width} numbers and holds fewer: it is damaged, or a trap")
+    rows = tensor.detach().reshape(count, width).to(torch.float32, copy=True)  # (n, d)
+    if not rows.isfinite().all():
+        raise BadInput(f"{name} has numbers that are not finite: the training diverged, or the file is damaged")
+    return rows.contiguous()
+
+
+def slot_of(width: int, metadata: dict[str, str]) -> str:
+    """The text encoder of a tensor that does not name one: by its width, else as we wrote it, else CLIP-L."""
+    told = metadata.get("ti_trainer.slots", "")
+    return SLOT_OF_WIDTH.get(width) or (told if told in WIDTHS else "clip_l")
+
+
+def with_further_files(embedding: Embedding, path: Path) -> Embedding:
+    """The embedding with the vectors of NAME_2 and NAME_3, where these are its other text encoders'."""
+    vectors = dict(embedding.vectors)
+    for number in (2, 3):
+        further = path.with_name(f"{path.stem}_{number}{path.suffix}")
+        if not further.is_file() or only_key(further) is None or only_key(further) != only_key(path):
+            break
+        other = read_alone(further, None).vectors
+        if set(other) & set(vectors):
+            break
+        vectors |= other
+    known = any(set(vectors) <= kind.slots | kind.optional for kind in MODEL_FAMILIES)
+    return replace(embedding, vectors=vectors) if known else embedding
+
+
+def only_key(path: Path) -> str | None:
+    """The only key of a file that holds one tensor."""
+    names = parse(path).names
+    return names[0] if len(names) == 1 else None
+
+
+def negative_entries(path: Path) -> dict[str, str]:
+    """Metadata for DreamArtist's pairs: X is for the prompt, X-neg or X-uc beside it for the negative prompt."""
+    for ending in NEGATIVES:
+        if path.with_name(f"{path.stem}{ending}{path.suffix}").is_file():
+            return {"ti_trainer.negative": f"{path.stem}{ending}{path.suffix}"}
+        if path.stem.endswith(ending) and path.with_name(path.stem.removesuffix(ending) + path.suffix).is_file():
+            return {"modelspec.is_negative_embedding": "true"}
+    return {}

@@ -2,45 +2,54 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import torch
-from safetensors.torch import save
 from torch import Tensor
 
 from ..atomic import write_bytes
-from .formats import FORMATS, Embedding
+from ..errors import BadInput
+from .embedding import Embedding
+from .formats import FORMATS
+from .tensors import tensor_bytes
 
 
-def write_embedding(embedding: Embedding, path: Path, file_format: str) -> None:
-    """Write `path` (.safetensors) in one of FORMATS.
+def write_embedding(embedding: Embedding, path: Path, file_format: str) -> list[Path]:
+    """Write a file in one of FORMATS, and NAME_2, NAME_3 beside it where it wants one for each text encoder.
 
-    Tensors are float32, 2-D and cloned: a slice of a big table must not drag the table along. The metadata gets
-    `modelspec.hash_sha256`, the hash of the tensors' bytes (ModelSpec 1.0.1).
+    Returns what was written; raises BadInput as `files_of`.
     """
-    tensors = {
-        key: tensor.detach().to("cpu", torch.float32).clone(memory_format=torch.contiguous_format)
-        for key, tensor in FORMATS[file_format](embedding).items()
+    files = files_of(embedding, path, file_format)
+    for place, payload in files.items():
+        write_bytes(payload, place)
+    return list(files)
+
+
+def files_of(embedding: Embedding, path: Path, file_format: str) -> dict[Path, bytes]:
+    """The files of an embedding in one of FORMATS, path -> bytes.
+
+    Tensors are float32, 2-D and cloned: a slice of a big table must not drag the table along. Raises BadInput for a
+    format that is unknown, or that does not hold an embedding of this family.
+    """
+    row = FORMATS.get(file_format)
+    if row is None or row.pack is None:
+        known = ", ".join(name for name, row in FORMATS.items() if row.pack)
+        raise BadInput(f"'{file_format}' is no format to write; choose one of {known}")
+    payloads = row.pack(own_memory(embedding))
+    further = [path.with_name(f"{path.stem}_{number}{path.suffix}") for number in range(2, len(payloads) + 1)]
+    return dict(zip([path, *further], payloads, strict=True))
+
+
+def own_memory(embedding: Embedding) -> Embedding:
+    vectors = {
+        slot: rows.detach().to("cpu", torch.float32).clone(memory_format=torch.contiguous_format)
+        for slot, rows in embedding.vectors.items()
     }
-    payload = save(tensors)
-    header = 8 + int.from_bytes(payload[:8], "little")
-    digest = "0x" + hashlib.sha256(payload[header:]).hexdigest()
-    write_tensors(tensors, {"format": "pt", **embedding.metadata, "modelspec.hash_sha256": digest}, path)
+    return replace(embedding, vectors=vectors)
 
 
 def write_tensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, str], path: Path) -> None:
     """A safetensors file at `path`, the same bytes for the same content, whole or not at all."""
-    write_bytes(sort_metadata(save(dict(tensors), dict(metadata))), path)
-
-
-def sort_metadata(payload: bytes) -> bytes:
-    """The same file with its metadata in order: safetensors writes them in the order of a hash table."""
-    size = int.from_bytes(payload[:8], "little")
-    header = json.loads(payload[8 : 8 + size])
-    header["__metadata__"] = dict(sorted(header.get("__metadata__", {}).items()))
-    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
-    text += b" " * (-len(text) % 8)  # tensors start at a multiple of 8
-    return len(text).to_bytes(8, "little") + text + payload[8 + size :]
+    write_bytes(tensor_bytes(tensors, metadata), path)

@@ -39,6 +39,7 @@ class Family(Protocol):
     scale: float  # of latents
     resolution: int  # at which the model was trained, pixels
     pixels_per_latent: int
+    bucket_step: int  # what sides of pictures must be multiples of where they are no squares, pixels
     device: torch.device
     dtype: torch.dtype  # of the frozen weights
 
@@ -47,12 +48,25 @@ class Family(Protocol):
         """Its name in ModelSpec."""
         ...
 
+    @property
+    def encoder_layer(self) -> int:
+        """Which layer of the text encoders is read, from the last: "clip skip" in WebUIs."""
+        ...
+
+    def fingerprint(self) -> str:
+        """What tells this U-Net's weights from others'."""
+        ...
+
     def install(self, placeholders: Placeholders) -> None:
         """Make the tokens known to the tokenizers and put the rows in their places, once."""
         ...
 
     def encode_images(self, pixels: Tensor) -> LatentPosterior:
         """(B, 3, H, W) in [-1, 1] -> posterior of (B, c, h, w), float32."""
+        ...
+
+    def vae_hash(self) -> str:
+        """The hash of all weights of the VAE."""
         ...
 
     def encode_text(self, captions: Sequence[str]) -> Conditioning:

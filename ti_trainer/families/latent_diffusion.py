@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..captions import expand
 from ..config import ModelConfig
+from ..data.latent_cache import tensor_hash
 from ..data.latents import LatentPosterior
 from ..errors import BadInput
 from ..placeholders import PlaceholderEmbedding, Placeholders
@@ -49,6 +50,8 @@ class LatentDiffusion:
         self.scale = self.vae.config.scaling_factor
         self.pixels_per_latent = pipeline.vae_scale_factor
         self.resolution = self.unet.config.sample_size * self.pixels_per_latent
+        halvings = len(self.unet.config.block_out_channels) - 1
+        self.bucket_step = self.pixels_per_latent * 2**halvings
         self._names: dict[str, tuple[str, ...]] = {}
 
     def install(self, placeholders: Placeholders) -> None:
@@ -76,6 +79,13 @@ class LatentDiffusion:
         cast(self.vae, self.device, torch.float32)
         posterior = self.vae.encode(pixels.to(self.device, torch.float32)).latent_dist
         return LatentPosterior(posterior.mean, posterior.std)
+
+    def vae_hash(self) -> str:
+        return tensor_hash(self.vae.state_dict())
+
+    def fingerprint(self) -> str:
+        """The hash of the beginning of every tensor of the U-Net: any training of it changes them."""
+        return tensor_hash({name: tensor.flatten()[:64] for name, tensor in self.unet.state_dict().items()})
 
     def encode_text(self, captions: Sequence[str]) -> Conditioning:
         """Captions with unexpanded tokens -> what `encode_prompt` of the family's pipeline gives.

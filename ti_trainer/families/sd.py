@@ -27,6 +27,10 @@ class StableDiffusion(LatentDiffusion):
     def architecture(self) -> str:
         return ARCHITECTURES[self.slots[0].name, self.schedule.prediction_type]
 
+    @property
+    def encoder_layer(self) -> int:
+        return (2 if self.slots[0].name == "clip_h" else 1) + self.config.clip_skip
+
     def condition(self, outputs: Sequence[BaseModelOutput]) -> Conditioning:
         """The normed output of the last layer that is not skipped, (N, 77, D).
 

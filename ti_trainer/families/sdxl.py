@@ -20,6 +20,10 @@ class StableDiffusionXL(LatentDiffusion):
 
     architecture = "stable-diffusion-xl-v1-base"
 
+    @property
+    def encoder_layer(self) -> int:
+        return 2 + self.config.clip_skip
+
     def condition(self, outputs: Sequence[BaseModelOutput]) -> Conditioning:
         """The last but one layer of each encoder side by side, (N, 77, 768 + 1280), and clip_g's pooled (N, 1280)."""
         layer = -2 - self.config.clip_skip

@@ -1,14 +1,18 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
 
 from ti_trainer.captions import TEMPLATES
 from ti_trainer.config import Concept
-from ti_trainer.data.examples import find_pictures, load_examples
+from ti_trainer.data.scanning import load_examples
+from ti_trainer.data.sources import find_pictures
 from ti_trainer.errors import BadInput
 
-CAT = Concept("<cat>")
+
+def cat(folder: Path, **settings: Any) -> Concept:
+    return Concept("<cat>", str(folder), **settings)
 
 
 def save(folder: Path, *names: str, size: tuple[int, int] = (6, 4)) -> None:
@@ -22,8 +26,8 @@ def test_pictures_are_found_by_their_names(tmp_path: Path) -> None:
         (tmp_path / other).write_bytes(b"x")
     (tmp_path / "sub").mkdir()
     save(tmp_path / "sub", "h.png")
-    names = [path.name for path in find_pictures(str(tmp_path))]
-    assert names == ["a.JPG", "b.png", "c.Webp", "d.jpeg", "e.bmp", "f.gif", "g.tiff"]
+    names = [found.place.as_posix() for found in find_pictures(str(tmp_path)).found]
+    assert names == ["a.JPG", "b.png", "c.Webp", "d.jpeg", "e.bmp", "f.gif", "g.tiff", "sub/h.png"]
 
 
 def test_folders_without_pictures(tmp_path: Path) -> None:
@@ -44,8 +48,11 @@ def test_examples(tmp_path: Path) -> None:
     Image.new("RGB", (8, 5)).save(tmp_path / "c.png", exif=exif)  # lies on its side
     (tmp_path / "b.v2.txt").write_bytes("\ufeff  a {token},\r\n on ümläut grass \n\n".encode())
     (tmp_path / "b.txt").write_text("not the caption of b.v2.jpg", encoding="utf-8")
-    examples, problems = load_examples(CAT, str(tmp_path), skip_bad_images=False)
-    assert problems == []
+    examples, notes = load_examples(cat(tmp_path), skip_bad_images=False)
+    assert notes == [
+        f"{tmp_path / 'a.png'}, {tmp_path / 'b.v2.jpg'} look alike and count 2 times; keep the best one",
+        f"text files that belong to no picture: {tmp_path / 'b.txt'}",
+    ]
     assert [Path(example.picture.name).name for example in examples] == ["a.png", "b.v2.jpg", "c.png"]
     assert [example.size for example in examples] == [(6, 4), (6, 4), (5, 8)]
     assert examples[0].captions == TEMPLATES["object"]
@@ -59,7 +66,7 @@ def test_templates_of_the_concept(tmp_path: Path) -> None:
         ("style", TEMPLATES["style"]),
         (str(tmp_path / "mine.txt"), ("{token} one", "{token} two")),
     ):
-        (example,) = load_examples(Concept("<cat>", templates=templates), str(tmp_path), False)[0]
+        (example,) = load_examples(cat(tmp_path, templates=templates), False)[0]
         assert example.captions == expected
 
 
@@ -76,36 +83,30 @@ def test_captions_that_are_refused(tmp_path: Path, content: bytes, message: str)
     save(tmp_path, "a.png")
     (tmp_path / "a.txt").write_bytes(content)
     with pytest.raises(BadInput) as refusal:
-        load_examples(CAT, str(tmp_path), skip_bad_images=True)
+        load_examples(cat(tmp_path), skip_bad_images=True)
     assert message in str(refusal.value)
     assert str(tmp_path / "a.txt") in str(refusal.value)
 
 
 def test_damaged_pictures_are_named_all_at_once(tmp_path: Path) -> None:
-    save(tmp_path, "a.jpg", "b.jpg", "c.jpg", size=(64, 64))
+    save(tmp_path, "a.jpg", "b.jpg", size=(64, 64))
+    Image.new("RGB", (64, 64), "blue").save(tmp_path / "c.jpg")
     (tmp_path / "b.jpg").write_bytes((tmp_path / "b.jpg").read_bytes()[:300])
     (tmp_path / "d.png").write_text("no picture", encoding="utf-8")
     (tmp_path / "b.txt").write_bytes(b"\xff")  # the caption of a picture that is left out does not matter
     with pytest.raises(BadInput) as refusal:
-        load_examples(CAT, str(tmp_path), skip_bad_images=False)
+        load_examples(cat(tmp_path), skip_bad_images=False)
     first, second, cure = str(refusal.value).splitlines()
     assert str(tmp_path / "b.jpg") in first
     assert str(tmp_path / "d.png") in second
     assert "--skip_bad_images" in cure
-    examples, problems = load_examples(CAT, str(tmp_path), skip_bad_images=True)
+    examples, notes = load_examples(cat(tmp_path), skip_bad_images=True)
     assert [Path(example.picture.name).name for example in examples] == ["a.jpg", "c.jpg"]
-    assert problems == [first, second]
+    assert notes == [f"left out: {first}", f"left out: {second}"]
 
 
 @pytest.mark.parametrize("skip", [False, True])
 def test_nothing_but_damaged_pictures(tmp_path: Path, skip: bool) -> None:
     (tmp_path / "d.png").write_text("no picture", encoding="utf-8")
     with pytest.raises(BadInput, match="not one picture can be used"):
-        load_examples(CAT, str(tmp_path), skip_bad_images=skip)
-
-
-def test_folder_with_the_name_of_a_picture(tmp_path: Path) -> None:
-    save(tmp_path, "a.png")
-    (tmp_path / "b.png").mkdir()
-    with pytest.raises(BadInput, match=r"b\.png"):
-        load_examples(CAT, str(tmp_path), skip_bad_images=False)
+        load_examples(cat(tmp_path), skip_bad_images=skip)

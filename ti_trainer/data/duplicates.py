@@ -1,0 +1,71 @@
+"""Pictures that are the same, or nearly so."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from ..wording import listing
+from .images import Decoded, on_ground
+
+NEAR_BITS = 10  # of 64: the same picture saved or scaled again has at most 10, different ones had 14 and more
+NEAR_LEVELS = 8.0  # of 255, the mean over the thumbnail: other colours in the same shapes are another picture
+NOISE = 3  # levels: on plain ground the sign of a difference is that of JPEG's noise
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """What is compared of a picture."""
+
+    digest: bytes  # SHA-256 of the file
+    gradients: int  # 64 bits
+    colours: np.ndarray  # (8, 9, 3) levels
+
+
+def fingerprint(decoded: Decoded) -> Fingerprint:
+    """The difference hash of Krawetz ("Kind of Like That", hackerfactor.com 2013) and the thumbnail it is made of."""
+    small = on_ground(decoded.image, "white").resize((9, 8), Image.Resampling.BOX)
+    grey = np.asarray(small.convert("L")).astype(int)  # (8, 9)
+    brighter = grey[:, 1:] > grey[:, :-1] + NOISE  # (8, 8)
+    gradients = int.from_bytes(np.packbits(brighter).tobytes(), "big")
+    return Fingerprint(decoded.digest, gradients, np.asarray(small).astype(np.int16))
+
+
+def duplicate_notes(names: Sequence[str], prints: Sequence[Fingerprint]) -> list[str]:
+    """A line for each group of pictures that are the same file, or that look the same."""
+    copies: dict[bytes, list[int]] = defaultdict(list)
+    for index, each in enumerate(prints):
+        copies[each.digest].append(index)
+    notes = [
+        f"{listing([names[i] for i in same])} are the same picture and count {len(same)} times"
+        for same in copies.values()
+        if len(same) > 1
+    ]
+    distinct = [same[0] for same in copies.values()]
+    for group in near_groups([prints[i] for i in distinct]):
+        alike = [names[distinct[i]] for i in group]
+        notes.append(f"{listing(alike)} look alike and count {len(alike)} times; keep the best one")
+    return notes
+
+
+def near_groups(prints: Sequence[Fingerprint]) -> list[list[int]]:
+    """Groups of indices that a chain of near pairs holds together."""
+    if not prints:
+        return []
+    gradients = np.array([each.gradients for each in prints], dtype=np.uint64)  # (N,)
+    colours = np.stack([each.colours for each in prints])  # (N, 8, 9, 3)
+    group = list(range(len(prints)))
+    for i in range(len(prints)):
+        close = np.flatnonzero(np.bitwise_count(gradients[i + 1 :] ^ gradients[i]) <= NEAR_BITS) + i + 1
+        close = close[np.abs(colours[close] - colours[i]).mean((1, 2, 3)) <= NEAR_LEVELS]
+        for j in close.tolist():
+            old, new = group[j], group[i]
+            group = [new if each == old else each for each in group] if old != new else group
+    members: dict[int, list[int]] = defaultdict(list)
+    for index, number in enumerate(group):
+        members[number].append(index)
+    return [indices for indices in members.values() if len(indices) > 1]

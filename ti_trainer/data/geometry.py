@@ -1,0 +1,171 @@
+"""How a picture is shown: which part of it, how large, mirrored or not."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from ..errors import BadInput
+from ..randomness import generator
+
+Box = tuple[float, float, float, float]  # left, top, right, bottom in pixels of the upright picture
+Span = tuple[float, float]  # of the subject along one side
+
+
+@dataclass(frozen=True)
+class View:
+    """A part of an upright picture, scaled to a size of the same proportions and perhaps mirrored."""
+
+    box: Box
+    size: tuple[int, int]  # width, height after scaling
+    mirrored: bool = False
+
+    def cut(self, image: Image.Image, resample: Image.Resampling = Image.Resampling.LANCZOS) -> Image.Image:
+        """What the view shows of the picture, or of its mask."""
+        shown = image.resize(self.size, resample, self.box)
+        return ImageOps.mirror(shown) if self.mirrored else shown
+
+    def sizes(self, picture: tuple[int, int]) -> tuple[int, ...]:
+        """SDXL's micro-conditioning (Podell et al. 2023, section 2.2) of a view of a picture of (width, height).
+
+        Height and width of the picture, top and left of the view in the scaled and perhaps mirrored picture, height
+        and width of the view.
+        """
+        width, height = picture
+        left, top, right, _ = self.box
+        scale = self.size[0] / (right - left)
+        return (
+            *(height, width),
+            *(round(top * scale), round((width - right if self.mirrored else left) * scale)),
+            *(self.size[1], self.size[0]),
+        )
+
+
+def at_centre(side: float, window: float, subject: Span | None, draw: float) -> float:
+    return (side - window) * 0.5
+
+
+def anywhere(side: float, window: float, subject: Span | None, draw: float) -> float:
+    """At random, in whole pixels; a picture with a mask never loses the middle of its subject."""
+    low, high = 0.0, side - window
+    if subject:
+        middle = sum(subject) / 2
+        low, high = max(low, middle - window), min(high, middle)
+    return min(round(low + draw * (high - low)), side - window)
+
+
+def around_subject(side: float, window: float, subject: Span | None, draw: float) -> float:
+    """The subject as near to the middle as the picture's edge allows; without a mask the centre."""
+    if subject is None:
+        return at_centre(side, window, subject, draw)
+    return min(max((sum(subject) - window) / 2, 0), side - window)
+
+
+# length of a picture's side, of the part of it that is shown, where the subject lies, a draw in [0, 1) -> start
+CROPS: dict[str, Callable[[float, float, Span | None, float], float]] = {
+    "centre": at_centre,
+    "random": anywhere,
+    "subject": around_subject,
+}
+
+
+def check_crop(name: str) -> None:
+    if name not in CROPS:
+        raise BadInput(f"--crop is '{name}'; choose one of {', '.join(CROPS)}")
+
+
+@dataclass(frozen=True)
+class Framing:
+    """How a run wants its pictures shown."""
+
+    resolution: int
+    bucket_step: int | None = None  # sides of buckets are multiples of it; None: everything is a square
+    crop: str = "centre"  # a key of CROPS
+    crops: int = 8  # views of each picture where they are random
+    flip: bool = False
+    alpha_color: str = "white"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_crop(self.crop)
+        if self.bucket_step and self.resolution % self.bucket_step:
+            near = max(1, round(self.resolution / self.bucket_step)) * self.bucket_step
+            raise BadInput(
+                f"--resolution is {self.resolution}, and --buckets of this model want a multiple of "
+                f"{self.bucket_step}, such as {near}"
+            )
+
+    def size(self, picture: tuple[int, int]) -> tuple[int, int]:
+        """Width and height at which a picture of (width, height) is shown."""
+        if not self.bucket_step:
+            return self.resolution, self.resolution
+        return nearest_bucket(picture, bucket_sizes(self.resolution, self.bucket_step))
+
+    def views(self, picture: tuple[int, int], subject: Box | None, token: str, number: int) -> list[View]:
+        """All views of picture `number` of a concept, of (width, height); each is followed by its mirrored one.
+
+        Their number is the same for every picture. Nothing is squashed: each shows the largest part of the picture
+        that has the proportions wanted.
+        """
+        size = self.size(picture)
+        window = largest_window(picture, size)
+        spans = (subject[::2], subject[1::2]) if subject else (None, None)
+        views = []
+        for view in range(self.crops if self.crop == "random" else 1):
+            draws = generator(self.seed, "crop", token, number, view)
+            left, top = (
+                CROPS[self.crop](side, length, span, float(torch.rand((), generator=draws, dtype=torch.float64)))
+                for side, length, span in zip(picture, window, spans, strict=True)
+            )
+            box = (left, top, min(left + window[0], picture[0]), min(top + window[1], picture[1]))
+            views += [View(box, size, mirrored) for mirrored in (False, True)[: 1 + self.flip]]
+        return views
+
+
+def bucket_sizes(resolution: int, step: int) -> list[tuple[int, int]]:
+    """Widths and heights in multiples of `step`, of about resolution^2 pixels and never more.
+
+    To each side goes the longest other side that the area allows (NovelAI's aspect ratio bucketing, 2022). No side is
+    shorter than half the resolution: models are hardly trained on anything narrower.
+    """
+    pairs = [(side, resolution**2 // side // step * step) for side in range(step, 2 * resolution + 1, step)]
+    return sorted({size for pair in pairs if min(pair) >= resolution / 2 for size in (pair, pair[::-1])})
+
+
+def nearest_bucket(picture: tuple[int, int], sizes: list[tuple[int, int]]) -> tuple[int, int]:
+    """The size of the nearest aspect ratio, by its logarithm; the largest of several."""
+
+    def distance(size: tuple[int, int]) -> tuple[float, int]:
+        return abs(math.log(size[0] / size[1]) - math.log(picture[0] / picture[1])), -size[0] * size[1]
+
+    return min(sizes, key=distance)
+
+
+def largest_window(picture: tuple[int, int], size: tuple[int, int]) -> tuple[float, float]:
+    """Width and height of the largest part of a picture that has the proportions of `size`."""
+    (width, height), ratio = picture, size[0] / size[1]
+    if width / height == ratio:
+        return width, height
+    return (ratio * height, height) if width / height > ratio else (width, width / ratio)
+
+
+def subject_box(mask: Image.Image) -> Box | None:
+    """Where a mask ("L", 255 is subject) is more white than black; None where it nowhere is."""
+    return mask.point(lambda value: 255 * (value > 127)).getbbox()
+
+
+def mask_weights(mask: Image.Image, view: View, pixels_per_latent: int, background: float) -> Tensor:
+    """What each latent of a view counts in the loss, (1, h, w): 1 on the subject, `background` off it.
+
+    Where a latent covers some of both, by the share of its area.
+    """
+    shown = torch.from_numpy(np.array(view.cut(mask, Image.Resampling.BOX)))[None] / 255  # (1, H, W)
+    share = F.avg_pool2d(shown, pixels_per_latent)  # (1, h, w)
+    return background + (1 - background) * share

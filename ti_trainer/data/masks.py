@@ -1,0 +1,59 @@
+"""Masks: which part of a picture is the subject."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from PIL import Image, ImageChops
+
+from ..errors import BadInput
+from .examples import Example, MaskSource
+from .images import ON_ITS_SIDE, TURNS, decode, on_ground
+
+VISIBLE = 128  # a mask whose brightest value is less was saved as 0 and 1, or is empty
+SAME_SHAPE = 0.05  # of the ratio of the sides
+
+
+def read_mask(example: Example) -> Image.Image | None:
+    """The mask of an example, "L" of the upright picture's size, 255 where the subject is; None if it has none.
+
+    Raises BadInput for a mask that is damaged, black, or of another shape than its picture.
+    """
+    if example.mask is None:
+        return None
+    mask = upright_mask(example, example.mask)
+    return mask if mask.size == example.size else mask.resize(example.size, Image.Resampling.BILINEAR)
+
+
+def upright_mask(example: Example, source: MaskSource) -> Image.Image:
+    """The mask before it is scaled; raises as `read_mask` does."""
+    decoded = decode(source.picture)
+    if source.is_alpha:
+        mask = decoded.image.convert("RGBA").getchannel("A")
+    else:
+        red, green, blue = on_ground(decoded.image, "black").split()
+        mask = ImageChops.lighter(red, ImageChops.lighter(green, blue))  # whatever colour the subject was painted in
+        mask = turn_like(mask, example)
+    name, brightest = source.picture.name, int(np.asarray(mask).max())
+    if brightest < VISIBLE:
+        what = "alpha channel" if source.is_alpha else "mask"
+        raise BadInput(f"{name}: the {what} is black, its brightest value is {brightest}; the subject has to be 255")
+    if not fits(mask.size, example.size):
+        raise BadInput(
+            f"{name} is {mask.size[0]} x {mask.size[1]} and its picture {example.size[0]} x {example.size[1]}: "
+            "another shape; save the mask as large as the picture"
+        )
+    return mask
+
+
+def fits(size: tuple[int, int], wanted: tuple[int, int]) -> bool:
+    return abs(math.log(size[0] * wanted[1] / (size[1] * wanted[0]))) < SAME_SHAPE
+
+
+def turn_like(mask: Image.Image, example: Example) -> Image.Image:
+    """The mask upright: painted on the upright picture it is that already, else it lies on its side like the file."""
+    if fits(mask.size, example.size) or not fits(mask.size, (example.size[1], example.size[0])):
+        return mask
+    orientation = decode(example.picture).orientation
+    return mask.transpose(TURNS[orientation]) if orientation in ON_ITS_SIDE else mask

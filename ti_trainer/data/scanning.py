@@ -1,0 +1,174 @@
+"""From what people bring to examples: every picture is decoded once, before anything is loaded."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from PIL import ImageColor
+
+from ..bundled import resolve
+from ..captions import choose_captions, load_templates, read_text, words_of_file
+from ..config import Concept
+from ..errors import BadInput
+from ..wording import listing, printable, shorten
+from .duplicates import Fingerprint, duplicate_notes, fingerprint
+from .examples import Example, MaskSource
+from .images import Decoded, Picture, decode
+from .listed import Columns
+from .masks import upright_mask
+from .sources import MASK_MODES, Found, find_mask, find_masks, find_pictures
+
+SCAN_PIXELS = 64  # a JPEG is decoded this small: enough for the fingerprint, and all of its data are read
+WORKERS = min(8, os.cpu_count() or 1)  # Pillow decodes outside of Python's lock
+
+Progress = Callable[[Iterable[Any], int], Iterable[Any]]  # things, how many -> the same things, shown as they come
+
+
+@dataclass
+class Scan:
+    """The examples of a concept, and lines about everything that a person should know."""
+
+    examples: list[Example] = field(default_factory=list)
+    own_captions: int = 0  # pictures that came with a caption
+    bad_pictures: list[str] = field(default_factory=list)
+    bad_captions: list[str] = field(default_factory=list)
+    duplicates: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Look:
+    """What one decoding of a picture tells."""
+
+    example: Example  # without captions
+    print: Fingerprint
+    notes: tuple[str, ...]
+
+
+def load_examples(
+    concept: Concept, skip_bad_images: bool, progress: Progress = lambda things, count: things
+) -> tuple[list[Example], list[str]]:
+    """A concept's examples, those of its class after them, and lines about what was left out and what looks odd.
+
+    Raises BadInput for damaged pictures and masks (unless they are to be skipped) and for captions that cannot be read.
+    """
+    result = scan(concept, progress)
+    usable = any(not example.is_class for example in result.examples)
+    if result.bad_pictures and not (skip_bad_images and usable):
+        cure = "mend or remove it, or add --skip_bad_images" if usable else "not one picture can be used"
+        raise BadInput("\n".join([*shorten(result.bad_pictures), cure]))
+    if result.bad_captions:
+        raise BadInput("\n".join(shorten(result.bad_captions)))
+    left_out = [f"left out: {problem}" for problem in result.bad_pictures]
+    return result.examples, [*shorten(left_out), *shorten(result.duplicates), *shorten(result.notes)]
+
+
+def scan(concept: Concept, progress: Progress = lambda things, count: things) -> Scan:
+    """Everything about a concept's pictures and captions; raises BadInput only where there is nothing to look at."""
+    check_colour(concept.alpha_color)
+    templates = load_templates(concept.templates)
+    result = Scan()
+    prints: list[Fingerprint] = []
+    columns = Columns(concept.image_column, concept.caption_column)
+    sources = [(concept, "--images", concept.images, columns, False)]
+    if concept.class_images is not None:
+        sources.append((replace(concept, masks="none"), "--class_images", concept.class_images, Columns(), True))
+    for settings, flag, images, named, is_class in sources:
+        folder = None if settings.masks in MASK_MODES else settings.masks
+        findings = find_pictures(resolve(images), named, folder, flag)
+        result.notes += findings.notes
+        masks = find_masks(folder) if folder else {}
+        looks = look_at_all(findings.found, settings.masks, masks, progress)
+        for found, look in zip(findings.found, looks, strict=True):
+            if isinstance(look, str):
+                result.bad_pictures.append(look)
+                continue
+            try:
+                own = () if is_class or concept.captions == "filename" else own_captions(found)
+            except BadInput as problem:
+                result.bad_captions.append(str(problem))
+                own = ()
+            captions = choose_captions(concept, own, words_of_file(found.place.stem), templates, is_class)
+            weight = concept.class_weight if is_class else 1.0
+            result.examples.append(replace(look.example, captions=captions, weight=weight, is_class=is_class))
+            result.own_captions += bool(own)
+            result.notes += look.notes
+            prints.append(look.print)
+        result.notes += mask_notes([e for e in result.examples if e.is_class == is_class], settings.masks)
+    result.duplicates = duplicate_notes([example.picture.name for example in result.examples], prints)
+    return result
+
+
+def look_at_all(found: list[Found], masks: str, in_folder: Mapping[str, Path], progress: Progress) -> list[Look | str]:
+    """What there is to say about each picture, or what is wrong with it; several are decoded at a time."""
+
+    def attempt(each: Found) -> Look | str:
+        try:
+            return look_at(each, masks, in_folder)
+        except BadInput as problem:
+            return str(problem)
+
+    with ThreadPoolExecutor(WORKERS) as pool:
+        try:
+            return list(progress(pool.map(attempt, found), len(found)))
+        except BaseException:
+            pool.shutdown(cancel_futures=True)  # Ctrl-C does not wait for two thousand pictures
+            raise
+
+
+def look_at(found: Found, masks: str, in_folder: Mapping[str, Path]) -> Look:
+    """Raises BadInput when the picture or its mask cannot be used."""
+    decoded = decode(found.picture, at_least=SCAN_PIXELS)
+    source = mask_source(found, decoded, masks, in_folder)
+    example = Example(found.picture, (), decoded.size, found.repeats, mask=source)
+    notes = decoded.notes
+    if source:
+        size = upright_mask(example, source).size
+        if size != example.size:
+            width, height = example.size
+            notes += (f"{source.picture.name} is {size[0]} x {size[1]} and will be scaled to {width} x {height}",)
+    return Look(example, fingerprint(decoded), notes)
+
+
+def mask_source(found: Found, decoded: Decoded, masks: str, in_folder: Mapping[str, Path]) -> MaskSource | None:
+    if masks == "alpha":
+        seen = decoded.image.mode == "RGBA" and decoded.image.getchannel("A").getextrema()[0] != 255
+        return MaskSource(found.picture, is_alpha=True) if seen else None
+    path = {"auto": found.mask_file, "none": None}[masks] if masks in MASK_MODES else find_mask(found, in_folder)
+    return MaskSource(Picture.at(path)) if path else None
+
+
+def mask_notes(examples: list[Example], masks: str) -> list[str]:
+    """How many pictures lack the mask that was asked for; raises BadInput when all do."""
+    without = [example.picture.name for example in examples if example.mask is None]
+    if masks in ("auto", "none") or not without:
+        return []
+    if len(without) == len(examples):
+        cure = "save cut-out pictures as PNG" if masks == "alpha" else "name the masks like their pictures"
+        raise BadInput(f"--masks {printable(masks)}: not one picture has such a mask; {cure}")
+    return [f"no mask for {listing(without)}: learned whole"]
+
+
+def own_captions(found: Found) -> tuple[str, ...]:
+    """The captions that came with a picture; raises BadInput when its text file is empty or no text."""
+    if found.caption_file is None:
+        return found.captions
+    text = " ".join(read_text(found.caption_file).split())
+    if not text:
+        file = printable(found.caption_file)
+        raise BadInput(f"{file} is empty; write a caption with the token in it, or delete the file")
+    return (text,)
+
+
+def check_colour(name: str) -> None:
+    try:
+        opaque = len(ImageColor.getrgb(name)) == 3
+    except ValueError:
+        opaque = False
+    if not opaque:
+        raise BadInput(f"--alpha_color is '{name}'; write a colour's name such as white, or #rrggbb")

@@ -1,0 +1,160 @@
+"""Picture cards: an embedding inside a picture, as A1111 shares them.
+
+The content is JSON in which a tensor is {"TORCHTENSOR": nested lists}. A PNG has it as base64 in a text chunk. The
+pixels have it too, for lossless copies that lost the chunk: deflated, a block at the left of the picture has the low
+four bits of each byte and a block at the right the high ones, each in the low four bits of a channel and combined
+with a fixed sequence; a black column parts either block from the picture.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import warnings
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont, ImageOps
+from PIL.PngImagePlugin import PngInfo
+from torch import Tensor
+
+from ..errors import BadInput
+
+TEXT_CHUNK = "sd-ti-embedding"
+TENSOR = "TORCHTENSOR"
+MAX_PIXELS = 2**23
+MAX_JSON = 4 * 2**20  # 75 vectors of 1280 numbers need two million letters
+SIDE = 512  # of the picture in the middle of a card, in pixels
+
+
+class NotACard(ValueError):
+    """Why a picture holds no embedding."""
+
+
+def read_card(path: Path) -> Any:
+    """The content of a card, from its text chunk or else from its pixels; raises BadInput when there is none."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # MAX_PIXELS is stricter
+            image = Image.open(io.BytesIO(path.read_bytes()))
+        if image.width * image.height > MAX_PIXELS:
+            raise NotACard(f"it has {image.width} x {image.height} pixels, more than a card has")
+        image.load()
+        text = getattr(image, "text", {}).get(TEXT_CHUNK)
+        if text is None:
+            return from_json(from_pixels(np.asarray(image.convert("RGB"))))
+        if len(text) > MAX_JSON * 4 // 3:
+            raise NotACard(f"its text has {len(text):,} letters, more than a card needs")
+        return from_json(base64.b64decode(text, validate=True))
+    except NotACard as reason:
+        raise BadInput(
+            f"{path} is a picture that holds no embedding: {reason}. A card that was saved as a JPEG, scaled or "
+            "screenshot has lost it: ask for the original PNG"
+        ) from None
+    except Exception as error:  # Pillow's decoders raise anything: OSError, RuntimeError, struct.error
+        raise BadInput(f"{path} is a damaged picture, or holds a damaged embedding: {error}") from None
+
+
+def from_json(text: bytes) -> Any:
+    """JSON -> its content with tensors in it; NaN and Infinity, which are no JSON, are refused."""
+
+    def refuse(word: str) -> NoReturn:
+        raise NotACard(f"it has {word} among its numbers")
+
+    def revive(mapping: dict[str, Any]) -> Any:
+        return torch.tensor(mapping[TENSOR], dtype=torch.float64) if TENSOR in mapping else mapping
+
+    if len(text) > MAX_JSON:
+        raise NotACard(f"its content has {len(text):,} letters, more than an embedding needs")
+    return json.loads(text, object_hook=revive, parse_constant=refuse)
+
+
+def to_json(content: Mapping[str, Any]) -> bytes:
+    """The inverse of `from_json`."""
+    return json.dumps(content, default=lambda tensor: {TENSOR: tensor.tolist()}).encode()
+
+
+def scramble(count: int) -> NDArray[np.uint8]:
+    """The sequence of half-bytes (count,) with which the pixels are combined.
+
+    A linear congruential generator modulo 2^32; its numbers modulo 255, of which the low four bits count. Each round
+    doubles the sequence: k steps of x -> a x + c are one step with other a and c.
+    """
+    factor, offset, mask = 1664525, 1013904223, 2**32 - 1
+    states = np.array([offset], dtype=np.uint64)
+    while len(states) < count:
+        states = np.concatenate([states, (states * np.uint64(factor) + np.uint64(offset)) & np.uint64(mask)])
+        factor, offset = factor * factor & mask, (factor * offset + offset) & mask
+    return (states[:count] % np.uint64(255)).astype(np.uint8) & 0x0F
+
+
+def from_pixels(pixels: NDArray[np.uint8]) -> bytes:
+    """The bytes between the lines of a card; pixels: (h, w, 3)."""
+    lit = np.all(pixels > 0, axis=2)  # (h, w)
+    rows, columns = lit.any(1).nonzero()[0], lit.any(0).nonzero()[0]
+    if not len(rows):
+        raise NotACard("it is black")
+    low = pixels[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1] & 0x0F  # without a black frame
+    (black,) = (low == 0).all((0, 2)).nonzero()
+    if len(black) < 2:
+        raise NotACard("no black columns part data from picture")
+    halves = low[:, : black[0]].ravel()[:MAX_JSON], low[:, black[-1] + 1 :].ravel()[:MAX_JSON]  # (channels of a block,)
+    count = min(map(len, halves))
+    first, second = (half[:count] ^ scramble(count) for half in halves)
+    stream = zlib.decompressobj()
+    try:
+        text = stream.decompress((second << 4 | first).tobytes(), MAX_JSON + 1)
+    except zlib.error:
+        raise NotACard("what lies beside its black columns is no data") from None
+    if not stream.eof and len(text) <= MAX_JSON:
+        raise NotACard("the data in its pixels is cut off")
+    return text
+
+
+def to_pixels(text: bytes, picture: Image.Image) -> Image.Image:
+    """The picture between two blocks of pixels that hold the text."""
+    data = np.frombuffer(zlib.compress(text, 9), dtype=np.uint8)
+    height = picture.height
+    blocks = []
+    for half in (data & 0x0F, data >> 4):
+        padded = np.resize(half, -(-len(half) // (3 * height)) * 3 * height)
+        block = padded ^ scramble(len(padded))
+        # the high bits are free: with one of them set no edge is black, and readers crop black edges
+        blocks.append(Image.fromarray((block | 0x30).reshape(height, -1, 3)))  # (h, columns, 3)
+    left, right = blocks
+    card = Image.new("RGB", (left.width + picture.width + right.width + 2, height), "black")
+    card.paste(left, (0, 0))
+    card.paste(picture, (left.width + 1, 0))
+    card.paste(right, (left.width + picture.width + 2, 0))
+    return card
+
+
+def card_bytes(content: Mapping[str, Any], title: str, picture: Image.Image) -> bytes:
+    """A PNG card: the picture, cropped to a square, with a title on it and the content in chunk and pixels."""
+    text = to_json(content)
+    if len(text) > MAX_JSON:
+        raise BadInput(f"{title} needs {len(text):,} letters, more than a card holds: write another --to format")
+    square = ImageOps.fit(picture.convert("RGB"), (SIDE, SIDE), Image.Resampling.LANCZOS)
+    draw = ImageDraw.Draw(square)
+    draw.rectangle((0, SIDE - 64, SIDE, SIDE), fill=(16, 18, 24))
+    draw.text((SIDE // 2, SIDE - 32), title, fill="white", font=ImageFont.load_default(24), anchor="mm")
+    chunk = PngInfo()
+    chunk.add_text(TEXT_CHUNK, base64.b64encode(text).decode())
+    buffer = io.BytesIO()
+    to_pixels(text, square).save(buffer, format="PNG", pnginfo=chunk)
+    return buffer.getvalue()
+
+
+def draw_numbers(vectors: Tensor) -> Image.Image:
+    """A picture of an embedding that has none: its numbers (n, d) as coloured fields."""
+    numbers = np.resize(vectors.numpy(), (24, 24))
+    shades = np.tanh(numbers / (numbers.std() + 1e-12) / 2)  # (24, 24) in -1..1
+    warm, cool = shades.clip(0, 1)[..., None], (-shades).clip(0, 1)[..., None]
+    colours = 40 + warm * np.array([200, 120, 40]) + cool * np.array([30, 110, 200])  # (24, 24, 3)
+    return Image.fromarray(colours.astype(np.uint8)).resize((SIDE, SIDE), Image.Resampling.NEAREST)

@@ -1,0 +1,94 @@
+"""An embedding: a word, its vectors, and the models that they are for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from ..errors import BadInput
+
+# the text encoders that have vectors, and how wide they are in the published models
+WIDTHS = {"clip_l": 768, "clip_h": 1024, "clip_g": 1280, "t5xxl": 4096}
+
+
+@dataclass(frozen=True)
+class ModelFamily:
+    """Which text encoders the models of a family have."""
+
+    name: str
+    architecture: str  # with which its names in ModelSpec begin
+    slots: frozenset[str]
+    optional: frozenset[str] = frozenset()  # slots that an embedding may leave out
+
+
+MODEL_FAMILIES = (
+    ModelFamily("SD 1.x", "stable-diffusion-v1", frozenset({"clip_l"})),
+    ModelFamily("SD 2.x", "stable-diffusion-v2", frozenset({"clip_h"})),
+    ModelFamily("SDXL", "stable-diffusion-xl", frozenset({"clip_l", "clip_g"})),
+    ModelFamily("SD 3", "stable-diffusion-3", frozenset({"clip_l", "clip_g"}), frozenset({"t5xxl"})),
+    ModelFamily("Flux", "flux-1", frozenset({"clip_l"}), frozenset({"t5xxl"})),
+)
+
+
+def families_of(widths: Mapping[str, int], architecture: str = "") -> tuple[str, ...]:
+    """The families that slots of these widths are for; only one where its name in ModelSpec is given and fits.
+
+    A clip_l of 768 may be SD 1.x or Flux, with a clip_g of 1280 SDXL or SD 3: they share encoders. Empty for slots that
+    no published model has.
+    """
+    if any(WIDTHS.get(slot) != width for slot, width in widths.items()):
+        return ()
+    fitting = [kind for kind in MODEL_FAMILIES if kind.slots <= set(widths) <= kind.slots | kind.optional]
+    told = [kind for kind in fitting if architecture.startswith(kind.architecture)]
+    return tuple(kind.name for kind in told or fitting)
+
+
+def describe(widths: Mapping[str, int], families: tuple[str, ...]) -> str:
+    """{"clip_l": 768}, ("SD 1.x", "Flux") -> "SD 1.x or Flux (clip_l 768 wide)"."""
+    slots = " + ".join(f"{slot} {width} wide" for slot, width in widths.items())
+    return f"{' or '.join(families) or 'a model of another kind'} ({slots})"
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """A word and its vectors."""
+
+    token: str
+    vectors: Mapping[str, Tensor]  # slot -> (n, d) float32
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    source: str = ""  # the file that it was read from
+
+    @property
+    def num_vectors(self) -> int:
+        return len(next(iter(self.vectors.values())))
+
+    @property
+    def stem(self) -> str:
+        """The name without brackets, for files: "<my-cat>" -> "my-cat"."""
+        return self.token.strip("<>")
+
+    @property
+    def widths(self) -> dict[str, int]:
+        return {slot: vectors.shape[1] for slot, vectors in self.vectors.items()}
+
+    @property
+    def families(self) -> tuple[str, ...]:
+        """The model families that it is for: `families_of` its slots, and of the architecture in its metadata."""
+        return families_of(self.widths, self.metadata.get("modelspec.architecture", ""))
+
+    def fit(self, widths: Mapping[str, int]) -> dict[str, Tensor]:
+        """The vectors for a model that has these slots, slot -> (n, d); widths: slot -> d.
+
+        One set fits a model with one slot by its width, whatever the two are called. Raises BadInput for others.
+        """
+        same_names = len(self.vectors) != 1 or len(widths) != 1
+        vectors = dict(self.vectors) if same_names else dict(zip(widths, self.vectors.values(), strict=True))
+        if {slot: rows.shape[1] for slot, rows in vectors.items()} == dict(widths):
+            return {slot: vectors[slot] for slot in widths}
+        own = f"{self.token} in {self.source}" if self.source else self.token
+        raise BadInput(
+            f"{own} is for {describe(self.widths, self.families)}, and this model is "
+            f"{describe(widths, families_of(widths))}: take an embedding that was made for the model's family"
+        )

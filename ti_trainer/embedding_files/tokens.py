@@ -1,0 +1,43 @@
+"""The words under which files call their embeddings: anybody can write anything there."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from ..config import check_token
+from ..errors import BadInput
+
+LONGEST = 64
+
+
+def usable_token(text: object) -> str | None:
+    """A word from a file in lower case, or None when it cannot be a token (`config.check_token`)."""
+    if not isinstance(text, str) or len(text) > LONGEST:
+        return None
+    token = text.strip().lower()
+    try:
+        check_token(token)
+    except BadInput:
+        return None
+    return token
+
+
+def token_of_file(path: Path) -> str:
+    """The token for a file that has none of its own: "My Cat.pt" -> "<my-cat>"."""
+    stem = re.sub(r"[^a-z0-9_]+", "-", path.stem.lower()).strip("-")[:LONGEST]
+    return f"<{stem or 'embedding'}>"
+
+
+def check_stem(stem: str) -> None:
+    """Raises BadInput for a file name that is no word in WebUIs, which take the name as the trigger."""
+    try:
+        check_token(stem)
+    except BadInput:
+        stem_of_cure = token_of_file(Path(stem)).strip("<>")
+        raise BadInput(
+            f"--output is named '{stem}', and WebUIs take the name as the word to write in prompts: use lower-case "
+            f"letters, digits, '-' and '_'; '{stem_of_cure}' would do"
+        ) from None
+    if stem.startswith("<"):
+        raise BadInput(f"--output is named '{stem}': leave the brackets out of the name of a file")
