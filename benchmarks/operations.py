@@ -4,8 +4,8 @@
 
 The modules run on the `meta` device, which knows shapes and computes nothing. For each picture: the U-Net forward, its
 backward to the text conditioning with all weights frozen, the VAE's encoder, the text encoders forward and backward. A
-multiply-add counts as two operations. Bytes are those of every tensor that an operation reads or writes in float32;
-kept are the activations that the backward pass needs, without weights.
+multiply-add counts as two operations. Bytes are those of every tensor that an operation reads or writes in float32,
+attention being one operation; kept are the activations that torch keeps for the backward pass, without weights.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ import torch
 from models import ARCHITECTURES, build_text_encoders, build_unet, build_vae
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
+from torch.nn.functional import scaled_dot_product_attention
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
@@ -34,6 +36,32 @@ class Count:
     flops: int
     bytes: int
     kept: int = 0  # bytes of activations
+
+
+class FusedAttention(TorchFunctionMode):
+    """Attention as one operation, which the `meta` device would write out with all its scores."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if func is not scaled_dot_product_attention:
+            return func(*args, **kwargs)
+
+        def fused(query: Tensor, key: Tensor, value: Tensor, attn_mask: Any = None, **others: Any) -> Tensor:
+            others.pop("enable_gqa", None)
+            return ATTENTION(query, key, value, attn_mask=attn_mask, **others)[0]
+
+        return fused(*args, **kwargs)
+
+
+def attention_flops(query: Sequence[int], key: Sequence[int], *others: Any, **named: Any) -> int:
+    """Two products: the scores, and the values weighted with them."""
+    batch, heads, queries, width = query
+    return 4 * batch * heads * queries * key[2] * width
+
+
+def attention_backward_flops(gradient: Sequence[int], query: Sequence[int], *others: Any, **named: Any) -> int:
+    """Four products: a gradient for each factor of the two."""
+    return 2 * attention_flops(query, *others)
 
 
 class Traffic(TorchDispatchMode):
@@ -51,6 +79,11 @@ class Traffic(TorchDispatchMode):
         return result
 
 
+ATTENTION = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+ATTENTION_BACKWARD = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
+ATTENTION_FLOPS = {ATTENTION: attention_flops, ATTENTION_BACKWARD: attention_backward_flops}
+
+
 def count(work: Callable[[], Any], weights: Iterable[Tensor] = ()) -> tuple[Count, Any]:
     """What `work` takes, and what it returns."""
     frozen = {tensor.untyped_storage()._cdata for tensor in weights}
@@ -63,7 +96,8 @@ def count(work: Callable[[], Any], weights: Iterable[Tensor] = ()) -> tuple[Coun
         return tensor
 
     with ExitStack() as stack:
-        flops = stack.enter_context(FlopCounterMode(display=False))
+        flops = stack.enter_context(FlopCounterMode(display=False, custom_mapping=ATTENTION_FLOPS))
+        stack.enter_context(FusedAttention())
         traffic = stack.enter_context(Traffic())
         stack.enter_context(saved_tensors_hooks(keep, lambda tensor: tensor))
         result = work()
