@@ -151,8 +151,8 @@ class ModelConfig:
     """Compute the U-Net's activations twice instead of keeping them: less memory, a third more time."""
 
     lean_convolutions: bool = True
-    """Leave out what the U-Net's convolutions do for gradients of their weights, which stay frozen: less memory and, on
-    CPUs, less time; the same numbers to rounding."""
+    """On CPUs: convolutions of the U-Net that keep nothing for gradients of their weights, which stay frozen, and that
+    are products of matrices where that is faster; the same numbers to rounding."""
 
     def __post_init__(self) -> None:
         check_ranges(self, RANGES)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from math import inf
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,8 @@ from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
 from ti_trainer import ModelConfig, TrainConfig
-from ti_trainer.families import load_family
-from ti_trainer.families.convolutions import MOST_POSITIONS, FrozenConv2d, freeze_convolutions
+from ti_trainer.families import convolutions, load_family
+from ti_trainer.families.convolutions import FrozenConv2d, freeze_convolutions
 from ti_trainer.loop import Training
 from ti_trainer.prepare import prepare
 from ti_trainer.processes import Processes
@@ -31,33 +32,45 @@ def output_and_gradient(convolution: nn.Module, pictures: Tensor) -> tuple[Tenso
     return output.detach(), gradient
 
 
-@pytest.mark.parametrize("side", [9, 40])
+@pytest.fixture(params=["product", "convolution"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Every convolution as a product, then none."""
+    monkeypatch.setattr(convolutions, "OUTWEIGHED", {"product": 0, "convolution": inf}[request.param])
+    return request.param
+
+
 @pytest.mark.parametrize("case", sorted(CASES))
-def test_numbers_are_torchs(case: str, side: int) -> None:
+def test_numbers_are_torchs(case: str, way: str) -> None:
     torch.manual_seed(0)
-    plain = nn.Conv2d(5, 7, **CASES[case]).double().requires_grad_(False)
-    pictures = torch.randn(2, 5, side, side + 2, dtype=torch.double)
-    wanted = output_and_gradient(plain, pictures)
-    freeze_convolutions(plain)
-    assert isinstance(plain, FrozenConv2d)
-    for found, expected in zip(output_and_gradient(plain, pictures), wanted, strict=True):
+    convolution = nn.Conv2d(5, 7, **CASES[case]).double().requires_grad_(False)
+    pictures = torch.randn(2, 5, 9, 11, dtype=torch.double)
+    wanted = output_and_gradient(convolution, pictures)
+    freeze_convolutions(convolution)
+    assert isinstance(convolution, FrozenConv2d)
+    assert convolution.weights_outweigh(pictures) == (way == "product")
+    for found, expected in zip(output_and_gradient(convolution, pictures), wanted, strict=True):
         torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
 
 
-def test_both_ways_are_tested() -> None:
-    frozen = FrozenConv2d(5, 7, 3, padding=1)
-    few, many = (frozen.positions(torch.empty(2, 5, side, side + 2)) for side in (9, 40))
-    assert few <= MOST_POSITIONS < many
+@pytest.mark.parametrize("side", [4, 64])
+def test_way_by_size(side: int) -> None:
+    """1280 channels, as within Stable Diffusion: a product at 4 x 4, a convolution at 64 x 64."""
+    convolution = FrozenConv2d(1280, 1280, 3, padding=1, device="meta")
+    assert convolution.weights_outweigh(torch.empty(1, 1280, side, side, device="meta")) == (side == 4)
 
 
-@pytest.mark.parametrize("side", [9, 40])
-def test_only_weights_are_kept(side: int) -> None:
+def test_only_weights_are_kept(way: str) -> None:
     convolution = nn.Conv2d(5, 7, 3, padding=1).requires_grad_(False)
     freeze_convolutions(convolution)
     own = {tensor.data_ptr() for tensor in convolution.parameters()}
     kept: list[int] = []
-    with saved_tensors_hooks(lambda tensor: kept.append(tensor.data_ptr()) or tensor, lambda tensor: tensor):
-        convolution(torch.randn(2, 5, side, side, requires_grad=True))
+
+    def keep(tensor: Tensor) -> Tensor:
+        kept.append(tensor.data_ptr())
+        return tensor
+
+    with saved_tensors_hooks(keep, lambda tensor: tensor):
+        convolution(torch.randn(2, 5, 9, 9, requires_grad=True))
     assert kept
     assert set(kept) <= own
 
@@ -92,7 +105,7 @@ def rows_and_losses(config: TrainConfig) -> tuple[dict[str, Tensor], list[float]
     return training.placeholders.snapshot(), losses
 
 
-def test_the_same_rows(any_model: Path, make_config: Callable[..., TrainConfig]) -> None:
+def test_the_same_rows(any_model: Path, make_config: Callable[..., TrainConfig], way: str) -> None:
     """After a few steps, to rounding: a thousandth of what one step moves a row."""
     config = make_config(model=str(any_model), steps=4, lr=1e-2)
     (lean, losses), (plain, wanted) = (rows_and_losses(replace(config, lean_convolutions=on)) for on in (True, False))

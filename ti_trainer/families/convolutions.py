@@ -1,4 +1,4 @@
-"""Convolutions whose weights are frozen: what their backward pass needs, and what is fastest for few positions."""
+"""Convolutions whose weights are frozen, on CPUs: what their backward pass needs, and what is fastest where."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-# Up to so many positions of the output, over the batch, a CPU is faster with a product of matrices: oneDNN rearranges
-# the weights at every call, and in the inner blocks of a U-Net they outweigh the pictures (benchmarks/README.md).
-MOST_POSITIONS = 512
+# Weights so many times as large as input and output together make a product of matrices the faster way: oneDNN
+# rearranges the weights at every call, which in the inner blocks of a U-Net is most of its work (benchmarks/README.md).
+OUTWEIGHED = 10
 
 
 class FrozenConv2d(nn.Conv2d):
@@ -21,13 +21,14 @@ class FrozenConv2d(nn.Conv2d):
 
     def forward(self, input: Tensor) -> Tensor:
         """(B, c, h, w) -> (B, C, H, W)."""
-        if input.device.type == "cpu" and self.positions(input) <= MOST_POSITIONS:
+        if self.weights_outweigh(input):
             return self.as_product(input)
         return Convolution.apply(input, self.weight, self.bias, self.stride, self.padding)
 
-    def positions(self, input: Tensor) -> int:
+    def weights_outweigh(self, input: Tensor) -> bool:
         height, width = self.output_size(input)
-        return len(input) * height * width
+        pictures = input.numel() + len(input) * self.out_channels * height * width
+        return self.weight.numel() > OUTWEIGHED * pictures
 
     def output_size(self, input: Tensor) -> tuple[int, int]:
         height, width = (
@@ -41,10 +42,10 @@ class FrozenConv2d(nn.Conv2d):
     def as_product(self, input: Tensor) -> Tensor:
         """The same by one product of matrices, whose backward pass needs only the weights."""
         columns = F.unfold(input, self.kernel_size, padding=self.padding, stride=self.stride)  # (B, c * kernel, H * W)
-        output = self.weight.flatten(1) @ columns  # (B, C, H * W)
+        output = self.weight.flatten(1) @ columns.transpose(0, 1).flatten(1)  # (C, B * H * W)
         if self.bias is not None:
             output = output + self.bias[:, None]
-        return output.unflatten(2, self.output_size(input))  # (B, C, H, W)
+        return output.unflatten(1, (len(input), *self.output_size(input))).transpose(0, 1)  # (B, C, H, W)
 
 
 class Convolution(torch.autograd.Function):

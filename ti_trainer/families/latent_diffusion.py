@@ -38,7 +38,7 @@ class LatentDiffusion:
         check_supported(pipeline, config)
         for module in (self.unet, self.vae, *(slot.encoder for slot in self.slots)):
             module.requires_grad_(False).eval()
-        if config.lean_convolutions:
+        if config.lean_convolutions and device.type == "cpu":  # nobody has measured it on a GPU
             freeze_convolutions(self.unet)
         for slot in self.slots:
             slot.encoder.to(device)
