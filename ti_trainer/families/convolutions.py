@@ -7,6 +7,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.grad import conv2d_input
 
 # Weights so many times as large as input and output together make a product of matrices the faster way: oneDNN
 # rearranges the weights at every call, which in the inner blocks of a U-Net is most of its work (benchmarks/README.md).
@@ -18,6 +19,8 @@ class FrozenConv2d(nn.Conv2d):
 
     torch keeps the input of every convolution for the gradient of its weights, which nobody asks for here.
     """
+
+    padding: tuple[int, ...]  # never "same" or "valid": see is_plain
 
     def forward(self, input: Tensor) -> Tensor:
         """(B, c, h, w) -> (B, C, H, W)."""
@@ -59,9 +62,8 @@ class Convolution(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        (weight,) = ctx.saved_tensors
-        gradient = torch.nn.grad.conv2d_input(ctx.shape, weight, *gradients, ctx.stride, ctx.padding)
-        return gradient, None, None, None, None
+        (weight,), (output,) = ctx.saved_tensors, gradients  # output: its gradient, (B, C, H, W)
+        return conv2d_input(ctx.shape, weight, output, ctx.stride, ctx.padding), None, None, None, None
 
 
 def freeze_convolutions(model: nn.Module) -> None:
