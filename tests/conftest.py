@@ -26,9 +26,9 @@ from PIL import Image
 import ti_trainer.loop
 from tests.tiny_models import TINY_MODELS, build_folder, build_tokenizer
 from ti_trainer import Concept, ModelConfig, Run, TrainConfig, train
-from ti_trainer.config import config_from_mapping
 from ti_trainer.families import Family, load_family
 from ti_trainer.prepare import Session
+from ti_trainer.settings import config_from_mapping
 
 CPU = torch.device("cpu")
 

@@ -19,8 +19,8 @@ from PIL import Image
 
 from ti_trainer import Concept, Run, TrainConfig
 from ti_trainer.cli import COMMANDS, build_parser, main
-from ti_trainer.config import config_from_mapping, config_to_yaml, field_documentation, field_names, read_yaml
 from ti_trainer.embedding_files import read_embedding
+from ti_trainer.settings import config_from_mapping, config_to_yaml, field_documentation, field_names, read_yaml
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -366,7 +366,7 @@ def test_printed_config_is_the_whole_config_and_trains(
         str(folder / "my-cat.safetensors"),
         str(folder / "before_after.png"),
         "load_textual_inversion",
-        "WebUI",
+        "A1111",
     ):
         assert text in out
 

@@ -3,17 +3,9 @@ import dataclasses
 import pytest
 import yaml
 
-from ti_trainer.config import (
-    Concept,
-    TrainConfig,
-    check_no_collisions,
-    config_from_mapping,
-    config_to_mapping,
-    config_to_yaml,
-    field_documentation,
-    read_yaml,
-)
+from ti_trainer.config import Concept, TrainConfig, check_no_collisions
 from ti_trainer.errors import BadInput
+from ti_trainer.settings import config_from_mapping, config_to_mapping, config_to_yaml, field_documentation, read_yaml
 
 CAT = Concept("<cat>")
 

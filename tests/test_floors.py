@@ -21,6 +21,7 @@ FLOORS = (
         "atomic",
         "wording",
         "config",
+        "settings",
         "randomness",
         "captions",
         "schedules",

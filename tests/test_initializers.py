@@ -107,9 +107,15 @@ def test_file(tmp_path, count: int | None) -> None:
     assert torch.equal(start(Concept("<x>", init=f"file:{path}", num_vectors=count)), rows)
 
 
+def test_file_of_another_program(tmp_path) -> None:
+    rows = torch.randn(2, WIDTH, generator=torch.Generator().manual_seed(1))
+    torch.save({"string_to_token": {"*": 265}, "string_to_param": {"*": rows}, "name": "old"}, tmp_path / "old.pt")
+    assert torch.equal(start(Concept("<x>", init=f"file:{tmp_path / 'old.pt'}")), rows)
+
+
 def test_files_that_do_not_fit(tmp_path) -> None:
     path = saved(tmp_path, torch.zeros(3, WIDTH + 1))
-    with pytest.raises(BadInput, match=f"{WIDTH + 1} wide.*{WIDTH} wide"):
+    with pytest.raises(BadInput, match=f"clip_l {WIDTH + 1} wide, and this model has clip_l {WIDTH} wide"):
         start(Concept("<x>", init=f"file:{path}"))
     path = saved(tmp_path, torch.zeros(3, WIDTH))
     with pytest.raises(BadInput, match="has 3 vectors, not --num_vectors 2"):

@@ -17,7 +17,6 @@ from torch import Tensor
 
 import ti_trainer.loop
 from ti_trainer import Run, TrainConfig, train
-from ti_trainer.config import config_from_mapping, read_yaml
 from ti_trainer.data.batches import draw_batch, draw_example
 from ti_trainer.embedding_files import read_embedding
 from ti_trainer.errors import Diverged
@@ -25,6 +24,7 @@ from ti_trainer.initializers import DEFAULT_VECTORS
 from ti_trainer.loop import Training
 from ti_trainer.prepare import Session, prepare
 from ti_trainer.processes import Processes
+from ti_trainer.settings import config_from_mapping, read_yaml
 
 MakeConfig = Callable[..., TrainConfig]
 TOKEN = "<my-cat>"

@@ -90,11 +90,11 @@ def test_window_of_a_caption_whose_tags_are_shuffled(slot: TextSlot) -> None:
     long = "{token}, " + "red " * 74 + ", red"
     names = row_names("<cat>", 1)
     slot.tokenizer.add_tokens(list(names))
-    preflight.check_captions(CAT, [example(long)], slot, names)
+    preflight.check_captions(CAT, [example(long)], slot, names, "truncate")
     with pytest.raises(BadInput, match="not hold all of <cat>"):
-        preflight.check_captions(Concept("<cat>", shuffle_tags=True), [example(long)], slot, names)
+        preflight.check_captions(Concept("<cat>", shuffle_tags=True), [example(long)], slot, names, "truncate")
     kept = Concept("<cat>", shuffle_tags=True, keep_tags=1)
-    preflight.check_captions(kept, [example(long)], slot, names)
+    preflight.check_captions(kept, [example(long)], slot, names, "truncate")
 
 
 def test_captions_of_a_tuned_word(slot: TextSlot) -> None:

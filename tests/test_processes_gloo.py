@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import load_file
 
 from ti_trainer import Concept, TrainConfig, train
-from ti_trainer.config import config_to_yaml
+from ti_trainer.settings import config_to_yaml
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PROCESSES = 2
@@ -36,7 +36,7 @@ sys.addaudithook(watch)
 import torch
 torch.set_num_threads(1)
 from ti_trainer import train
-from ti_trainer.config import config_from_mapping, read_yaml
+from ti_trainer.settings import config_from_mapping, read_yaml
 
 for file in sys.argv[2:]:
     train(config_from_mapping(read_yaml(file)))

@@ -22,7 +22,7 @@ from safetensors.torch import load_file
 
 from ti_trainer import BadInput, Run, TrainConfig, train
 from ti_trainer.cli import main
-from ti_trainer.config import config_from_mapping, config_to_yaml, read_yaml
+from ti_trainer.settings import config_from_mapping, config_to_yaml, read_yaml
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 STEPS = 80

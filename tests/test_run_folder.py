@@ -7,9 +7,10 @@ import pytest
 import torch
 import yaml
 
-from ti_trainer.config import Concept, TrainConfig, config_from_mapping, read_yaml
+from ti_trainer.config import Concept, TrainConfig
 from ti_trainer.errors import BadInput
 from ti_trainer.run_folder import Checkpoint, RunFolder
+from ti_trainer.settings import config_from_mapping, read_yaml
 
 CONCEPTS = (Concept("<cat>"), Concept("dog", tune=True))
 

@@ -136,8 +136,11 @@ def choose_captions(
     own: those that came with the picture; file_words: the words of its file's name.
     """
     source = "templates" if is_class else concept.captions
-    texts = [file_words] if source == "filename" else list(own)
-    if source == "templates" or not (texts or source == "filename"):
+    if source == "filename":
+        texts = [file_words]
+    elif source == "auto" and own:
+        texts = list(own)
+    else:
         texts = [template.replace(WORDS_FIELD, words) for template in templates for words in own or [file_words]]
     captions = [name_token(text.replace(WORDS_FIELD, file_words), concept.token) for text in texts]
     if concept.add_token:

@@ -12,18 +12,9 @@ from inspect import get_annotations
 from typing import Any, NoReturn
 
 from .bundled import JUDGE, MY_CAT, TINY_CLIP
-from .config import (
-    SCALARS,
-    Concept,
-    ModelConfig,
-    TrainConfig,
-    config_from_mapping,
-    config_to_yaml,
-    field_documentation,
-    field_names,
-    read_yaml,
-)
+from .config import Concept, ModelConfig, TrainConfig
 from .errors import BadInput, Diverged, Interrupted
+from .settings import SCALARS, config_from_mapping, config_to_yaml, field_documentation, field_names, read_yaml
 
 
 class Parser(argparse.ArgumentParser):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -64,8 +64,10 @@ def report_dataset(
     resolution, bucket_step = config.resolution or facts.resolution, facts.bucket_step if config.buckets else None
     framing = Framing(resolution, bucket_step, config.crop, config.crops, seed=config.seed)
     names = rows_of_concept(concept, facts)
+    captions = {caption for example in found.examples for caption in example.captions}
+    measured = {caption: measure(caption, config, facts, names) for caption in captions}
     pictures = [
-        picture_row(config, example, shown_views(config, example, framing, number), facts, names)
+        picture_row(example, shown_views(config, example, framing, number), concept.token, measured)
         for number, example in enumerate(found.examples)
     ]
     report = DatasetReport(
@@ -93,42 +95,36 @@ def rows_of_concept(concept: Concept, facts: ModelFacts) -> tuple[str, ...]:
     """The names of the concept's rows, made known to the tokenizer; a tuned word is known to it."""
     if concept.tune:
         return (concept.token,)
-    of_phrase = (
-        0
-        if concept.init.partition(":")[0] in ("auto", "random", "file")
-        else len(word_ids(facts.tokenizer, concept.init))
-    )
-    count = concept.num_vectors or (of_phrase if of_phrase > 1 else DEFAULT_VECTORS)
+    is_phrase = concept.init.partition(":")[0] not in ("auto", "random", "file")
+    words = word_ids(facts.tokenizer, concept.init) if is_phrase else []
+    count = concept.num_vectors or (len(words) if len(words) > 1 else DEFAULT_VECTORS)
     names = row_names(concept.token, count)
     facts.tokenizer.add_tokens(list(names))
     return names
 
 
-def picture_row(
-    config: TrainConfig,
-    example: Example,
-    views: Sequence[View],
-    facts: ModelFacts,
-    names: Sequence[str],
-) -> PictureRow:
+def measure(caption: str, config: TrainConfig, facts: ModelFacts, names: Sequence[str]) -> tuple[int, bool]:
+    """The tokens of a caption, each row of the concept counted, and whether the model reads all rows."""
     (concept,) = config.concepts
-    policy = CaptionPolicy.of(concept)
+    latest = fill(longest_way_to_token(caption, CaptionPolicy.of(concept)), concept.token)
+    ids = word_ids(facts.tokenizer, expand(latest, {concept.token: list(names)}))
     rows = set(word_ids(facts.tokenizer, " ".join(names)))
-    longest, has_token = 0, True
-    for caption in example.captions:
-        latest = fill(longest_way_to_token(caption, policy), concept.token)
-        ids = word_ids(facts.tokenizer, expand(latest, {concept.token: list(names)}))
-        longest = max(longest, len(ids))
-        is_read = config.long_captions == "chunk" or rows <= set(ids[: facts.window])
-        has_token &= mentions(latest, concept.token) and is_read
+    is_read = config.long_captions == "chunk" or rows <= set(ids[: facts.window])
+    return len(ids), mentions(latest, concept.token) and is_read
+
+
+def picture_row(
+    example: Example, views: Sequence[View], token: str, measured: Mapping[str, tuple[int, bool]]
+) -> PictureRow:
+    """measured: of each caption, what `measure` says."""
     return PictureRow(
         name=example.picture.name,
         size=example.size,
         shown=views[0].size,
         boxes=tuple(dict.fromkeys(view.box for view in views)),
-        captions=tuple(fill(caption, concept.token) for caption in example.captions),
-        tokens=longest,
-        has_token=has_token,
+        captions=tuple(fill(caption, token) for caption in example.captions),
+        tokens=max(measured[caption][0] for caption in example.captions),
+        has_token=all(measured[caption][1] for caption in example.captions),
         repeats=example.repeats,
         weight=example.weight,
         mask=example.mask is not None,

@@ -10,17 +10,19 @@ import torch
 from torch import Tensor
 
 from . import __version__
-from .config import Concept, config_to_mapping
+from .config import Concept
 from .data.examples import Example
 from .embedding_files import Embedding, read_embedding, write_embedding
 from .embedding_files.metadata import embedding_metadata
 from .prepare import Session
 from .run_folder import RunFolder
+from .settings import config_to_mapping
 
 # what a reader of the file may want to know about how it was trained; paths stay private
 TOLD = (
     *("steps", "batch_size", "lr", "lr_schedule", "warmup_steps", "optimizer", "weight_decay", "max_grad_norm"),
-    *("weighting", "resolution", "flip", "clip_skip", "seed"),
+    *("weighting", "gamma", "timesteps", "resolution", "buckets", "crop", "crops", "flip", "mask_background"),
+    *("clip_skip", "long_captions", "seed"),
 )
 
 

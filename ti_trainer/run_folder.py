@@ -17,9 +17,10 @@ from safetensors import safe_open
 from torch import Tensor
 
 from .atomic import write_bytes
-from .config import Concept, TrainConfig, config_to_mapping, config_to_yaml, read_yaml
+from .config import Concept, TrainConfig
 from .embedding_files.write import write_tensors
 from .errors import BadInput
+from .settings import config_to_mapping, config_to_yaml, read_yaml
 
 # settings that a resumed run may change: they do not change what the finished steps were
 FREE_ON_RESUME = {

@@ -137,6 +137,10 @@ REFUSED: dict[str, tuple[Callable[[Folder], object], str]] = {
     "damaged mask": (lambda f: (f.picture("x.png"), f.text("x.mask.png", b"no")), "x.mask.png is not a picture"),
     "masks for nothing": (lambda f: (f.mask("masks/z.png"), f.settings.update(masks=str(f.path / "masks"))), "not one"),
     "folder of masks that is not there": (lambda f: f.settings.update(masks="gone"), "--masks is 'gone'"),
+    "masks in the folder of the pictures": (
+        lambda f: f.settings.update(masks=str(f.path)),
+        "is the folder of the pict",
+    ),
     "alpha masks where nothing is transparent": (lambda f: f.settings.update(masks="alpha"), "--masks alpha: not one"),
     "list that is no json": (
         lambda f: list_of(f, {"file_name": "good.png"}, "{oops"),
@@ -270,6 +274,11 @@ READ: dict[str, tuple[Callable[[Folder], object], list[str], str]] = {
         lambda f: (list_of(f, {"file_name": "good.png", "text": "a {token}"}), f.text("good.txt", "the {token}")),
         ["good.png"],
         "good.txt",
+    ),
+    "list of a picture in another folder": (
+        lambda f: (f.picture("sub/x.png"), list_of(f, {"file_name": "../good.png"}, name="sub/metadata.jsonl")),
+        ["good.png", "sub/x.png"],
+        "",
     ),
     "the same picture twice": (
         lambda f: f.text("x.png", (f.path / "good.png").read_bytes()),

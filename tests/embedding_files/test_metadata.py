@@ -35,6 +35,7 @@ def test_model_spec() -> None:
         "trigger_phrase": "<my-cat>",
         "prediction_type": "epsilon",
         "encoder_layer": "2",
+        "is_negative_embedding": "false",
     }
 
 
@@ -53,6 +54,13 @@ def test_our_own_keys() -> None:
         "ti_trainer.vectors": "2",
         "ti_trainer.step": "120",
     }
+
+
+def test_what_may_be_left_out() -> None:
+    known = {"init": "a cat", "seed": 0, "base_model": "sd-v1-5", "base_model_hash": "0xab", "data_hash": "0xcd"}
+    added = set(metadata(**known).items()) - set(metadata().items())
+    assert added == {(f"ti_trainer.{key}", str(value)) for key, value in known.items()}
+    assert metadata(negative=True)["modelspec.is_negative_embedding"] == "true"
 
 
 def test_a_rerun_writes_the_same() -> None:

@@ -1,43 +1,309 @@
-import pickle
+"""What is read from files that are as they should be, and which are refused by name."""
+
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import save, save_file
 
-from ti_trainer.embedding_files import read_embedding
+from ti_trainer.embedding_files import Embedding, read_embedding, write_embedding
 from ti_trainer.errors import BadInput
 
 
-def rows(count: int = 2, width: int = 768) -> torch.Tensor:
-    return torch.randn(count, width, generator=torch.Generator().manual_seed(0))
+def rows(count: int = 2, width: int = 768, seed: int = 0) -> torch.Tensor:
+    return torch.randn(count, width, generator=torch.Generator().manual_seed(seed))
 
 
-@pytest.mark.parametrize("key", ["emb_params", "emp_params", "clip_l", "<cat>", "anything"])
-def test_any_key(tmp_path, key: str) -> None:
-    save_file({key: rows()}, tmp_path / "my-cat.safetensors")
-    found = read_embedding(tmp_path / "my-cat.safetensors")
-    assert torch.equal(found.vectors["clip_l"], rows())
-    assert found.token == ("<cat>" if key == "<cat>" else "<my-cat>")
+def refusal(path: Path, token: str | None = None) -> str:
+    with pytest.raises(BadInput) as caught:
+        read_embedding(path, token)
+    assert str(path.parent) in str(caught.value)
+    return str(caught.value)
 
 
-def test_token_of_the_metadata_comes_first(tmp_path) -> None:
-    save_file({"<dog>": rows()}, tmp_path / "my-cat.safetensors", metadata={"ti_trainer.token": "blorp"})
-    found = read_embedding(str(tmp_path / "my-cat.safetensors"), slot="clip_g")
-    assert found.token == "blorp"
-    assert list(found.vectors) == ["clip_g"]
+def equal(found: Embedding, wanted: dict[str, torch.Tensor]) -> bool:
+    return set(found.vectors) == set(wanted) and all(
+        vectors.dtype == torch.float32 and vectors.is_contiguous() and torch.equal(vectors, wanted[slot].float())
+        for slot, vectors in found.vectors.items()
+    )
 
 
-def test_one_dimension_is_one_vector(tmp_path) -> None:
-    save_file({"<cat>": rows()[0].contiguous()}, tmp_path / "a.safetensors")
-    assert torch.equal(read_embedding(tmp_path / "a.safetensors").vectors["clip_l"], rows()[:1])
+def pickled(content: Any, path: Path, legacy: bool = False) -> Path:
+    torch.save(content, path, _use_new_zipfile_serialization=not legacy)
+    return path
+
+
+# keys as files have them -> slots; widths choose where the key says nothing
+LAYOUTS: dict[str, tuple[dict[str, torch.Tensor], dict[str, str]]] = {
+    "kohya, A1111, ours": ({"emb_params": rows(3)}, {"emb_params": "clip_l"}),
+    "OneTrainer": ({"emp_params": rows(2)}, {"emp_params": "clip_l"}),
+    "diffusers, very old": ({"<cat>": rows(1)[0]}, {"<cat>": "clip_l"}),
+    "diffusers": ({"<cat>": rows(1)}, {"<cat>": "clip_l"}),
+    "SD 2": ({"x": rows(2, 1024)}, {"x": "clip_h"}),
+    "lone CLIP-G": ({"x": rows(2, 1280)}, {"x": "clip_g"}),
+    "another width": ({"x": rows(2, 96)}, {"x": "clip_l"}),
+    "SDXL": ({"clip_l": rows(), "clip_g": rows(2, 1280)}, {"clip_l": "clip_l", "clip_g": "clip_g"}),
+    "SDXL reversed, mixed": (
+        {"clip_g": rows(2, 1280).half(), "clip_l": rows()},
+        {"clip_l": "clip_l", "clip_g": "clip_g"},
+    ),
+    "Flux, diffusers": ({"clip_l": rows(), "t5": rows(2, 4096)}, {"clip_l": "clip_l", "t5": "t5xxl"}),
+    "Flux, ComfyUI": ({"clip_l": rows(), "t5xxl": rows(2, 4096)}, {"clip_l": "clip_l", "t5xxl": "t5xxl"}),
+    "SD 3": (
+        {"clip_l": rows(), "clip_g": rows(2, 1280), "t5xxl": rows(2, 4096)},
+        {"clip_l": "clip_l", "clip_g": "clip_g", "t5xxl": "t5xxl"},
+    ),
+    "bundle": ({"bundle_emb.cat.clip_l": rows(), "lora_unet.alpha": rows(1)}, {"bundle_emb.cat.clip_l": "clip_l"}),
+    "bundle of A1111": (
+        {"bundle_emb.my.cat.string_to_param.*": rows()},
+        {"bundle_emb.my.cat.string_to_param.*": "clip_l"},
+    ),
+    "bundle of SDXL": (
+        {
+            "bundle_emb.cat.clip_l": rows(),
+            "bundle_emb.cat.clip_g": rows(2, 1280),
+            **{f"lora_{i}": rows(1) for i in range(40)},
+        },
+        {"bundle_emb.cat.clip_l": "clip_l", "bundle_emb.cat.clip_g": "clip_g"},
+    ),
+}
+
+
+@pytest.mark.parametrize("container", ["safetensors", "zip", "legacy"])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_layouts(tmp_path: Path, layout: str, container: str) -> None:
+    """The same whether safetensors or a pickle, under whatever extension; 1-D is one vector."""
+    tensors, slots = LAYOUTS[layout]
+    path = tmp_path / "file.xyz"
+    if container == "safetensors":
+        save_file(tensors, path)
+    else:
+        pickled(tensors, path, legacy=container == "legacy")
+    wanted = {slot: tensors[key].view(-1, tensors[key].shape[-1]) for key, slot in slots.items()}
+    assert equal(read_embedding(path), wanted)
+
+
+@pytest.mark.parametrize("keys", [("clip_g", "clip_l"), ("<cat>", "<cat>"), ("a", "b")])
+def test_list_of_mappings(tmp_path: Path, keys: tuple[str, str]) -> None:
+    path = pickled([{keys[0]: rows(2, 1280)}, {keys[1]: rows()}], tmp_path / "cat.pt")
+    assert equal(read_embedding(path), {"clip_g": rows(2, 1280), "clip_l": rows()})
+
+
+def test_list_of_one_encoder_twice(tmp_path: Path) -> None:
+    assert "two tensors for clip_l" in refusal(pickled([{"a": rows()}, {"b": rows()}], tmp_path / "cat.pt"))
+
+
+def test_different_numbers_of_vectors(tmp_path: Path) -> None:
+    save_file({"clip_l": rows(2), "clip_g": rows(3, 1280)}, tmp_path / "cat.safetensors")
+    assert "2 for clip_l" in refusal(tmp_path / "cat.safetensors")
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64, torch.float8_e4m3fn])
-def test_other_precisions(tmp_path, dtype: torch.dtype) -> None:
+def test_other_precisions(tmp_path: Path, dtype: torch.dtype) -> None:
     save_file({"emb_params": rows().to(dtype)}, tmp_path / "a.safetensors")
-    found = read_embedding(tmp_path / "a.safetensors").vectors["clip_l"]
-    assert found.dtype == torch.float32
-    assert torch.equal(found, rows().to(dtype).float())
+    assert equal(read_embedding(tmp_path / "a.safetensors"), {"clip_l": rows().to(dtype)})
+
+
+def test_the_file_may_go_when_it_was_read(tmp_path: Path) -> None:
+    """The vectors are no views of the mapped file."""
+    save_file({"emb_params": rows()}, tmp_path / "a.safetensors")
+    found = read_embedding(tmp_path / "a.safetensors")
+    (tmp_path / "a.safetensors").write_bytes(b"\0" * 8192)
+    assert equal(found, {"clip_l": rows()})
+    assert found.vectors["clip_l"].untyped_storage().nbytes() == 2 * 768 * 4
+
+
+# --- tokens ---
+
+
+@pytest.mark.parametrize(
+    ("key", "token"),
+    [
+        ("emb_params", "<my-cat>"),
+        ("clip_l", "<my-cat>"),
+        ("<dog>", "<dog>"),
+        ("dog", "dog"),
+        ("<Big-Dog>", "<big-dog>"),
+        ("a dog", "<my-cat>"),  # no word in a prompt
+        ("../../dog", "<my-cat>"),
+        ("<" + "x" * 200 + ">", "<my-cat>"),
+        ("\x1b[31mdog", "<my-cat>"),
+    ],
+)
+def test_token_by_key_or_by_name(tmp_path: Path, key: str, token: str) -> None:
+    save_file({key: rows()}, tmp_path / "My cat.safetensors")
+    assert read_embedding(tmp_path / "My cat.safetensors").token == token
+
+
+@pytest.mark.parametrize(
+    ("told", "token"),
+    [("blorp", "blorp"), ("<blorp>", "<blorp>"), ("x" * 9000, "<dog>"), ("<..\\x>", "<dog>"), ("", "<dog>")],
+)
+def test_token_by_metadata(tmp_path: Path, told: str, token: str) -> None:
+    save_file({"<dog>": rows()}, tmp_path / "my-cat.safetensors", metadata={"ti_trainer.token": told})
+    assert read_embedding(str(tmp_path / "my-cat.safetensors")).token == token
+
+
+def test_a_name_without_letters(tmp_path: Path) -> None:
+    save_file({"emb_params": rows()}, tmp_path / "猫.safetensors")
+    assert read_embedding(tmp_path / "猫.safetensors").token == "<embedding>"
+
+
+def test_a_token_of_ones_own(tmp_path: Path) -> None:
+    save_file({"<dog>": rows()}, tmp_path / "a.safetensors", metadata={"ti_trainer.token": "<blorp>"})
+    assert read_embedding(tmp_path / "a.safetensors", "<new>").token == "<new>"
+    with pytest.raises(BadInput, match=r"--token is 'My Cat'.*'<my-cat>' would do"):
+        read_embedding(tmp_path / "a.safetensors", "My Cat")
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+def test_bare_tensor_needs_a_name(tmp_path: Path, legacy: bool) -> None:
+    path = pickled(rows(), tmp_path / "cat.pt", legacy)
+    assert "without a name: give it one with --token" in refusal(path)
+    found = read_embedding(path, "<cat>")
+    assert found.token == "<cat>"
+    assert equal(found, {"clip_l": rows()})
+
+
+def test_several_embeddings(tmp_path: Path) -> None:
+    save_file({"<dog>": rows(), "<Cat>": rows(3)}, tmp_path / "a.safetensors", metadata={"ti_trainer.token": "<dog>"})
+    for token in (None, "<other>"):
+        message = refusal(tmp_path / "a.safetensors", token)
+        assert "several embeddings" in message
+        assert "'<Cat>', '<dog>'" in message
+        assert "--token" in message
+    found = read_embedding(tmp_path / "a.safetensors", "<Cat>")
+    assert found.token == "<cat>"
+    assert equal(found, {"clip_l": rows(3)})
+
+
+def test_unknown_keys_of_two_encoders_are_several(tmp_path: Path) -> None:
+    save_file({"a": rows(), "b": rows(2, 1280)}, tmp_path / "a.safetensors")
+    assert "several embeddings" in refusal(tmp_path / "a.safetensors")
+
+
+def test_messages_cannot_play_with_the_terminal(tmp_path: Path) -> None:
+    save_file({"a\x1b[2J": rows(), "b" * 9000: rows()}, tmp_path / "a.safetensors")
+    message = refusal(tmp_path / "a.safetensors")
+    assert message.isprintable()
+    assert "'a\\x1b[2J'" in message
+    assert len(message) < 1000
+
+
+def test_bundle_of_two(tmp_path: Path) -> None:
+    save_file({"bundle_emb.a.emp_params": rows(), "bundle_emb.b.emp_params": rows(3)}, tmp_path / "lora.safetensors")
+    assert "several embeddings ('<a>', '<b>')" in refusal(tmp_path / "lora.safetensors")
+    assert equal(read_embedding(tmp_path / "lora.safetensors", "<b>"), {"clip_l": rows(3)})
+
+
+# --- one embedding in several files ---
+
+
+def test_pair_of_diffusers(tmp_path: Path) -> None:
+    first, second = tmp_path / "learned_embeds.safetensors", tmp_path / "learned_embeds_2.safetensors"
+    save_file({"<cat>": rows()}, first)
+    assert equal(read_embedding(first), {"clip_l": rows()})
+    save_file({"<cat>": rows(2, 1280)}, second)
+    found = read_embedding(first)
+    assert found.token == "<cat>"
+    assert found.families == ("SDXL", "SD 3")
+    assert equal(found, {"clip_l": rows(), "clip_g": rows(2, 1280)})
+
+
+@pytest.mark.parametrize(
+    "neighbour",
+    [
+        {"<cat>": rows(2, 768, seed=1)},  # the same encoder
+        {"<dog>": rows(2, 1280)},  # another word
+        {"<cat>": rows(2, 1024)},  # no model has CLIP-L and CLIP-H
+        {"<cat>": rows(2, 1280), "<dog>": rows(2, 1280)},
+    ],
+)
+def test_neighbours_that_are_no_pair(tmp_path: Path, neighbour: dict[str, torch.Tensor]) -> None:
+    save_file({"<cat>": rows()}, tmp_path / "cat.safetensors")
+    save_file(neighbour, tmp_path / "cat_2.safetensors")
+    assert equal(read_embedding(tmp_path / "cat.safetensors"), {"clip_l": rows()})
+
+
+def test_second_file_that_is_damaged(tmp_path: Path) -> None:
+    """Half of an embedding is not taken for a whole one."""
+    save_file({"<cat>": rows()}, tmp_path / "cat.safetensors")
+    (tmp_path / "cat_2.safetensors").write_bytes(save({"<cat>": rows(2, 1280)})[:500])
+    assert "cat_2.safetensors is no whole safetensors file" in refusal(tmp_path / "cat.safetensors")
+
+
+def test_pair_of_different_lengths(tmp_path: Path) -> None:
+    save_file({"<cat>": rows()}, tmp_path / "cat.safetensors")
+    save_file({"<cat>": rows(3, 1280)}, tmp_path / "cat_2.safetensors")
+    assert "different numbers of vectors" in refusal(tmp_path / "cat.safetensors")
+
+
+def test_pair_of_unknown_widths(tmp_path: Path) -> None:
+    """What we wrote for a small model says which encoder it is for."""
+    vectors = {"clip_l": rows(2, 32), "clip_g": rows(2, 48)}
+    write_embedding(Embedding("<cat>", vectors), tmp_path / "cat.safetensors", "diffusers")
+    assert equal(read_embedding(tmp_path / "cat.safetensors"), vectors)
+    assert equal(read_embedding(tmp_path / "cat_2.safetensors"), {"clip_g": vectors["clip_g"]})
+
+
+@pytest.mark.parametrize("ending", ["-neg", "-uc"])
+def test_pair_of_dreamartist(tmp_path: Path, ending: str) -> None:
+    content = {"string_to_token": {"*": 265}, "string_to_param": {"*": rows()}, "name": "cat", "step": 7}
+    positive = pickled(content, tmp_path / "cat.pt")
+    assert "ti_trainer.negative" not in read_embedding(positive).metadata
+    negative = pickled({**content, "string_to_param": {"*": rows(3)}}, tmp_path / f"cat{ending}.pt")
+    found = read_embedding(positive)
+    assert equal(found, {"clip_l": rows()})
+    assert found.metadata["ti_trainer.negative"] == negative.name
+    other = read_embedding(negative)
+    assert equal(other, {"clip_l": rows(3)})
+    assert other.metadata["modelspec.is_negative_embedding"] == "true"
+
+
+# --- no embeddings ---
+
+XTI = ("IN01", "IN02", "IN04", "IN05", "IN07", "IN08", "MID", *(f"OUT{number:02d}" for number in range(3, 12)))
+
+
+@pytest.mark.parametrize(
+    ("tensors", "message"),
+    [
+        ({key: rows(1) for key in XTI}, "XTI"),
+        ({"emp_params": rows() * 0, "emp_params_out": rows()}, "output vectors"),
+        (
+            {"clip_l": rows(), "clip_g": rows(2, 1280), "clip_l_out": rows(), "clip_g_out": rows(2, 1280)},
+            "output vectors",
+        ),
+        ({"bundle_emb.cat.clip_l": rows(), "bundle_emb.cat.clip_l_out": rows()}, "output vectors"),
+        ({"lora_unet_mid.lora_down.weight": rows(), "lora_unet_mid.alpha": rows(1, 1)}, "a LoRA without an embedding"),
+        ({"unet.mid.lora_A.weight": rows(), "unet.mid.lora_B.weight": rows()}, "a LoRA without an embedding"),
+        ({"mid.hada_w1_a": rows(), "mid.hada_w1_b": rows()}, "a LoRA without an embedding"),
+        ({f"model.{number}.weight": rows(1, 4) for number in range(40)}, "is a model"),
+    ],
+)
+def test_refused_by_name(tmp_path: Path, tensors: dict[str, torch.Tensor], message: str) -> None:
+    save_file(tensors, tmp_path / "x.safetensors")
+    assert message in refusal(tmp_path / "x.safetensors")
+    assert message in refusal(pickled(tensors, tmp_path / "x.pt"))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"hash": "a1b2", "optimizer_state_dict": {"state": {0: {"exp_avg": rows()}}}}, "without .optim"),
+        ({"state_dict": {"cond_stage_model": rows()}, "global_step": 1}, "is a model"),
+        ({"string_to_param": 5}, "no embedding of a known layout ('string_to_param')"),
+        ({"string_to_param": {}}, "no embedding of a known layout"),
+        ({1: rows()}, "no embedding of a known layout (dict)"),
+        ({}, "no embedding of a known layout"),
+        ([], "no embedding of a known layout (list)"),
+        ("text", "no embedding of a known layout (str)"),
+    ],
+)
+def test_pickles_that_hold_no_embedding(tmp_path: Path, content: Any, message: str) -> None:
+    for legacy in (False, True):
+        assert message in refusal(pickled(content, tmp_path / "x.pt", legacy))
 
 
 def with_value(value: float, dtype: torch.dtype = torch.float32) -> torch.Tensor:
@@ -46,68 +312,23 @@ def with_value(value: float, dtype: torch.dtype = torch.float32) -> torch.Tensor
     return damaged
 
 
-def header(text: bytes) -> bytes:
-    return len(text).to_bytes(8, "little") + text
-
-
 @pytest.mark.parametrize(
-    ("content", "message"),
+    ("tensor", "message"),
     [
-        (b"", "is not a safetensors file"),
-        (b"not an embedding at all", "is not a safetensors file"),
-        (pickle.dumps({"string_to_param": 1}), "is not a safetensors file"),
-        (save({"emb_params": rows()})[:-1], "is not a safetensors file"),
-        (save({"emb_params": rows()})[:50], "is not a safetensors file"),
-        (save({"emb_params": rows()}) + b"more", "is not a safetensors file"),
-        (b"\xff" * 7 + b"\x7f" + b"{}", "is not a safetensors file"),  # a header of 9 exabytes
-        ((2**40).to_bytes(8, "little") + b"{}", "is not a safetensors file"),
-        (header(b'{"a":{"dtype":"F32","shape":[99999999,768],"data_offsets":[0,4]}}') + b"0000", "not a safetensors"),
-        (header(b"[]      "), "is not a safetensors file"),
-        (save({}), "holds 0 tensors"),
-        (save({"clip_l": rows(), "clip_g": rows(2, 1280)}), "holds 2 tensors (clip_"),
-        (save({"emb_params": torch.ones(2, 768, dtype=torch.int64)}), "no embedding of finite numbers"),
-        (save({"emb_params": torch.ones(2, 768, dtype=torch.bool)}), "no embedding of finite numbers"),
-        (save({"emb_params": rows().view(2, 2, 384)}), "of shape (2, 2, 384)"),
-        (save({"emb_params": torch.tensor(1.0)}), "of shape ()"),
-        (save({"emb_params": with_value(float("nan"))}), "no embedding of finite numbers"),
-        (save({"emb_params": with_value(float("-inf"))}), "no embedding of finite numbers"),
-        (save({"emb_params": with_value(1e300, torch.float64)}), "no embedding of finite numbers"),
-        (save({"emb_params": rows(100)}), "has 100 vectors"),
-        (save({"emb_params": torch.zeros(0, 768)}), "has 0 vectors"),
-        (save({"emb_params": torch.zeros(1, 8193)}), "of width 8193"),
+        (torch.ones(2, 768, dtype=torch.int64), "no plain tensor of fractions"),
+        (torch.ones(2, 768, dtype=torch.bool), "no plain tensor of fractions"),
+        (rows().view(2, 2, 384), "has the shape (2, 2, 384)"),
+        (torch.tensor(1.0), "has the shape ()"),
+        (with_value(float("nan")), "not finite"),
+        (with_value(float("-inf")), "not finite"),
+        (with_value(1e300, torch.float64), "not finite"),
+        (rows(100), "has 100 vectors of width 768; at most 75"),
+        (torch.zeros(0, 768), "has 0 vectors"),
+        (torch.zeros(1, 8193), "of width 8193"),
+        (torch.zeros(1, 0), "of width 0"),
     ],
 )
-def test_files_that_are_refused(tmp_path, content: bytes, message: str) -> None:
-    path = tmp_path / "x.safetensors"
-    path.write_bytes(content)
-    with pytest.raises(BadInput) as refusal:
-        read_embedding(path)
-    assert message in str(refusal.value)
-    assert str(path) in str(refusal.value)
-
-
-class Trap:
-    def __reduce__(self):
-        return (exec, ("raise SystemExit('a pickle was run')",))
-
-
-@pytest.mark.parametrize("suffix", [".pt", ".bin", ".ckpt", ".PT", ".safetensors"])
-def test_pickles_are_not_opened(tmp_path, suffix: str) -> None:
-    path = tmp_path / f"x{suffix}"
-    path.write_bytes(pickle.dumps(Trap()))
-    with pytest.raises(BadInput, match="is a pickle" if suffix != ".safetensors" else "not a safetensors file"):
-        read_embedding(path)
-
-
-def test_models_are_not_opened(tmp_path) -> None:
-    path = tmp_path / "x.safetensors"
-    with path.open("wb") as file:
-        file.truncate(65 * 2**20)
-    with pytest.raises(BadInput, match="68,157,440 bytes: that is a model"):
-        read_embedding(path)
-
-
-def test_not_a_file(tmp_path) -> None:
-    for path in (tmp_path, tmp_path / "nowhere.safetensors"):
-        with pytest.raises(BadInput, match="is not a file"):
-            read_embedding(path)
+def test_tensors_that_are_refused(tmp_path: Path, tensor: torch.Tensor, message: str) -> None:
+    (tmp_path / "x.safetensors").write_bytes(save({"emb_params": tensor}))
+    assert message in refusal(tmp_path / "x.safetensors")
+    assert message in refusal(pickled({"emb_params": tensor}, tmp_path / "x.pt"))

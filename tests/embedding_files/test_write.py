@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 
 from ti_trainer.embedding_files import FORMATS, Embedding, read_embedding, write_embedding
 from ti_trainer.embedding_files.write import write_tensors
+from ti_trainer.errors import BadInput
 
 
 def rows(count: int = 2, width: int = 768) -> torch.Tensor:
@@ -25,27 +26,115 @@ def header_of(data: bytes) -> tuple[dict, bytes]:
     return json.loads(data[8 : 8 + size]), data[8 + size :]
 
 
-@pytest.mark.parametrize(("file_format", "key"), [("webui", "emb_params"), ("diffusers", "<cat>")])
+# what each family's models have; "tiny" stands for any other width
+MODELS = {
+    "SD 1.x": {"clip_l": 768},
+    "SD 2.x": {"clip_h": 1024},
+    "SDXL": {"clip_l": 768, "clip_g": 1280},
+    "SD 3": {"clip_l": 768, "clip_g": 1280, "t5xxl": 4096},
+    "Flux": {"clip_l": 768, "t5xxl": 4096},
+    "tiny SD 1.x": {"clip_l": 32},
+    "tiny SD 2.x": {"clip_h": 32},
+    "tiny SDXL": {"clip_l": 32, "clip_g": 48},
+}
+SEVERAL_ENCODERS = ("SDXL", "tiny SDXL", "SD 3", "Flux")
+NOT_HELD = {"kohya": ("SD 3", "Flux"), "a1111-pt": SEVERAL_ENCODERS, "png-card": SEVERAL_ENCODERS}
+WRITTEN = [name for name, row in FORMATS.items() if row.pack]
+
+
+def vectors_for(family: str, count: int) -> dict[str, torch.Tensor]:
+    return {slot: rows(count, width) for slot, width in MODELS[family].items()}
+
+
+@pytest.mark.parametrize(
+    ("file_format", "family", "files"),
+    [
+        ("webui", "SD 1.x", [{"emb_params": "clip_l"}]),
+        ("webui", "SD 2.x", [{"emb_params": "clip_h"}]),
+        ("webui", "SDXL", [{"clip_l": "clip_l", "clip_g": "clip_g"}]),
+        ("webui", "SD 3", [{"clip_l": "clip_l", "clip_g": "clip_g", "t5xxl": "t5xxl"}]),
+        ("webui", "Flux", [{"clip_l": "clip_l", "t5xxl": "t5xxl"}]),
+        ("diffusers", "SD 1.x", [{"<cat>": "clip_l"}]),
+        ("diffusers", "SD 2.x", [{"<cat>": "clip_h"}]),
+        ("diffusers", "SDXL", [{"<cat>": "clip_l"}, {"<cat>": "clip_g"}]),
+        ("diffusers", "SD 3", [{"<cat>": "clip_l"}, {"<cat>": "clip_g"}, {"<cat>": "t5xxl"}]),
+        ("diffusers", "Flux", [{"<cat>": "clip_l"}, {"<cat>": "t5xxl"}]),
+        ("kohya", "SD 1.x", [{"emb_params": "clip_l"}]),
+        ("kohya", "SDXL", [{"clip_l": "clip_l", "clip_g": "clip_g"}]),
+        ("onetrainer", "SD 1.x", [{"emp_params": "clip_l"}]),
+        ("onetrainer", "SDXL", [{"clip_l": "clip_l", "clip_g": "clip_g"}]),
+        ("onetrainer", "SD 3", [{"clip_l": "clip_l", "clip_g": "clip_g", "t5": "t5xxl"}]),
+        ("onetrainer", "Flux", [{"clip_l": "clip_l", "t5": "t5xxl"}]),
+    ],
+)
 @pytest.mark.parametrize("count", [1, 3])
-def test_exact_contents(tmp_path, file_format: str, key: str, count: int) -> None:
-    path = tmp_path / "cat.safetensors"
-    write_embedding(Embedding("<cat>", {"clip_l": rows(count)}), path, file_format)
-    tensors = load_file(path)
-    assert list(tensors) == [key]
-    assert torch.equal(tensors[key], rows(count))
-    assert tensors[key].dtype == torch.float32
-    assert tensors[key].shape == (count, 768)  # 2-D for one vector too
+def test_exact_contents(tmp_path, file_format: str, family: str, files: list[dict[str, str]], count: int) -> None:
+    vectors = vectors_for(family, count)
+    paths = write_embedding(Embedding("<cat>", vectors), tmp_path / "cat.safetensors", file_format)
+    assert [path.name for path in paths] == ["cat.safetensors", "cat_2.safetensors", "cat_3.safetensors"][: len(files)]
+    assert sorted(paths) == sorted(tmp_path.iterdir())
+    for path, keys in zip(paths, files, strict=True):
+        tensors = load_file(path)
+        assert set(tensors) == set(keys)
+        for key, slot in keys.items():
+            assert torch.equal(tensors[key], vectors[slot])
+            assert tensors[key].dtype == torch.float32
+            assert tensors[key].ndim == 2  # for one vector too
 
 
-@pytest.mark.parametrize("file_format", list(FORMATS))
-@pytest.mark.parametrize("count", [1, 75])
-def test_round_trip(tmp_path, file_format: str, count: int) -> None:
-    path = tmp_path / "deep" / "er" / "cat.safetensors"
-    write_embedding(Embedding("<cat>", {"clip_l": rows(count)}, METADATA), path, file_format)
-    found = read_embedding(path)
-    assert found.num_vectors == count
-    assert torch.equal(found.vectors["clip_l"], rows(count))
-    assert METADATA.items() <= found.metadata.items()
+def test_flux_with_clip_alone(tmp_path) -> None:
+    """It is the width of SD 1.x: only the metadata tell them apart."""
+    embedding = Embedding("<cat>", {"clip_l": rows()}, {"modelspec.architecture": "flux-1-dev/textual-inversion"})
+    for file_format in ("webui", "onetrainer"):
+        (path,) = write_embedding(embedding, tmp_path / "cat.safetensors", file_format)
+        assert set(load_file(path)) == {"clip_l"}
+        assert read_embedding(path).families == ("Flux",)
+
+
+@pytest.mark.parametrize("family", MODELS)
+@pytest.mark.parametrize("file_format", WRITTEN)
+@pytest.mark.parametrize("count", [1, 4])
+def test_round_trip(tmp_path, file_format: str, family: str, count: int) -> None:
+    """Token, vectors and metadata, through every format that holds the family; the second writing is as the first."""
+    vectors = vectors_for(family, count)
+    path = tmp_path / "deep" / "er" / f"x{FORMATS[file_format].suffix}"
+    embedding = Embedding("<cat>", vectors, METADATA | {"ti_trainer.token": "stale"})
+    if family in NOT_HELD.get(file_format, ()):
+        with pytest.raises(BadInput, match=f"<cat> has vectors for .*{file_format}.* choose another --to"):
+            write_embedding(embedding, path, file_format)
+        return
+    first = write_embedding(embedding, path, file_format)
+    found = read_embedding(first[0])
+    assert found.token == "<cat>"
+    assert set(found.vectors) == set(vectors)
+    assert all(torch.equal(found.vectors[slot], vectors[slot]) for slot in vectors)
+    assert (METADATA | {"ti_trainer.token": "<cat>"}).items() <= found.metadata.items()
+    second = write_embedding(found, path.with_name(f"y{path.suffix}"), file_format)
+    assert len(second) == len(first)
+    for one, other in zip(first, second, strict=True):
+        assert read_embedding(other).metadata == {**read_embedding(one).metadata}
+        if path.suffix == ".safetensors":  # hash and all; torch writes memory addresses into its old pickles
+            assert one.read_bytes() == other.read_bytes()
+
+
+def test_metadata_of_every_file(tmp_path) -> None:
+    """Names follow the token, and each file says which text encoders it has."""
+    stale = {"modelspec.title": "old", "modelspec.trigger_phrase": "<old>", "ti_trainer.token": "<old>"}
+    embedding = Embedding("<cat>", vectors_for("SDXL", 1), stale)
+    for path, slot in zip(
+        write_embedding(embedding, tmp_path / "a.safetensors", "diffusers"), MODELS["SDXL"], strict=True
+    ):
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata()
+        assert metadata.pop("modelspec.usage_hint") == "write cat (WebUIs) or <cat> (diffusers) in the prompt"
+        assert metadata.pop("modelspec.hash_sha256").startswith("0x")
+        assert metadata == {
+            "format": "pt",
+            "modelspec.title": "cat",
+            "modelspec.trigger_phrase": "<cat>",
+            "ti_trainer.token": "<cat>",
+            "ti_trainer.slots": slot,
+        }
 
 
 def test_slice_of_a_big_table_gives_a_small_file(tmp_path) -> None:
@@ -79,7 +168,7 @@ def test_metadata_in_order_and_the_same_bytes_twice(tmp_path) -> None:
     assert first == second == third
     written = header_of(first)[0]["__metadata__"]
     assert list(written) == sorted(written)
-    assert written == {**METADATA, "format": "pt", "modelspec.hash_sha256": written["modelspec.hash_sha256"]}
+    assert METADATA.items() - {("ti_trainer.token", "<cät>")} <= written.items()
 
 
 def test_hash_is_that_of_the_tensors(tmp_path) -> None:
@@ -142,7 +231,8 @@ def test_others_may_read_it(tmp_path) -> None:
     assert stat.S_IMODE(path.stat().st_mode) == 0o644
 
 
-def test_unknown_format(tmp_path) -> None:
-    with pytest.raises(KeyError):
-        write_embedding(Embedding("<cat>", {"clip_l": rows()}), tmp_path / "cat.safetensors", "kohya")
+@pytest.mark.parametrize("name", ["list", "safetensor"])
+def test_formats_that_are_not_written(tmp_path, name: str) -> None:
+    with pytest.raises(BadInput, match=f"'{name}' is no format to write; choose one of webui, diffusers"):
+        write_embedding(Embedding("<cat>", {"clip_l": rows()}), tmp_path / "cat.safetensors", name)
     assert list(tmp_path.iterdir()) == []

@@ -91,11 +91,15 @@ def beside(picture: Path) -> Path | None:
 
 def look_through(root: Path, columns: Columns, masks: str | None) -> Findings:
     """The pictures of a folder and of its subfolders."""
+    if masks and os.path.realpath(masks) == os.path.realpath(root):
+        raise BadInput(
+            f"--masks {printable(masks)} is the folder of the pictures; masks in it, NAME.mask.png, are found"
+        )
     found, unused, spare, foreign = [], [], [], []
     repeating: dict[str, int] = {}
-    listed: dict[str, ListedPicture] = {}
-    for folder, names in walk(root, Path(masks) if masks else None):
-        listed |= {key(row.path): row for row in read_metadata(folder, names, columns)}
+    folders = list(walk(root, Path(masks) if masks else None))
+    listed = {key(row.path): row for folder, names in folders for row in read_metadata(folder, names, columns)}
+    for folder, names in folders:
         companions = Companions(folder, names)
         within = folder.relative_to(root)
         repeats = folder_repeats(within)

@@ -62,7 +62,8 @@ def read_table(images: str, columns: Columns, source: str) -> list[TablePicture]
             )
         try:
             cells = table.select_columns([image]).cast_column(image, datasets.Image(decode=False))
-            paths = cells.with_format("arrow")[:][image].combine_chunks().field("path").to_pylist()
+            chunks = cells.with_format("arrow")[:][image].chunks
+            paths = [path for chunk in chunks for path in chunk.field("path").to_pylist()]
         except Exception as error:  # pyarrow's, of any kind
             raise BadInput(f"--image_column '{image}' of {source} holds no pictures: {error}") from None
     texts = table[caption] if caption else [None] * len(table)
@@ -128,10 +129,10 @@ def quietly() -> Iterator[None]:
     """Without the library's bars."""
     import datasets
 
-    shown = datasets.are_progress_bars_disabled()
+    were_hidden = datasets.are_progress_bars_disabled()
     datasets.disable_progress_bars()
     try:
         yield
     finally:
-        if not shown:
+        if not were_hidden:
             datasets.enable_progress_bars()

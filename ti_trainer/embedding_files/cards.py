@@ -30,6 +30,9 @@ TEXT_CHUNK = "sd-ti-embedding"
 TENSOR = "TORCHTENSOR"
 MAX_PIXELS = 2**23
 MAX_JSON = 4 * 2**20  # 75 vectors of 1280 numbers need two million letters
+MAX_NUMBERS = 75 * 4096  # of the widest text encoder
+MAX_PARTS = 10_000  # lists, mappings and keys: an object is made of each before anything can be looked at
+KINDS = ("PNG", "WEBP", "JPEG", "GIF", "BMP", "AVIF")  # Pillow knows more, among them one that starts Ghostscript
 SIDE = 512  # of the picture in the middle of a card, in pixels
 
 
@@ -42,7 +45,7 @@ def read_card(path: Path) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # MAX_PIXELS is stricter
-            image = Image.open(io.BytesIO(path.read_bytes()))
+            image = Image.open(io.BytesIO(path.read_bytes()), formats=KINDS)
         if image.width * image.height > MAX_PIXELS:
             raise NotACard(f"it has {image.width} x {image.height} pixels, more than a card has")
         image.load()
@@ -72,6 +75,8 @@ def from_json(text: bytes) -> Any:
 
     if len(text) > MAX_JSON:
         raise NotACard(f"its content has {len(text):,} letters, more than an embedding needs")
+    if sum(map(text.count, (b"[", b"{", b":"))) > MAX_PARTS or text.count(b",") > MAX_NUMBERS + MAX_PARTS:
+        raise NotACard("its content has more parts than an embedding's")
     return json.loads(text, object_hook=revive, parse_constant=refuse)
 
 

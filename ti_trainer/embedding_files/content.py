@@ -56,21 +56,19 @@ def kind_of(head: bytes, size: int) -> tuple[str, Callable[[Path], Any] | None]:
     """What a file is and what reads it, from its first bytes; or why it is nothing to read, and None."""
     text = head.lstrip(b"\xef\xbb\xbf \r\n\t").lower()
     claimed = int.from_bytes(head[:8], "little")
+    # before the others: headers of 640 and of 19,778 bytes begin as pickles and as bitmaps do
+    if head[8:9] == b"{" and claimed <= size - 8:
+        return "safetensors file", read_tensors
+    if head.startswith(PICTURES):
+        return "picture", read_card
+    if head.startswith((b"PK\x03\x04", b"\x80")):
+        return "pickle", read_pickle
     if not head:
         return "is empty: copy or download it again", None
     if text.startswith(b"version https://git-lfs"):
         return "is a git-lfs pointer and not the file itself: run 'git lfs pull', or download it by hand", None
     if text.startswith((b"<!doctype", b"<html", b"<?xml")):
         return "is a web page, which a failed download leaves: download the file again", None
-    if head.startswith(PICTURES):
-        return "picture", read_card
-    if head.startswith(b"PK\x03\x04"):
-        return "pickle", read_pickle
-    # before pickles: a header of 640 bytes begins with 0x80 0x02, as pickles do
-    if head[8:9] == b"{" and claimed <= size - 8:
-        return "safetensors file", read_tensors
-    if head[:1] == b"\x80":
-        return "pickle", read_pickle
     if head[8:9] == b"{":
         return f"is truncated: it claims a header of {claimed:,} bytes and has {size:,}; download it again", None
     return "is no safetensors file, no pickle of torch and no picture", None

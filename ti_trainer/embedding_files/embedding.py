@@ -45,10 +45,16 @@ def families_of(widths: Mapping[str, int], architecture: str = "") -> tuple[str,
     return tuple(kind.name for kind in told or fitting)
 
 
+def in_order(vectors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The same with the slots as pipelines number their text encoders, whatever the order in a file."""
+    known = [slot for slot in WIDTHS if slot in vectors]
+    return {slot: vectors[slot] for slot in [*known, *sorted(set(vectors) - set(known))]}
+
+
 def describe(widths: Mapping[str, int], families: tuple[str, ...]) -> str:
-    """{"clip_l": 768}, ("SD 1.x", "Flux") -> "SD 1.x or Flux (clip_l 768 wide)"."""
+    """{"clip_l": 768}, ("SD 1.x", "Flux") -> "clip_l 768 wide (SD 1.x or Flux)"."""
     slots = " + ".join(f"{slot} {width} wide" for slot, width in widths.items())
-    return f"{' or '.join(families) or 'a model of another kind'} ({slots})"
+    return f"{slots} ({' or '.join(families)})" if families else slots
 
 
 @dataclass(frozen=True)
@@ -89,6 +95,6 @@ class Embedding:
             return {slot: vectors[slot] for slot in widths}
         own = f"{self.token} in {self.source}" if self.source else self.token
         raise BadInput(
-            f"{own} is for {describe(self.widths, self.families)}, and this model is "
+            f"{own} has vectors for {describe(self.widths, self.families)}, and this model has "
             f"{describe(widths, families_of(widths))}: take an embedding that was made for the model's family"
         )

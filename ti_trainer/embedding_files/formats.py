@@ -2,7 +2,8 @@
 
 An unpacking function sorts what was parsed and checks nothing: it gives an embedding for each that it finds, with the
 file's own word as the token ("" where there is none) and tensors under the file's own keys; read.py makes slots of the
-keys, and distrusts all of it. A packing function gives the bytes of each file that the format wants.
+keys, and distrusts all of it. A packing function gives the bytes of each file that the format wants; the slots come in
+the order in which pipelines number their text encoders.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from torch import Tensor
 from ..errors import BadInput
 from .cards import card_bytes, draw_numbers
 from .content import Content
-from .embedding import WIDTHS, Embedding, describe
+from .embedding import Embedding, describe
 from .metadata import naming
 from .pickles import ParameterDict, pickle_bytes
 from .tensors import tensor_bytes, tensor_hash
@@ -50,7 +51,7 @@ def packed(embedding: Embedding, keys: Mapping[str, str]) -> bytes:
 
 def misfit(embedding: Embedding, name: str, wanted: str) -> BadInput:
     own = describe(embedding.widths, embedding.families)
-    return BadInput(f"{embedding.token} is for {own}, and {name} files are for {wanted}: choose another --to")
+    return BadInput(f"{embedding.token} has vectors for {own}, and {name} is for {wanted}: choose another --to")
 
 
 def alone(embedding: Embedding) -> bool:
@@ -66,7 +67,7 @@ def pack_webui(embedding: Embedding) -> list[bytes]:
 
 def pack_diffusers(embedding: Embedding) -> list[bytes]:
     """A file for each text encoder, in the order in which diffusers numbers them; the key is the token."""
-    return [packed(embedding, {embedding.token: slot}) for slot in sorted(embedding.vectors, key=list(WIDTHS).index)]
+    return [packed(embedding, {embedding.token: slot}) for slot in embedding.vectors]
 
 
 def pack_kohya(embedding: Embedding) -> list[bytes]:
@@ -84,8 +85,8 @@ def pack_onetrainer(embedding: Embedding) -> list[bytes]:
 
 def a1111_content(embedding: Embedding) -> dict[str, Any]:
     """What A1111 writes into its own files, and our metadata beside it."""
-    if len(embedding.vectors) != 1:
-        raise misfit(embedding, "a1111-pt and png-card", "models with one text encoder, SD 1.x and 2.x")
+    if not alone(embedding):
+        raise misfit(embedding, "a1111-pt, like png-card,", "models with one text encoder, SD 1.x and 2.x")
     (vectors,) = embedding.vectors.values()
     step = embedding.metadata.get("ti_trainer.step", "")
     return {

@@ -7,6 +7,7 @@ ADMITTED; torch.load reads it with weights_only; and what comes out is checked l
 from __future__ import annotations
 
 import io
+import pickle
 import pickletools
 import warnings
 import zipfile
@@ -17,10 +18,11 @@ from typing import Any, BinaryIO
 import torch
 
 from ..errors import BadInput
+from .tokens import quoted
 
 MAX_BYTES = 64 * 2**20  # of everything in a zip archive together, unpacked
 MAX_PROGRAM = 2**20  # an embedding's is shorter than a kilobyte
-MAX_OPERATIONS = 200_000
+MAX_OPERATIONS = 50_000  # a LoRA of a thousand tensors has 30,000
 LEGACY_PARTS = 5  # pickles in a row in a file of torch before 1.6: magic number, version, system, content, storage keys
 
 
@@ -77,15 +79,20 @@ def read_pickle(path: Path) -> Any:
         for name in names_in(data):
             if name not in ADMITTED:
                 raise BadInput(
-                    f"asks for '{name}', which no embedding needs: it is no embedding, or a malicious one. "
+                    f"asks for {quoted(name)}, which no embedding needs: it is no embedding, or a malicious one. "
                     "Nothing of it was run"
                 )
-        stand_ins = [(stand_in, name) for name, stand_in in STAND_INS.items()]
+        stand_ins: list[Any] = [(stand_in, name) for name, stand_in in STAND_INS.items()]
         with torch.serialization.safe_globals(stand_ins), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except BadInput as error:
         raise BadInput(f"{path} {error}") from None
+    except pickle.UnpicklingError:  # whose text is torch's advice to read it without safety
+        raise BadInput(
+            f"{path} is refused by torch's safe reader, as is the oldest layout of Textual Inversion: load it with the "
+            "program that wrote it, and save it anew"
+        ) from None
     except Exception as error:  # a damaged pickle can make torch and pickletools raise anything
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise BadInput(f"{path} is damaged, or no pickle of torch: {reason[:200]}") from None

@@ -12,10 +12,10 @@ from torch import Tensor
 from ..config import MAX_VECTORS, check_token
 from ..errors import BadInput
 from .content import Content, parse
-from .embedding import MODEL_FAMILIES, WIDTHS, Embedding
+from .embedding import MODEL_FAMILIES, WIDTHS, Embedding, in_order
 from .formats import FORMATS, SLOT_KEYS
 from .refusals import check_kind
-from .tokens import token_of_file, usable_token
+from .tokens import quoted, token_of_file, usable_token
 
 WIDEST = 8192
 MAX_METADATA = 2**20  # letters of one entry
@@ -38,7 +38,9 @@ def read_embedding(path: str | Path, token: str | None = None) -> Embedding:
     if len(set(counts.values())) > 1:
         told = ", ".join(f"{count} for {slot}" for slot, count in counts.items())
         raise BadInput(f"{path} has different numbers of vectors for its text encoders ({told}): it is damaged")
-    return replace(embedding, metadata={**embedding.metadata, **negative_entries(path)})
+    return replace(
+        embedding, vectors=in_order(embedding.vectors), metadata={**embedding.metadata, **negative_entries(path)}
+    )
 
 
 def read_alone(path: Path, token: str | None) -> Embedding:
@@ -48,7 +50,7 @@ def read_alone(path: Path, token: str | None) -> Embedding:
     candidates = (row.unpack(content) for row in FORMATS.values())
     found = next((embeddings for embeddings in candidates if embeddings), None)
     if found is None:
-        names = ", ".join(content.names[:4]) or type(content.data).__name__
+        names = ", ".join(map(quoted, content.names[:4])) or type(content.data).__name__
         raise BadInput(f"{path} holds no embedding of a known layout ({names})")
     raw = choose(found, token, path)
     metadata = {
@@ -58,7 +60,7 @@ def read_alone(path: Path, token: str | None) -> Embedding:
     }
     vectors: dict[str, Tensor] = {}
     for key, tensor in raw.vectors.items():
-        rows = checked(tensor, f"{path}: '{key}'")
+        rows = checked(tensor, f"{path}: {quoted(key)}")
         slot = SLOT_KEYS.get(key) or slot_of(rows.shape[1], metadata)
         if slot in vectors:
             raise BadInput(f"{path} has two tensors for {slot}: it is damaged, or holds several embeddings")
@@ -73,9 +75,12 @@ def choose(found: Sequence[Embedding], token: str | None, path: Path) -> Embeddi
     for raw in found:
         if token == raw.token:
             return replace(raw, metadata={})  # which are about all of them
-    names = ", ".join(f"'{raw.token}'" for raw in found[:8])
+    names = ", ".join(quoted(raw.token) for raw in found[:8])
     chosen = f", and none is '{token}'" if token else ""
-    raise BadInput(f"{path} holds several embeddings ({names}){chosen}: choose one of them with --token")
+    raise BadInput(
+        f"{path} holds several embeddings ({names}){chosen}: choose one of them with --token, "
+        "or write it alone with 'ti-trainer convert FILE --to webui --token NAME'"
+    )
 
 
 def name_of(raw: Embedding, content: Content, token: str | None) -> str:
@@ -85,7 +90,10 @@ def name_of(raw: Embedding, content: Content, token: str | None) -> str:
     if token is not None and token != raw.token:
         check_token(token)  # raises: it can neither be found in the file nor be a name
     if token is None and isinstance(content.data, Tensor):
-        raise BadInput(f"{content.path} is a tensor without a name: give it one with --token")
+        raise BadInput(
+            f"{content.path} is a tensor without a name: give it one with --token, "
+            "or write it anew with 'ti-trainer convert FILE --to webui --token NAME'"
+        )
     for text in (raw.metadata.get("ti_trainer.token"), raw.token):
         known = usable_token(text)
         if known:

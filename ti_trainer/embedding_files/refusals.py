@@ -29,7 +29,8 @@ def has_bundle(names: list[str]) -> bool:
 
 
 def is_plain_lora(names: list[str]) -> bool:
-    return not has_bundle(names) and any(re.search(r"(^|[._])(lora|loha|hada|lokr|oft)[._AB]", name) for name in names)
+    parts = [name for name in names if re.search(r"(^|[._])(lora|loha|hada|lokr|oft)[._]", name)]
+    return len(parts) > 1 and not has_bundle(names)
 
 
 def is_model(names: list[str]) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 from ..config import check_token
 from ..errors import BadInput
 
-LONGEST = 64
+LONGEST = 128
 
 
 def usable_token(text: object) -> str | None:
@@ -21,6 +21,11 @@ def usable_token(text: object) -> str | None:
     except BadInput:
         return None
     return token
+
+
+def quoted(text: str) -> str:
+    """A word of a file for a message: in quotes, short, and without control characters that a terminal would obey."""
+    return repr(text[:LONGEST])
 
 
 def token_of_file(path: Path) -> str:

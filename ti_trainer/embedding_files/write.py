@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..atomic import write_bytes
 from ..errors import BadInput
-from .embedding import Embedding
+from .embedding import Embedding, in_order
 from .formats import FORMATS
 from .tensors import tensor_bytes
 
@@ -47,7 +47,7 @@ def own_memory(embedding: Embedding) -> Embedding:
         slot: rows.detach().to("cpu", torch.float32).clone(memory_format=torch.contiguous_format)
         for slot, rows in embedding.vectors.items()
     }
-    return replace(embedding, vectors=vectors)
+    return replace(embedding, vectors=in_order(vectors))
 
 
 def write_tensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, str], path: Path) -> None:

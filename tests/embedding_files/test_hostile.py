@@ -1,0 +1,349 @@
+"""Files that are damaged or malicious: refused in so many words, nothing run and the memory not filled."""
+
+import io
+import json
+import os
+import pickle
+import resource
+import struct
+import zipfile
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save
+
+from ti_trainer.embedding_files import read_embedding
+from ti_trainer.errors import BadInput
+
+MIB = 2**20
+
+
+@pytest.fixture(autouse=True)
+def _bounded_memory() -> Iterator[None]:
+    """No test here may touch more memory than a few times what an embedding needs; Linux counts in KiB."""
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    yield
+    assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 < 150 * MIB
+
+
+def rows(count: int = 2, width: int = 768) -> torch.Tensor:
+    return torch.randn(count, width, generator=torch.Generator().manual_seed(0))
+
+
+def refusal(path: Path) -> str:
+    with pytest.raises(BadInput) as caught:
+        read_embedding(path, "<cat>")
+    assert str(path) in str(caught.value)
+    return str(caught.value)
+
+
+def header(text: bytes) -> bytes:
+    return len(text).to_bytes(8, "little") + text
+
+
+WHOLE = save({"emb_params": rows()})
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "is empty"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:1234\nsize 6254\n", "git lfs pull"),
+        (b"\n<!DOCTYPE html><html><body>404</body></html>", "is a web page"),
+        (b"\xef\xbb\xbf<HTML><body>Sign in</body></html>", "is a web page"),
+        (b"<?xml version='1.0'?><Error><Code>NoSuchKey</Code></Error>", "is a web page"),
+        (b"not an embedding at all", "is no safetensors file, no pickle of torch and no picture"),
+        (b"\x80", "is damaged"),
+        (WHOLE[:-1], "is no whole safetensors file"),
+        (WHOLE[:50], "is truncated"),
+        (WHOLE[:12], "is truncated"),
+        (WHOLE + b"more", "is no whole safetensors file"),
+        (b"\xff" * 7 + b"\x7f" + b"{}", "header of 9,223,372,036,854,775,807 bytes"),
+        ((2**40).to_bytes(8, "little") + b'{"a":1}', "header of 1,099,511,627,776 bytes"),
+        (
+            header(b'{"a":{"dtype":"F32","shape":[99999999,768],"data_offsets":[0,4]}}') + b"0000",
+            "no whole safetensors",
+        ),
+        (header(b'{"a":{"dtype":"F99","shape":[1],"data_offsets":[0,4]}}') + b"0000", "no whole safetensors"),
+        (header(b'{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}') + b"0000", "no whole safetensors"),
+        (save({}), "holds no embedding"),
+        (b"PK\x03\x04" + bytes(100), "is damaged"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(100), "is a damaged picture"),
+        (b"RIFF\x00\x00\x00\x00WEBP", "is a damaged picture"),
+    ],
+)
+@pytest.mark.parametrize("suffix", [".safetensors", ".pt"])
+def test_damaged_files(tmp_path: Path, content: bytes, message: str, suffix: str) -> None:
+    path = tmp_path / f"x{suffix}"
+    path.write_bytes(content)
+    assert message in refusal(path)
+
+
+@pytest.mark.parametrize(("length", "start"), [(640, b"\x80\x02"), (19778, b"BM")])
+def test_headers_that_begin_as_other_files_do(tmp_path: Path, length: int, start: bytes) -> None:
+    """The length of the header comes first: 640 bytes are the start of a pickle, 19,778 that of a bitmap."""
+    size = int.from_bytes(WHOLE[:8], "little")
+    data = header(WHOLE[8 : 8 + size].ljust(length)) + WHOLE[8 + size :]
+    assert data[:2] == start
+    (tmp_path / "x.pt").write_bytes(data)
+    assert torch.equal(read_embedding(tmp_path / "x.pt").vectors["clip_l"], rows())
+
+
+def test_files_of_a_gigabyte(tmp_path: Path) -> None:
+    """A header that claims one and is there; a pickle and a picture of that size. All are holes on the disk."""
+    path = tmp_path / "x.safetensors"
+    for start, message in [
+        ((2**30).to_bytes(8, "little") + b'{"a":', "has a header of 1,073,741,824 bytes"),
+        (b"\x80\x02", "is a pickle of 1,073,741,900 bytes"),
+        (b"\x89PNG\r\n\x1a\n", "is a picture of 1,073,741,900 bytes"),
+    ]:
+        with path.open("wb") as file:
+            file.write(start)
+            file.truncate(2**30 + 76)
+        assert message in refusal(path)
+
+
+def test_large_model_is_not_read(tmp_path: Path) -> None:
+    """A gigabyte of tensors is mapped, looked at, and refused by the number of its tensors."""
+    entries = {
+        f"model.{number}": {"dtype": "F32", "shape": [2**22], "data_offsets": [number * 2**24, (number + 1) * 2**24]}
+        for number in range(64)
+    }
+    path = tmp_path / "x.safetensors"
+    with path.open("wb") as file:
+        file.write(header(json.dumps(entries).encode()))
+        file.truncate(file.tell() + 2**30)
+    assert "is a model" in refusal(path)
+
+
+def test_not_a_file(tmp_path: Path) -> None:
+    for path in (tmp_path, tmp_path / "nowhere.safetensors"):
+        assert "is not a file" in refusal(path)
+
+
+# --- pickles ---
+
+
+class Trap:
+    """Writes a file when it is unpickled."""
+
+    def __init__(self, place: Path) -> None:
+        self.place = place
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (str(self.place),)
+
+
+def saved_in(content: Any, protocol: int) -> Iterator[bytes]:
+    """The content as a plain pickle, and as torch writes it in either layout."""
+    yield pickle.dumps(content, protocol=protocol)
+    for zipped in (True, False):
+        buffer = io.BytesIO()
+        torch.save(content, buffer, pickle_protocol=protocol, _use_new_zipfile_serialization=zipped)
+        yield buffer.getvalue()
+
+
+@pytest.mark.parametrize("protocol", [2, 4, 5])
+@pytest.mark.parametrize("suffix", [".pt", ".safetensors", ".png"])
+def test_code_is_not_run(tmp_path: Path, suffix: str, protocol: int) -> None:
+    place = tmp_path / "trap"
+    for content in (Trap(place), {"string_to_param": {"*": [0.5]}, "name": Trap(place)}):
+        for data in saved_in(content, protocol):
+            (tmp_path / f"x{suffix}").write_bytes(data)
+            message = refusal(tmp_path / f"x{suffix}")
+            assert f"asks for '{os.mkdir.__module__}.mkdir'" in message
+            assert "Nothing of it was run" in message
+            assert not place.exists()
+    pickle.loads(pickle.dumps(Trap(place)))
+    assert place.exists()  # the trap works
+
+
+def test_names_that_are_hidden(tmp_path: Path) -> None:
+    """A name that reaches the import by the memo, past the reading of the program, meets weights_only."""
+    place = tmp_path / "trap"
+    text = lambda word: b"\x8c" + bytes([len(word)]) + word  # noqa: E731
+    program = (
+        b"\x80\x04" + text(b"posix") + b"\x94" + b"0" + text(b"mkdir") + b"\x94" + b"0" + text(b"_codecs") + b"0"
+        + text(b"encode") + b"0" + b"h\x00h\x01\x93" + text(str(place).encode()) + b"\x85R."
+    )  # fmt: skip
+    (tmp_path / "x.pt").write_bytes(program)
+    refusal(tmp_path / "x.pt")
+    assert not place.exists()
+    pickle.loads(program)
+    assert place.exists()
+
+
+class Call:
+    """Unpickled, calls a function with arguments."""
+
+    def __init__(self, function: Callable[..., Any], *arguments: Any) -> None:
+        self.call = function, arguments
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return self.call
+
+
+@pytest.mark.parametrize(
+    ("content", "name"),
+    [
+        (Call(bytearray, 2**40), "bytearray"),  # weights_only admits it
+        (
+            torch.sparse_coo_tensor(torch.zeros(2, 1), torch.ones(1), (75, 768), check_invariants=True),
+            "_rebuild_sparse_tensor",
+        ),
+        (torch.empty(75, 768, device="meta"), "_rebuild_meta_tensor_no_storage"),
+        (torch.nn.Linear(2, 2), "torch.nn.modules.linear.Linear"),
+        (np.ones(3), "_reconstruct"),
+    ],
+)
+def test_what_no_embedding_needs(tmp_path: Path, content: Any, name: str) -> None:
+    torch.save({"emb_params": content}, tmp_path / "x.pt")
+    assert name in refusal(tmp_path / "x.pt")
+
+
+@pytest.mark.parametrize(
+    ("size", "stride"), [((2**31, 768), (0, 0)), ((75, 8192), (0, 0)), ((75, 768), (0, 1)), ((2, 2**40), (0, 0))]
+)
+def test_stride_bombs(tmp_path: Path, size: tuple[int, int], stride: tuple[int, int]) -> None:
+    """A kilobyte that claims terabytes: one number, or one row, again and again."""
+    bomb = torch.ones(768).as_strided(size, stride)
+    for legacy in (False, True):
+        torch.save({"emb_params": bomb}, tmp_path / "x.pt", _use_new_zipfile_serialization=not legacy)
+        assert (tmp_path / "x.pt").stat().st_size < 8192
+        assert "vectors of width" in (message := refusal(tmp_path / "x.pt")) or "holds fewer" in message
+
+
+def test_zip_bombs(tmp_path: Path) -> None:
+    path = tmp_path / "x.pt"
+    torch.save({"emb_params": rows()}, path)
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    data = next(name for name in members if name.endswith("data/0"))
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in {**members, data: bytes(60 * MIB)}.items():
+            archive.writestr(name, content)
+    assert path.stat().st_size < MIB
+    assert "may be a bomb" in refusal(path)
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in members.items():
+            if not name.endswith("data.pkl"):
+                archive.writestr(name, content)
+    assert "none that torch.save wrote" in refusal(path)
+
+
+def test_endless_programs(tmp_path: Path) -> None:
+    (tmp_path / "x.pt").write_bytes(b"\x80\x02" + b"]0" * 2 * MIB + b".")
+    assert "more than 50,000 operations" in refusal(tmp_path / "x.pt")
+    (tmp_path / "x.pt").write_bytes(b"\x80\x02" + b"]" * 40_000 + b"a" * 5_000 + b".")
+    assert "is damaged" in refusal(tmp_path / "x.pt")
+
+
+def test_legacy_storage_that_is_not_there(tmp_path: Path) -> None:
+    """The old layout says how many numbers a storage has before they come."""
+    buffer = io.BytesIO()
+    torch.save({"emb_params": rows()}, buffer, _use_new_zipfile_serialization=False)
+    data = buffer.getvalue()
+    claim = struct.pack("<H", 2 * 768)
+    (place,) = (at for at in range(len(data) - 3) if data[at : at + 3] == b"M" + claim)  # BININT2 of the storage
+    (tmp_path / "x.pt").write_bytes(data[:place] + b"J" + struct.pack("<i", 2**30) + data[place + 3 :])
+    assert "is damaged" in refusal(tmp_path / "x.pt")
+    for length in (100, len(data) // 2, len(data) - 1):
+        (tmp_path / "x.pt").write_bytes(data[:length])
+        assert "is damaged" in refusal(tmp_path / "x.pt")
+
+
+# --- what others' pickles have, and is harmless ---
+
+
+class OwnDict(torch.nn.ParameterDict):
+    pass
+
+
+def a1111_content(**changes: Any) -> dict[str, Any]:
+    return {
+        "string_to_token": {"*": 265},
+        "string_to_param": {"*": rows()},
+        "name": "cat",
+        "step": 1500,
+        "sd_checkpoint": None,
+        "sd_checkpoint_name": None,
+        **changes,
+    }
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+@pytest.mark.parametrize("step", [1500, np.int64(1500), np.int32(1500), np.uint16(1500)])
+def test_a1111(tmp_path: Path, legacy: bool, step: Any) -> None:
+    content = a1111_content(step=step, sd_checkpoint="a1b2c3d4", string_to_param={"*": torch.nn.Parameter(rows())})
+    torch.save(content, tmp_path / "old file.pt", _use_new_zipfile_serialization=not legacy)
+    found = read_embedding(tmp_path / "old file.pt")
+    assert found.token == "<cat>"
+    assert torch.equal(found.vectors["clip_l"], rows())
+    assert found.metadata == {"ti_trainer.step": "1500", "ti_trainer.base_model_hash": "a1b2c3d4"}
+
+
+def test_a1111_without_particulars(tmp_path: Path) -> None:
+    for content in (a1111_content(step=None), a1111_content(step=np.float64(3.5)), a1111_content(name=7, step=[1])):
+        torch.save(content, tmp_path / "cat.pt")
+        found = read_embedding(tmp_path / "cat.pt")
+        assert (found.token, dict(found.metadata)) == ("<cat>", {})
+        assert torch.equal(found.vectors["clip_l"], rows())
+
+
+def test_scalars_of_older_numpy(tmp_path: Path) -> None:
+    torch.save(a1111_content(step=np.int64(77)), tmp_path / "cat.pt")
+    with zipfile.ZipFile(tmp_path / "cat.pt") as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    name = next(name for name in members if name.endswith("data.pkl"))
+    assert b"numpy._core.multiarray" in members[name]
+    members[name] = members[name].replace(b"numpy._core.multiarray", b"numpy.core.multiarray")
+    with zipfile.ZipFile(tmp_path / "cat.pt", "w") as archive:
+        for each, content in members.items():
+            archive.writestr(each, content)
+    assert read_embedding(tmp_path / "cat.pt").metadata["ti_trainer.step"] == "77"
+
+
+def first_code(**parameters: torch.Tensor) -> dict[str, Any]:
+    """As the first Textual Inversion code saved it."""
+    tokens = {name: torch.tensor(265) for name in parameters}
+    return {"string_to_token": tokens, "string_to_param": torch.nn.ParameterDict(parameters)}
+
+
+def test_parameter_dict(tmp_path: Path) -> None:
+    torch.save(first_code(**{"*": rows()}), tmp_path / "my-cat.pt")
+    found = read_embedding(tmp_path / "my-cat.pt")
+    assert found.token == "<my-cat>"
+    assert torch.equal(found.vectors["clip_l"], rows())
+
+
+def test_parameter_dict_of_two_placeholders(tmp_path: Path) -> None:
+    path = tmp_path / "both.pt"
+    torch.save(first_code(cat=rows(), dog=rows(3)), path)
+    with pytest.raises(BadInput, match=r"several embeddings \('cat', 'dog'\)"):
+        read_embedding(path)
+    assert torch.equal(read_embedding(path, "dog").vectors["clip_l"], rows(3))
+    torch.save(first_code(**{"*": rows(), "@": rows(3)}), path)
+    found = read_embedding(path, "@")  # no word, but one of the file's
+    assert found.token == "<both>"
+    assert torch.equal(found.vectors["clip_l"], rows(3))
+
+
+@pytest.mark.filterwarnings("default")
+def test_parameter_dict_of_the_old_layout(tmp_path: Path) -> None:
+    """Its source code stands in the file: refused, and said so."""
+    torch.save(first_code(**{"*": rows()}), tmp_path / "x.pt", _use_new_zipfile_serialization=False)
+    assert "is refused by torch's safe reader" in refusal(tmp_path / "x.pt")
+
+
+def test_stand_ins_do_nothing(tmp_path: Path) -> None:
+    """Whatever state a file gives them, what comes out is looked at like anything else."""
+    strange = torch.nn.ParameterDict({"*": rows()})
+    for state in ({"_parameters": 5}, {"_parameters": {"*": "text"}}, {"_parameters": OrderedDict({1: rows()})}):
+        strange.__dict__.update(state)
+        torch.save({"string_to_param": strange}, tmp_path / "x.pt")
+        assert "holds no embedding" in refusal(tmp_path / "x.pt")
