@@ -7,7 +7,8 @@
 Each contender is a process of its own, and what is reported is seen from outside: seconds from its start to its first
 step, seconds of each step after that, and the peak of its memory (on a GPU, of the device's). While one does a step,
 the others wait. Products of matrices, in turn with the steps, say what the machine could do meanwhile: `x floor` is the
-time of a step over the time that its counted operations (benchmarks/operations.py) would take at that rate.
+time of a step over the time that its counted operations (benchmarks/operations.py) would take at that rate. Where other
+programs run beside it, `--threads 1` and the columns of processor seconds say most.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ from pathlib import Path
 from statistics import median, quantiles
 from typing import Any
 
+import psutil
+
 HERE = Path(__file__).resolve().parent
 SAMPLE_DATA = HERE.parent / "sample_data"
 PRODUCT_FLOP = 2 * 2048**3
@@ -39,16 +42,19 @@ class Contender:
     name: str
     process: subprocess.Popen[str]
     first_step: float  # seconds from the start of the process
+    first_busy: float  # of its processors, until then
     steps: list[float] = field(default_factory=list)  # seconds
+    busy: list[float] = field(default_factory=list)  # seconds of its processors
     peak: int = 0  # bytes
     device_peak: int = 0
 
     def step(self) -> float:
         assert self.process.stdin
-        began = time.perf_counter()
+        began, busy = time.perf_counter(), busy_seconds(self.process)
         print(file=self.process.stdin, flush=True)
         self.device_peak = wait_for_step(self.name, self.process)
         self.steps.append(time.perf_counter() - began)
+        self.busy.append(busy_seconds(self.process) - busy)
         return self.steps[-1]
 
     def stop(self) -> None:
@@ -74,7 +80,13 @@ def start(name: str, options: dict[str, Any], threads: int, log: Path) -> Conten
         wait_for_step(name, process)
     except SystemExit:
         raise SystemExit(f"{name} failed:\n{log.read_text()[-3000:]}") from None
-    return Contender(name, process, time.perf_counter() - began)
+    return Contender(name, process, time.perf_counter() - began, busy_seconds(process))
+
+
+def busy_seconds(process: subprocess.Popen[str]) -> float:
+    """What a process has had of the processors so far."""
+    times = psutil.Process(process.pid).cpu_times()
+    return times.user + times.system
 
 
 def wait_for_step(name: str, process: subprocess.Popen[str]) -> int:
@@ -112,27 +124,30 @@ def measure(names: list[str], options: dict[str, Any], threads: int, steps: int,
 
 
 def table(contenders: list[Contender], batch: int, rates: list[float], flop: float) -> list[str]:
-    """A row for each contender; ratios are ours over theirs, step by step."""
+    """A row for each contender, and one of ratios: ours over its, step by step."""
     mine = contenders[0]
     lines = [
-        "| | s a step | images/s | x floor | first step, s | peak GiB | ours / its: step | memory | first step |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| | s a step | processor s | images/s | x floor | first step, s (processor) | peak GiB |",
+        "|---|---|---|---|---|---|---|",
     ]
     for each in contenders:
         floors = [seconds * rate / (batch * flop or 1) for seconds, rate in zip(each.steps, rates, strict=True)]
-        peak, own_peak = (c.device_peak or c.peak for c in (each, mine))
         cells = [
             each.name,
             spread(each.steps),
+            spread(each.busy),
             f"{batch / median(each.steps):.2f}",
             spread(floors) if flop and each is mine else "",
-            f"{each.first_step:.1f}",
-            f"{peak / 2**30:.2f}",
-            spread([a / b for a, b in zip(mine.steps, each.steps, strict=True)]),
-            f"{own_peak / peak:.2f}",
-            f"{mine.first_step / each.first_step:.2f}",
+            f"{each.first_step:.1f} ({each.first_busy:.1f})",
+            f"{(each.device_peak or each.peak) / 2**30:.2f}",
         ]
         lines.append(f"| {' | '.join(cells)} |")
+    for other in contenders[1:]:
+        both = zip(mine.steps, other.steps, strict=True), zip(mine.busy, other.busy, strict=True)
+        step, busy = (spread([a / b for a, b in pairs]) for pairs in both)
+        first = f"{mine.first_step / other.first_step:.2f} ({mine.first_busy / other.first_busy:.2f})"
+        peak = (mine.device_peak or mine.peak) / (other.device_peak or other.peak)
+        lines.append(f"| **{mine.name} / {other.name}** | {step} | {busy} | | | {first} | {peak:.2f} |")
     return lines
 
 
