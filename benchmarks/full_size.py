@@ -10,81 +10,21 @@ it is built in a temporary folder of 4 GB, or once and for all in `--folder`.
 from __future__ import annotations
 
 import argparse
-import gzip
 import hashlib
-import importlib.util
 import resource
-import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
 import torch
-from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+from diffusers import StableDiffusionPipeline
+from models import build
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
-
-from ti_trainer.bundled import MY_CAT, sample_data  # noqa: E402
-from ti_trainer.config import Concept, TrainConfig  # noqa: E402
-from ti_trainer.loop import Training  # noqa: E402
-from ti_trainer.prepare import prepare  # noqa: E402
-from ti_trainer.processes import Processes  # noqa: E402
-
-MERGES = 49_152 - 256 - 2
-
-
-def clip_tokenizer() -> CLIPTokenizer:
-    """CLIP's tokenizer: bytes, bytes that end a word, merges, start and end of text."""
-    package = importlib.util.find_spec("open_clip")
-    if package is None or package.origin is None:
-        raise SystemExit("pip install --no-deps open_clip_torch: its wheel carries CLIP's merges")
-    text = gzip.decompress((Path(package.origin).parent / "bpe_simple_vocab_16e6.txt.gz").read_bytes()).decode()
-    merges = [tuple(line.split()) for line in text.split("\n")[1 : MERGES + 1]]
-    printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
-    letters = [chr(byte) for byte in printable] + [chr(256 + n) for n in range(256 - len(printable))]
-    entries = [*letters, *(letter + "</w>" for letter in letters), *("".join(pair) for pair in merges)]
-    entries += ["<|startoftext|>", "<|endoftext|>"]
-    vocabulary = {entry: number for number, entry in enumerate(entries)}
-    return CLIPTokenizer(vocab=vocabulary, merges=merges, model_max_length=77)
-
-
-def build(folder: Path) -> None:
-    """A Stable Diffusion 1.5 pipeline with random weights."""
-    torch.manual_seed(0)
-    tokenizer = clip_tokenizer()
-    text = CLIPTextConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=768,
-        intermediate_size=3072,
-        num_hidden_layers=12,
-        num_attention_heads=12,
-        projection_dim=768,
-        eos_token_id=2,  # as published
-    )
-    unet = UNet2DConditionModel(sample_size=64, cross_attention_dim=768, attention_head_dim=8)
-    channels = (128, 256, 512, 512)
-    vae = AutoencoderKL(
-        block_out_channels=channels,
-        layers_per_block=2,
-        down_block_types=("DownEncoderBlock2D",) * 4,
-        up_block_types=("UpDecoderBlock2D",) * 4,
-        sample_size=512,
-    )
-    scheduler = DDIMScheduler(
-        beta_start=0.00085,
-        beta_end=0.012,
-        beta_schedule="scaled_linear",
-        clip_sample=False,
-        set_alpha_to_one=False,
-        steps_offset=1,
-    )
-    parts: dict[str, Any] = {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
-    StableDiffusionPipeline(
-        vae=vae, text_encoder=CLIPTextModel(text), tokenizer=tokenizer, unet=unet, scheduler=scheduler, **parts
-    ).save_pretrained(folder)
+from ti_trainer.bundled import MY_CAT, sample_data
+from ti_trainer.config import Concept, TrainConfig
+from ti_trainer.loop import Training
+from ti_trainer.prepare import prepare
+from ti_trainer.processes import Processes
 
 
 def fingerprint(pipeline: StableDiffusionPipeline) -> str:
@@ -133,7 +73,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         folder = options.folder or Path(scratch) / "sd15"
         if not (folder / "model_index.json").exists():
-            build(folder)
+            build("sd15", folder)
         measure(folder, options.images, options.resolution, options.steps)
 
 

@@ -16,6 +16,7 @@ from ..errors import BadInput
 from ..placeholders import PlaceholderEmbedding, Placeholders
 from ..schedules import TARGETS, NoiseSchedule
 from .base import Conditioning, choose
+from .convolutions import freeze_convolutions
 from .slots import TextSlot, set_end_of_text, text_slots
 from .windows import all_windows, first_windows
 
@@ -37,6 +38,8 @@ class LatentDiffusion:
         check_supported(pipeline, config)
         for module in (self.unet, self.vae, *(slot.encoder for slot in self.slots)):
             module.requires_grad_(False).eval()
+        if config.lean_convolutions and device.type == "cpu":  # nobody has measured it on a GPU
+            freeze_convolutions(self.unet)
         for slot in self.slots:
             slot.encoder.to(device)
             set_end_of_text(slot)

@@ -1,0 +1,213 @@
+"""Our step against the common recipe's and, if you have it, diffusers' script: one run, step by step in turn.
+
+    pip install --no-deps open_clip_torch   # carries CLIP's byte-pair merges; not for --size tiny
+    python benchmarks/speed.py [--size sd15] [--resolution 256] [--steps 5] [--batch 1] [--threads 2] [--folder DIR]
+    python benchmarks/speed.py --peer-script DIFFUSERS/examples/textual_inversion/textual_inversion.py
+
+Each contender is a process of its own, and what is reported is seen from outside: seconds from its start to its first
+step, seconds of each step after that, and the peak of its memory (on a GPU, of the device's). While one does a step,
+the others wait. Products of matrices, in turn with the steps, say what the machine could do meanwhile: `x floor` is the
+time of a step over the time that its counted operations (benchmarks/operations.py) would take at that rate. Where other
+programs run beside it, `--threads 1` and the columns of processor seconds say most.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median, quantiles
+from typing import Any
+
+import psutil
+
+HERE = Path(__file__).resolve().parent
+SAMPLE_DATA = HERE.parent / "sample_data"
+PRODUCT_FLOP = 2 * 2048**3
+RESOLUTION = {"tiny": 64, "sd15": 256, "sdxl": 1024}
+# what our step does, as benchmarks/operations.py calls it
+OURS = ("U-Net forward", "U-Net backward", "text forward", "text backward")
+
+
+@dataclass
+class Contender:
+    """A process that does a step when it is told to, and what was seen of it."""
+
+    name: str
+    process: subprocess.Popen[str]
+    first_step: float  # seconds from the start of the process
+    first_busy: float  # of its processors, until then
+    steps: list[float] = field(default_factory=list)  # seconds
+    busy: list[float] = field(default_factory=list)  # seconds of its processors
+    peak: int = 0  # bytes
+    device_peak: int = 0
+
+    def step(self) -> float:
+        assert self.process.stdin
+        began, busy = time.perf_counter(), busy_seconds(self.process)
+        print(file=self.process.stdin, flush=True)
+        self.device_peak = wait_for_step(self.name, self.process)
+        self.steps.append(time.perf_counter() - began)
+        self.busy.append(busy_seconds(self.process) - busy)
+        return self.steps[-1]
+
+    def stop(self) -> None:
+        self.process.kill()
+        _, _, usage = os.wait4(self.process.pid, 0)
+        self.process.returncode = -9
+        self.peak = usage.ru_maxrss * 1024
+
+
+def start(name: str, options: dict[str, Any], threads: int, log: Path) -> Contender:
+    """Start a process and wait for its first step."""
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
+    began = time.perf_counter()
+    process = subprocess.Popen(
+        [sys.executable, str(HERE / "contenders.py"), name, json.dumps(options)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=log.open("w"),
+        text=True,
+        env=environment,
+    )
+    try:
+        wait_for_step(name, process)
+    except SystemExit:
+        raise SystemExit(f"{name} failed:\n{log.read_text()[-3000:]}") from None
+    return Contender(name, process, time.perf_counter() - began, busy_seconds(process))
+
+
+def busy_seconds(process: subprocess.Popen[str]) -> float:
+    """What a process has had of the processors so far."""
+    times = psutil.Process(process.pid).cpu_times()
+    return times.user + times.system
+
+
+def wait_for_step(name: str, process: subprocess.Popen[str]) -> int:
+    """Returns the peak of the device's memory in bytes."""
+    assert process.stdout
+    line = process.stdout.readline()
+    if not line:
+        raise SystemExit(f"{name} ended before its step was done")
+    return json.loads(line)["device_bytes"]
+
+
+def spread(values: list[float]) -> str:
+    """Median, and quartiles where there are enough values."""
+    if len(values) < 3:
+        return f"{median(values):.2f}"
+    low, _, high = quantiles(values, n=4, method="inclusive")
+    return f"{median(values):.2f} ({low:.2f} to {high:.2f})"
+
+
+def measure(names: list[str], options: dict[str, Any], threads: int, steps: int, scratch: Path) -> list[Contender]:
+    """All contenders, each started alone, then `steps` rounds in which each does a step."""
+    contenders: list[Contender] = []
+    try:
+        for name in names:
+            contenders.append(
+                start(name, {**options, "scratch": str(scratch / name)}, threads, scratch / f"{name}.log")
+            )
+        for number in range(steps):
+            for place in range(len(contenders)):  # nobody always comes after the same one
+                contenders[(place + number) % len(contenders)].step()
+    finally:
+        for contender in contenders:
+            contender.stop()
+    return contenders
+
+
+def table(contenders: list[Contender], batch: int, rates: list[float], flop: float) -> list[str]:
+    """A row for each contender, and one of ratios: ours over its, step by step."""
+    mine = contenders[0]
+    lines = [
+        "| | s a step | processor s | images/s | x floor | first step, s (processor) | peak GiB |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for each in contenders:
+        floors = [seconds * rate / (batch * flop or 1) for seconds, rate in zip(each.steps, rates, strict=True)]
+        cells = [
+            each.name,
+            spread(each.steps),
+            spread(each.busy),
+            f"{batch / median(each.steps):.2f}",
+            spread(floors) if flop and each is mine else "",
+            f"{each.first_step:.1f} ({each.first_busy:.1f})",
+            f"{(each.device_peak or each.peak) / 2**30:.2f}",
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    for other in contenders[1:]:
+        both = zip(mine.steps, other.steps, strict=True), zip(mine.busy, other.busy, strict=True)
+        step, busy = (spread([a / b for a, b in pairs]) for pairs in both)
+        first = f"{mine.first_step / other.first_step:.2f} ({mine.first_busy / other.first_busy:.2f})"
+        peak = (mine.device_peak or mine.peak) / (other.device_peak or other.peak)
+        lines.append(f"| **{mine.name} / {other.name}** | {step} | {busy} | | | {first} | {peak:.2f} |")
+    return lines
+
+
+def read_files(folder: Path) -> None:
+    """Once, so that nobody finds them in the disk's cache because somebody else came first."""
+    for path in folder.rglob("*"):
+        if path.is_file():
+            with path.open("rb") as file:
+                while file.read(2**24):
+                    pass
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--size", choices=sorted(RESOLUTION), default="sd15")
+    parser.add_argument("--resolution", type=int, help="pixels (default: 256, tiny 64, sdxl 1024)")
+    parser.add_argument("--steps", type=int, default=5, help="counted steps, after the first")
+    parser.add_argument("--batch", type=int, default=1)
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--precision", default="fp32", help="fp32, bf16 or fp16")
+    parser.add_argument("--lean_convolutions", action=argparse.BooleanOptionalAction, default=True, help="ours")
+    parser.add_argument("--only", nargs="+", choices=["ti_trainer", "recipe", "peer"], default=["ti_trainer", "recipe"])
+    parser.add_argument("--peer-script", help="diffusers' textual_inversion.py")
+    parser.add_argument("--images", default=str(SAMPLE_DATA / "my-cat"), help="folder of pictures")
+    parser.add_argument("--folder", type=Path, help="keep the model here (default: a temporary folder)")
+    given = parser.parse_args()
+    resolution = given.resolution or RESOLUTION[given.size]
+    names = [*given.only, *(["peer"] if given.peer_script and "peer" not in given.only else [])]
+    with tempfile.TemporaryDirectory() as temporary:
+        scratch = Path(temporary)
+        model = SAMPLE_DATA / "tiny-sd" if given.size == "tiny" else given.folder or scratch / "model"
+        if not (model / "model_index.json").exists():  # a process of its own: what it holds is not ours to report
+            subprocess.run([sys.executable, str(HERE / "models.py"), given.size, str(model)], check=True)
+        read_files(model)
+        options = {
+            "model": str(model),
+            "images": given.images,
+            "resolution": resolution,
+            "batch": given.batch,
+            "precision": given.precision,
+            "lean_convolutions": given.lean_convolutions,
+            "peer_script": given.peer_script,
+            "products": 5 * given.threads,
+        }
+        *contenders, products = measure([*names, "products"], options, given.threads, given.steps, scratch)
+    rates = [5 * given.threads * PRODUCT_FLOP / seconds for seconds in products.steps]  # FLOP/s
+    print(f"{given.size}, {resolution} px, batch {given.batch}, {given.precision}, {given.threads} threads")
+    print(f"matrix products: {spread([rate / 1e9 for rate in rates])} GFLOP/s\n")
+    print("\n".join(table(contenders, given.batch, rates, counted(given.size, resolution))))
+
+
+def counted(size: str, resolution: int) -> float:
+    """The operations of our step for one picture; 0 for the miniature."""
+    if size == "tiny":
+        return 0.0
+    from operations import count_step
+
+    work = count_step(size, resolution)
+    return float(sum(work[name].flops for name in OURS))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,114 @@
+"""Frozen convolutions: the numbers are torch's, and nothing is kept for weights that get no gradient."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from math import inf
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
+
+from ti_trainer import ModelConfig, TrainConfig
+from ti_trainer.families import convolutions, load_family
+from ti_trainer.families.convolutions import FrozenConv2d, freeze_convolutions
+from ti_trainer.loop import Training
+from ti_trainer.prepare import prepare
+from ti_trainer.processes import Processes
+
+CASES = {
+    "3 x 3": {"kernel_size": 3, "padding": 1},
+    "1 x 1": {"kernel_size": 1},
+    "downwards": {"kernel_size": 3, "padding": 1, "stride": 2},
+    "odd": {"kernel_size": (3, 2), "padding": (0, 1), "stride": (2, 3), "bias": False},
+}
+
+
+def output_and_gradient(convolution: nn.Module, pictures: Tensor) -> tuple[Tensor, Tensor]:
+    pictures = pictures.clone().requires_grad_()
+    output = convolution(pictures)
+    (gradient,) = torch.autograd.grad(output.sin().sum(), pictures)
+    return output.detach(), gradient
+
+
+@pytest.fixture(params=["product", "convolution"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Every convolution as a product, then none."""
+    monkeypatch.setattr(convolutions, "OUTWEIGHED", {"product": 0, "convolution": inf}[request.param])
+    return request.param
+
+
+@pytest.mark.parametrize("case", sorted(CASES))
+def test_numbers_are_torchs(case: str, way: str) -> None:
+    torch.manual_seed(0)
+    convolution = nn.Conv2d(5, 7, **CASES[case]).double().requires_grad_(False)
+    pictures = torch.randn(2, 5, 9, 11, dtype=torch.double)
+    wanted = output_and_gradient(convolution, pictures)
+    freeze_convolutions(convolution)
+    assert isinstance(convolution, FrozenConv2d)
+    assert convolution.weights_outweigh(pictures) == (way == "product")
+    for found, expected in zip(output_and_gradient(convolution, pictures), wanted, strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("side", [4, 64])
+def test_way_by_size(side: int) -> None:
+    """1280 channels, as within Stable Diffusion: a product at 4 x 4, a convolution at 64 x 64."""
+    convolution = FrozenConv2d(1280, 1280, 3, padding=1, device="meta")
+    assert convolution.weights_outweigh(torch.empty(1, 1280, side, side, device="meta")) == (side == 4)
+
+
+def test_only_weights_are_kept(way: str) -> None:
+    convolution = nn.Conv2d(5, 7, 3, padding=1).requires_grad_(False)
+    freeze_convolutions(convolution)
+    own = {tensor.data_ptr() for tensor in convolution.parameters()}
+    kept: list[int] = []
+
+    def keep(tensor: Tensor) -> Tensor:
+        kept.append(tensor.data_ptr())
+        return tensor
+
+    with saved_tensors_hooks(keep, lambda tensor: tensor):
+        convolution(torch.randn(2, 5, 9, 9, requires_grad=True))
+    assert kept
+    assert set(kept) <= own
+
+
+def test_other_convolutions_are_left_alone() -> None:
+    others = nn.Sequential(
+        nn.Conv2d(4, 4, 3, groups=2), nn.Conv2d(4, 4, 3, dilation=2), nn.Conv2d(4, 4, 3, padding_mode="circular")
+    )
+    freeze_convolutions(others)
+    assert not any(isinstance(module, FrozenConv2d) for module in others)
+
+
+def test_names_and_weights_stay(any_model: Path) -> None:
+    lean, plain = (
+        load_family(ModelConfig(model=str(any_model), lean_convolutions=on), torch.device("cpu"), torch.float32)
+        for on in (True, False)
+    )
+    wanted = plain.pipeline().unet.state_dict()
+    found = lean.pipeline().unet.state_dict()
+    assert list(found) == list(wanted)
+    assert all(torch.equal(found[name], wanted[name]) for name in wanted)
+    assert any(isinstance(module, FrozenConv2d) for module in lean.pipeline().unet.modules())
+
+
+def rows_and_losses(config: TrainConfig) -> tuple[dict[str, Tensor], list[float]]:
+    processes = Processes("fp32")
+    training = Training(prepare(config, processes), processes)
+    losses = []
+    for _ in range(config.steps):
+        losses.append(training.gradients(stop=False)[0].item())
+        training.update()
+    return training.placeholders.snapshot(), losses
+
+
+def test_the_same_rows(any_model: Path, make_config: Callable[..., TrainConfig], way: str) -> None:
+    """After a few steps, to rounding: a thousandth of what one step moves a row."""
+    config = make_config(model=str(any_model), steps=4, lr=1e-2)
+    (lean, losses), (plain, wanted) = (rows_and_losses(replace(config, lean_convolutions=on)) for on in (True, False))
+    assert losses == pytest.approx(wanted, rel=1e-5)
+    for slot, rows in plain.items():
+        torch.testing.assert_close(lean[slot], rows, rtol=0, atol=1e-5)
