@@ -24,8 +24,8 @@ sys.path.insert(0, str(ROOT))
 from sample_data.world.attributes import HELD_OUT, SCENES, held_out_description  # noqa: E402
 from sample_data.world.drawing import draw, draw_mask  # noqa: E402
 from sample_data.world.references import VIEWS  # noqa: E402
-from ti_trainer import train  # noqa: E402
-from ti_trainer.bundled import JUDGE, TINY_SD  # noqa: E402
+from ti_trainer import ModelConfig, train  # noqa: E402
+from ti_trainer.bundled import JUDGE  # noqa: E402
 from ti_trainer.embedding_files import read_embedding  # noqa: E402
 from ti_trainer.evaluation import IDENTITY, AttributeJudge, attribute_accuracy, draw_in_scenes, load_with_embeddings  # noqa: E402
 from ti_trainer.families import Family  # noqa: E402
@@ -81,7 +81,7 @@ def main() -> None:
         table.append(f"| {label} | " + " | ".join(f"{mean:.3f}" for mean in means) + " |")
         print(table[-1], flush=True)
 
-    untrained = load_with_embeddings(TINY_SD, [])
+    untrained = load_with_embeddings(ModelConfig(), [])
     nouns = {name: HELD_OUT[name][0] for name in options.creatures}
     runs = [(seed, name) for seed in options.seeds for name in options.creatures]
     show(
@@ -97,7 +97,7 @@ def main() -> None:
             for seed in options.seeds:
                 how = {"output": scratch, "name": f"{background}-{seed}", "seed": seed, "mask_background": background}
                 run = train(config_from_mapping({**how, **settings, "concepts": concepts}))
-                family = load_with_embeddings(TINY_SD, [read_embedding(path) for path in run.embeddings.values()])
+                family = load_with_embeddings(ModelConfig(), [read_embedding(path) for path in run.embeddings.values()])
                 figures += [
                     judge_creature(family, judge, n, f"<{n}>", options.scene, options.count, seed)
                     for n in options.creatures

@@ -12,6 +12,7 @@ from ti_trainer.captions import row_names
 from ti_trainer.config import Concept, TrainConfig
 from ti_trainer.data.batches import ConceptData
 from ti_trainer.data.examples import Example
+from ti_trainer.data.geometry import Framing
 from ti_trainer.data.images import Picture
 from ti_trainer.errors import BadInput
 from ti_trainer.families import TextSlot
@@ -106,10 +107,11 @@ def test_captions_of_a_tuned_word(slot: TextSlot) -> None:
 
 def test_pictures_that_are_small() -> None:
     examples = [example(path="a.png", size=(100, 40)), example(path="b.png", size=(64, 64))]
-    assert preflight.picture_warnings(examples, 40) == []
-    assert preflight.picture_warnings(examples, 64) == ["a.png is 100 x 40 and will be enlarged to 64 x 64"]
+    assert preflight.picture_warnings(examples, Framing(40)) == []
+    assert preflight.picture_warnings(examples, Framing(64)) == ["a.png is 100 x 40 and will be enlarged to 64 x 64"]
+    assert preflight.picture_warnings(examples, Framing(64, bucket_step=16)) == []  # shown at 96 x 32 and 64 x 64
     many = [example(path=f"{i}.png", size=(10, 10)) for i in range(12)]
-    lines = preflight.picture_warnings(many, 64)
+    lines = preflight.picture_warnings(many, Framing(64))
     assert [line.split()[0] for line in lines] == [*(f"{i}.png" for i in range(10)), "..."]
     assert "2 more" in lines[-1]
 

@@ -13,6 +13,7 @@ from .captions import TOKEN_FIELD, CaptionPolicy, expand, fill, longest_way_to_t
 from .config import Concept, TrainConfig
 from .data.batches import ConceptData
 from .data.examples import Example
+from .data.geometry import Framing
 from .errors import BadInput
 from .families import Family, TextSlot
 from .initializers import is_known_word, word_ids
@@ -105,16 +106,15 @@ def check_captions(
     return [f"of the captions of {listing(cut)} only {window} tokens are read; --long_captions chunk reads all"]
 
 
-def picture_warnings(examples: Sequence[Example], resolution: int) -> list[str]:
-    """A line for each picture that is smaller than the resolution."""
-    return shorten(
-        [
-            f"{example.picture.name} is {example.size[0]} x {example.size[1]} and will be enlarged to "
-            f"{resolution} x {resolution}"
-            for example in examples
-            if min(example.size) < resolution
-        ]
-    )
+def picture_warnings(examples: Sequence[Example], framing: Framing) -> list[str]:
+    """A line for each picture that is smaller than what is shown of it."""
+    lines = []
+    for example in examples:
+        shown = framing.size(example.size)
+        if example.size[0] < shown[0] or example.size[1] < shown[1]:
+            own, wanted = (f"{width} x {height}" for width, height in (example.size, shown))
+            lines.append(f"{example.picture.name} is {own} and will be enlarged to {wanted}")
+    return shorten(lines)
 
 
 def check_gradients(family: Family, placeholders: Placeholders, data: Sequence[ConceptData]) -> None:

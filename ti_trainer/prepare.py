@@ -68,7 +68,7 @@ def prepare(config: TrainConfig, processes: Processes) -> Session:
     placeholders = Placeholders(config.concepts, starts)
     family.install(placeholders)
     for concept, found in zip(config.concepts, examples, strict=True):
-        warnings += preflight.picture_warnings(found, resolution)
+        warnings += preflight.picture_warnings(found, framing)
         for slot in family.slots:
             names = placeholders.names.get(concept.token, row_names(concept.token, 1))
             warnings += preflight.check_captions(concept, found, slot, names, config.long_captions)
