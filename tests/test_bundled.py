@@ -4,6 +4,8 @@ import pytest
 
 from ti_trainer import bundled
 from ti_trainer.bundled import MY_CAT, TINY_SD, resolve, sample_data
+from ti_trainer.errors import BadInput
+from ti_trainer.settings import read_yaml
 
 
 def test_bundled_pictures_are_found_from_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -35,3 +37,16 @@ def test_installed_package_comes_before_the_checkout(tmp_path: Path, monkeypatch
     assert sample_data("x") == beside
     inside.mkdir(parents=True)
     assert sample_data("x") == inside
+
+
+def test_configs_are_found_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The README's commands work without a checkout; a file of one's own comes first, and others are left alone."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("sd15", "sdxl"):
+        assert "stable-diffusion" in read_yaml(f"configs/{name}.yaml")["model"]
+    for path in ("configs/none.yaml", "sdxl.yaml", "../configs/sdxl.yaml", "configs/../configs/sdxl.yaml"):
+        with pytest.raises(BadInput, match="cannot be read"):
+            read_yaml(path)
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "configs" / "sdxl.yaml").write_text("model: mine")
+    assert read_yaml("configs/sdxl.yaml") == {"model": "mine"}

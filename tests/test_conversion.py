@@ -104,7 +104,7 @@ def test_picture_of_ones_own(source: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"to": "webiu"}, "--to is 'webiu'; choose one of webui, diffusers, kohya"),
+        ({"to": "webiu"}, "--to is 'webiu'; choose one of\n  webui       A1111"),
         ({"to": "list"}, "--to is 'list'"),
         ({"output": "cat.pt"}, "--output is cat.pt, and programs want this format to end in .safetensors"),
         ({"output": "no-such-folder"}, "to end in .safetensors"),

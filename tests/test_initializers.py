@@ -166,3 +166,14 @@ def test_half_precision_vocabulary() -> None:
         rows = initial_rows(concept, {"clip_l": Words(TOKENIZER, table().half())}, 0)["clip_l"]
         assert rows.dtype == torch.float32
         torch.testing.assert_close(rows, start(concept), atol=2e-2, rtol=2e-2)
+
+
+def test_files_that_need_a_name(tmp_path) -> None:
+    """A tensor without a name, and one of two embeddings in a file: the concept's token is the name."""
+    rows = torch.randn(3, WIDTH, generator=torch.Generator().manual_seed(0))
+    torch.save(rows, tmp_path / "bare.pt")
+    assert torch.equal(start(Concept("<x>", init=f"file:{tmp_path / 'bare.pt'}")), rows)
+    torch.save({"string_to_param": {"<x>": rows, "<y>": rows + 1}}, tmp_path / "two.pt")
+    assert torch.equal(start(Concept("<y>", init=f"file:{tmp_path / 'two.pt'}")), rows + 1)
+    with pytest.raises(BadInput, match="several embeddings"):
+        start(Concept("<z>", init=f"file:{tmp_path / 'two.pt'}"))

@@ -16,8 +16,9 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 import ti_trainer.loop
+from tests.drawing import draw_batch
 from ti_trainer import Run, TrainConfig, train
-from ti_trainer.data.batches import draw_batch, draw_example
+from ti_trainer.data.batches import draw_example
 from ti_trainer.embedding_files import read_embedding
 from ti_trainer.errors import Diverged
 from ti_trainer.initializers import DEFAULT_VECTORS

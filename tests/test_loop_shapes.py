@@ -13,8 +13,8 @@ import torch
 from PIL import Image, ImageDraw
 from safetensors.torch import load_file
 
+from tests.drawing import draw_batch
 from ti_trainer import BadInput, Run, TrainConfig, train
-from ti_trainer.data.batches import draw_batch
 from ti_trainer.data.examples import MaskSource
 from ti_trainer.data.geometry import Framing
 from ti_trainer.data.images import Picture

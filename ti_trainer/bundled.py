@@ -1,7 +1,8 @@
-"""Where the sample data lies: inside an installed package, or beside the package in a checkout."""
+"""Where sample data and configs lie: inside an installed package, or beside the package in a checkout."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 TINY_SD = "tiny-sd"
@@ -10,11 +11,22 @@ JUDGE = "judge"
 MY_CAT = "my-cat"
 
 
+def shipped(path: str) -> Path:
+    """What a checkout has at `path`."""
+    package = Path(__file__).resolve().parent
+    installed = package / path
+    return installed if installed.exists() else package.parent / path
+
+
 def sample_data(name: str) -> Path:
     """The folder `sample_data/name`."""
-    package = Path(__file__).resolve().parent
-    installed = package / "sample_data" / name
-    return installed if installed.exists() else package.parent / "sample_data" / name
+    return shipped(f"sample_data/{name}")
+
+
+def resolve_config(path: str) -> str:
+    """`path`, or our own `configs/NAME.yaml` where there is none: the README's commands work in any folder."""
+    ours = shipped(path) if re.fullmatch(r"configs/[\w-]+\.yaml", path) else None
+    return str(ours) if ours and not Path(path).exists() else path
 
 
 def resolve(path: str) -> str:

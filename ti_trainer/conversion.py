@@ -41,7 +41,8 @@ def convert(
     embedding = read_embedding(file, token)
     known = [name for name, row in FORMATS.items() if row.pack]
     if to not in known:
-        raise BadInput(f"--to is '{to}'; choose one of {', '.join(known)}")
+        choices = "\n".join(f"  {name:11} {FORMATS[name].about}" for name in known)
+        raise BadInput(f"--to is '{to}'; choose one of\n{choices}")
     if picture and to != CARD:
         raise BadInput(f"--picture is drawn on by --to {CARD}; leave it out for --to {to}")
     path = place(embedding, Path(file), FORMATS[to].suffix, output)

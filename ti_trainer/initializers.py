@@ -36,8 +36,8 @@ class Vocabulary(Protocol):
 Vocabularies = Mapping[str, Vocabulary]  # by slot
 Draws = Mapping[str, torch.Generator]  # by slot
 
-# the text after "file:", or the word or phrase itself; rows wanted or None -> {slot: (n, D)}
-Initializer = Callable[[Vocabularies, str, "int | None", Draws], dict[str, Tensor]]
+# the text after "file:", or the word or phrase itself -> {slot: (n, D)}
+Initializer = Callable[[Vocabularies, str, Concept, Draws], dict[str, Tensor]]
 
 
 def word_ids(tokenizer: PreTrainedTokenizerBase, words: str) -> list[int]:
@@ -51,13 +51,14 @@ def is_known_word(tokenizer: PreTrainedTokenizerBase, word: str) -> bool:
     return len(ids) == 1 and ids[0] != tokenizer.unk_token_id
 
 
-def from_words(vocabularies: Vocabularies, words: str, count: int | None, draws: Draws) -> dict[str, Tensor]:
+def from_words(vocabularies: Vocabularies, words: str, concept: Concept, draws: Draws) -> dict[str, Tensor]:
     """A row for each token of a word or phrase.
 
     If more rows are wanted than there are tokens, further ones start near the last token's, apart from each other;
     if fewer are wanted, the phrase is refused.
     """
-    return {slot: rows_of_words(vocabulary, words, count, draws[slot]) for slot, vocabulary in vocabularies.items()}
+    count = concept.num_vectors
+    return {slot: rows_of_words(known, words, count, draws[slot]) for slot, known in vocabularies.items()}
 
 
 def rows_of_words(vocabulary: Vocabulary, words: str, count: int | None, draws: torch.Generator) -> Tensor:
@@ -77,20 +78,20 @@ def rows_of_words(vocabulary: Vocabulary, words: str, count: int | None, draws: 
 
 
 def from_vocabulary_statistics(
-    vocabularies: Vocabularies, words: str, count: int | None, draws: Draws
+    vocabularies: Vocabularies, words: str, concept: Concept, draws: Draws
 ) -> dict[str, Tensor]:
     """Gaussian rows with the mean and the standard deviation of each column of the vocabulary."""
     rows = {}
     for slot, vocabulary in vocabularies.items():
         table = vocabulary.table.detach().cpu().float()  # (V, D)
-        noise = torch.randn(count or DEFAULT_VECTORS, table.shape[1], generator=draws[slot])
+        noise = torch.randn(concept.num_vectors or DEFAULT_VECTORS, table.shape[1], generator=draws[slot])
         rows[slot] = table.mean(0) + noise * table.std(0)
     return rows
 
 
-def from_file(vocabularies: Vocabularies, path: str, count: int | None, draws: Draws) -> dict[str, Tensor]:
-    """Continue from an embedding file of any format."""
-    embedding = read_embedding(path)
+def from_file(vocabularies: Vocabularies, path: str, concept: Concept, draws: Draws) -> dict[str, Tensor]:
+    """Continue from an embedding file of any format; of one that holds several, from that of the concept's token."""
+    embedding, count = read_embedding(path, concept.token), concept.num_vectors
     if count not in (None, embedding.num_vectors):
         raise BadInput(
             f"{path} has {embedding.num_vectors} vectors, not --num_vectors {count}; leave --num_vectors out"
@@ -129,7 +130,7 @@ def initial_rows(concept: Concept, vocabularies: Vocabularies, seed: int) -> dic
     elif kind not in ("random", "file"):
         kind, argument = "words", concept.init
     draws = {slot: generator(seed, "init", concept.token, slot) for slot in vocabularies}
-    rows = INITIALIZERS[kind](vocabularies, argument, concept.num_vectors, draws)
+    rows = INITIALIZERS[kind](vocabularies, argument, concept, draws)
     counts = {slot: len(own) for slot, own in rows.items()}
     if len(set(counts.values())) > 1:
         raise BadInput(f"--init '{concept.init}' has not as many tokens everywhere ({counts}); add --num_vectors")

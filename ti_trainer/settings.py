@@ -14,6 +14,7 @@ from typing import Any
 
 import yaml
 
+from .bundled import resolve_config
 from .config import Concept, TrainConfig
 from .errors import BadInput
 
@@ -94,7 +95,7 @@ def checked_types(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
 def read_yaml(path: str) -> dict[str, Any]:
     """The mapping in a YAML file; raises BadInput when there is none."""
     try:
-        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        values = yaml.safe_load(Path(resolve_config(path)).read_text(encoding="utf-8"))
     except OSError as error:
         raise BadInput(f"--config {path} cannot be read: {error.strerror}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:

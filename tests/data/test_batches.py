@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from ti_trainer.data.batches import Batch, ConceptData, draw_batch, draw_example, same_shape, stack_draws
+from tests.drawing import draw_batch
+from ti_trainer.data.batches import Batch, ConceptData, draw_example, same_shape, stack_draws
 from ti_trainer.data.examples import Example
 from ti_trainer.data.images import Picture
 from ti_trainer.data.latents import CachedView, LatentPosterior

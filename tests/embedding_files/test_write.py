@@ -8,6 +8,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 
+from tests.published_widths import PUBLISHED
 from ti_trainer.embedding_files import FORMATS, Embedding, read_embedding, write_embedding
 from ti_trainer.embedding_files.write import write_tensors
 from ti_trainer.errors import BadInput
@@ -28,11 +29,7 @@ def header_of(data: bytes) -> tuple[dict, bytes]:
 
 # what each family's models have; "tiny" stands for any other width
 MODELS = {
-    "SD 1.x": {"clip_l": 768},
-    "SD 2.x": {"clip_h": 1024},
-    "SDXL": {"clip_l": 768, "clip_g": 1280},
-    "SD 3": {"clip_l": 768, "clip_g": 1280, "t5xxl": 4096},
-    "Flux": {"clip_l": 768, "t5xxl": 4096},
+    **PUBLISHED,
     "tiny SD 1.x": {"clip_l": 32},
     "tiny SD 2.x": {"clip_h": 32},
     "tiny SDXL": {"clip_l": 32, "clip_g": 48},

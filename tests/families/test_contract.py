@@ -13,8 +13,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from tests.drawing import draw_batch
 from ti_trainer import Concept, ModelConfig, TrainConfig, load_into_pipeline, train
-from ti_trainer.data.batches import draw_batch
 from ti_trainer.embedding_files import Embedding, read_embedding, write_embedding
 from ti_trainer.families import Family, load_family
 from ti_trainer.objective import denoising_losses

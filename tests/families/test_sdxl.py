@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from tests.drawing import draw_batch
 from tests.tiny_models import build_tokenizer
 from ti_trainer import Concept, ModelConfig
-from ti_trainer.data.batches import draw_batch
 from ti_trainer.data.images import Picture
 from ti_trainer.families import FAMILIES, Family, load_family
 from ti_trainer.placeholders import Placeholders

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeVar
@@ -149,8 +149,3 @@ def stack_views(
         mask=mask,
         weights=weights,
     )
-
-
-def draw_batch(data: ConceptData, seed: int, step: int, indices: Iterable[int], batch_size: int) -> Batch:
-    """The examples `indices` of the `batch_size` that a concept sees at `step`, whose views must be of one shape."""
-    return stack_draws([draw_example(data, seed, step, index, batch_size) for index in indices])

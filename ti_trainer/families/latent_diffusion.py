@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from transformers.modeling_outputs import BaseModelOutput
 
 
-class LatentDiffusion:
+class LatentDiffusion(ABC):
     """A family without its text conditioning, which the subclasses add."""
 
     def __init__(
@@ -113,9 +114,9 @@ class LatentDiffusion:
         }
         return [all_windows(slot.tokenizer, text, together) for text in texts]
 
+    @abstractmethod
     def condition(self, outputs: Sequence[BaseModelOutput]) -> Conditioning:
         """The outputs of every slot for N windows -> context (N, 77, D) and pooled (N, P)."""
-        raise NotImplementedError
 
     def added(self, text: Conditioning, sizes: Tensor) -> dict[str, Tensor] | None:
         """What the U-Net is told beside the context."""

@@ -1,0 +1,10 @@
+"""A step's batch where all views have one shape; training groups them by shape."""
+
+from collections.abc import Iterable
+
+from ti_trainer.data.batches import Batch, ConceptData, draw_example, stack_draws
+
+
+def draw_batch(data: ConceptData, seed: int, step: int, indices: Iterable[int], batch_size: int) -> Batch:
+    """The examples `indices` of the `batch_size` that a concept sees at `step`, whose views must be of one shape."""
+    return stack_draws([draw_example(data, seed, step, index, batch_size) for index in indices])

@@ -1,0 +1,9 @@
+"""What text encoders the models of each family have, and how wide they are."""
+
+PUBLISHED = {
+    "SD 1.x": {"clip_l": 768},
+    "SD 2.x": {"clip_h": 1024},
+    "SDXL": {"clip_l": 768, "clip_g": 1280},
+    "SD 3": {"clip_l": 768, "clip_g": 1280, "t5xxl": 4096},
+    "Flux": {"clip_l": 768, "t5xxl": 4096},
+}
