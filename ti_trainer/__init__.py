@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from .config import Concept, ModelConfig, TrainConfig
     from .errors import BadInput
     from .families import load_into_pipeline
-    from .loop import Run, train
+    from .loop import Run, train, train_all
 
 __version__ = "0.1.0"
 _HOME = {
@@ -24,9 +24,10 @@ _HOME = {
     "TrainConfig": "config",
     "Run": "loop",
     "train": "loop",
+    "train_all": "loop",
     "load_into_pipeline": "families",
 }
-__all__ = ["BadInput", "Concept", "ModelConfig", "Run", "TrainConfig", "load_into_pipeline", "train"]
+__all__ = ["BadInput", "Concept", "ModelConfig", "Run", "TrainConfig", "load_into_pipeline", "train", "train_all"]
 
 
 def __getattr__(name: str) -> Any:

@@ -17,6 +17,7 @@ from .wording import printable
 TOKEN_FIELD = "{token}"
 NAME_FIELD = "[name]"  # what other trainers call it
 WORDS_FIELD = "[filewords]"
+ROW = "<|row|>"  # what a tokenizer reads wherever a row belongs, whosever it is
 
 TEMPLATES: dict[str, tuple[str, ...]] = {
     "object": (
@@ -197,16 +198,21 @@ def fill(template: str, token: str) -> str:
     return template.replace(TOKEN_FIELD, token)
 
 
-def row_names(token: str, count: int) -> tuple[str, ...]:
-    """The names under which diffusers knows the rows of a token: <cat>, <cat>_1, <cat>_2."""
-    return (token, *(f"{token}_{i}" for i in range(1, count)))
+def expand(caption: str, rows: Mapping[str, Sequence[int]]) -> tuple[str, list[int]]:
+    """`caption` with a ROW for each row of every token in it, and the numbers of these rows, in order.
 
+    rows: {token: numbers of its rows}. A token inside a longer word is left alone.
+    """
+    caption = caption.replace(ROW, "")
+    found: list[int] = []
+    if not rows:
+        return caption, []
 
-def expand(caption: str, names: Mapping[str, Sequence[str]]) -> str:
-    """`caption` with every token replaced by the names of its rows; a token inside a longer word is left alone."""
-    if not names:
-        return caption
-    return token_pattern(list(names)).sub(lambda found: " ".join(names[found.group()]), caption)
+    def replace(match: re.Match[str]) -> str:
+        found.extend(rows[match.group()])
+        return " ".join([ROW] * len(rows[match.group()]))
+
+    return token_pattern(list(rows)).sub(replace, caption), found
 
 
 def mentions(caption: str, token: str) -> bool:

@@ -12,9 +12,18 @@ from inspect import get_annotations
 from typing import Any, NoReturn
 
 from .bundled import JUDGE, MY_CAT, TINY_CLIP
+from .concept_lists import read_concepts
 from .config import Concept, ModelConfig, TrainConfig
-from .errors import BadInput, Diverged, Interrupted
-from .settings import SCALARS, config_from_mapping, config_to_yaml, field_documentation, field_names, read_yaml
+from .errors import BadInput, Diverged, Incomplete, Interrupted
+from .settings import (
+    SCALARS,
+    config_from_mapping,
+    configs_from_mapping,
+    configs_to_yaml,
+    field_documentation,
+    field_names,
+    read_yaml,
+)
 
 
 class Parser(argparse.ArgumentParser):
@@ -53,6 +62,11 @@ def add_fields(parser: argparse.ArgumentParser, kind: type, leave_out: Sequence[
 
 def add_train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", help="YAML file with settings; flags override it")
+    parser.add_argument(
+        "--concepts",
+        metavar="FILE",
+        help="train many concepts at once: a yaml, jsonl, csv or parquet file with the settings of one in each row",
+    )
     parser.add_argument("--print_config", action="store_true", help="print the resolved settings as YAML and stop")
     add_fields(parser, Concept)
     add_fields(parser, TrainConfig)
@@ -61,18 +75,17 @@ def add_train(parser: argparse.ArgumentParser) -> None:
 def run_train(options: argparse.Namespace) -> None:
     """Learn a new word from pictures."""
     flags = vars(options)
-    path, print_only = flags.pop("config"), flags.pop("print_config")
+    path, listed, print_only = (flags.pop(name) for name in ("config", "concepts", "print_config"))
     values = read_yaml(path) if path else {}
-    listed = values.get("concepts")
-    if isinstance(listed, list) and len(listed) == 1 and isinstance(listed[0], dict):
-        values.update(values.pop("concepts")[0])  # flags of the only concept override its YAML
-    config = config_from_mapping({**values, **flags})
+    if listed:
+        values["concepts"] = read_concepts(listed)
+    configs = configs_from_mapping(values, flags)
     if print_only:
-        print(config_to_yaml(config), end="")
+        print(configs_to_yaml(configs), end="")
         return
-    from .loop import train
+    from .loop import train_all
 
-    train(config)
+    train_all(configs)
 
 
 # what TrainConfig says about how pictures and captions are shown
@@ -225,7 +238,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\nstopped", file=sys.stderr)
         return 130
-    except (BadInput, Diverged, Interrupted) as problem:
+    except (BadInput, Diverged, Incomplete, Interrupted) as problem:
         if int(os.environ.get("RANK", 0)) == 0:
             print(f"error: {problem}" if not isinstance(problem, Interrupted) else f"\n{problem}", file=sys.stderr)
         if isinstance(problem, Interrupted):

@@ -1,10 +1,10 @@
-"""What a run is asked to do: two frozen dataclasses, checked once, when they are made."""
+"""What a run is asked to do: frozen dataclasses, checked once, when they are made."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 
 from .bundled import MY_CAT, TINY_SD
 from .errors import BadInput
@@ -137,8 +137,9 @@ class ModelConfig:
     long_captions: str = "truncate"
     """Beyond the window of 77 tokens: truncate (as diffusers does) or chunk (read several windows, as WebUIs do)."""
 
-    gradient_checkpointing: bool = False
-    """Compute the U-Net's activations twice instead of keeping them: less memory, a third more time."""
+    gradient_checkpointing: bool | None = None
+    """Compute the U-Net's activations twice instead of keeping them: less memory, a third more time; by default where
+    the memory is too small otherwise."""
 
     lean_convolutions: bool = True
     """On CPUs: convolutions of the U-Net that keep nothing for gradients of their weights, which stay frozen, and that
@@ -156,23 +157,24 @@ class ModelConfig:
 class TrainConfig(ModelConfig):
     """One run: what is learned, and how."""
 
-    concepts: tuple[Concept, ...]
-    """One or more concepts; each has the loss, the clipping and the best step that it would have alone."""
+    concept: Concept
+    """What is learned."""
 
     output: str = "runs"
-    """Folder in which the run gets its own folder."""
+    """Folder in which the run gets its own folder: a local one, or where fsspec leads (s3://bucket/runs)."""
 
     name: str | None = None
-    """Name of the run's folder; by default the first token without brackets."""
+    """Name of the run's folder; by default the token without brackets."""
 
     steps: int = 300
     """Optimiser steps."""
 
     batch_size: int = 8
-    """Examples of each concept in a step, over all processes together."""
+    """Examples of the concept in a step, over all processes together."""
 
-    gradient_accumulation: int = 1
-    """Parts into which a step's examples are cut to save memory; the result is the same to rounding."""
+    micro_batch_size: int | None = None
+    """Examples that go through the U-Net at once, of all concepts that are trained together; by default as many as
+    keep the device busy and fit its memory. The rows are the same to rounding."""
 
     lr: float = 1.5e-2
     """Learning rate of the rows, the same for every batch size."""
@@ -190,7 +192,7 @@ class TrainConfig(ModelConfig):
     """Decoupled weight decay of the rows; 0 leaves their length to the loss."""
 
     max_grad_norm: float = 1.0
-    """Gradients of each concept are clipped to this norm; 0 switches clipping off."""
+    """Gradients are clipped to this norm; 0 switches clipping off."""
 
     weighting: str = "uniform"
     """Weight of a timestep in the loss: uniform, min_snr, or debiased."""
@@ -237,13 +239,22 @@ class TrainConfig(ModelConfig):
     """Steps between measurements of the fixed-noise loss, which chooses the best step; 0 keeps the last."""
 
     validation_samples: int = 32
-    """Noisy pictures of each concept in that measurement: pictures times timesteps."""
+    """Noisy pictures in that measurement: pictures times timesteps."""
+
+    early_stop: int = 0
+    """Stop after so many measurements in a row without a new best one; 0 goes on to the last step."""
+
+    log_every: int | None = None
+    """Steps between readings of the loss; by default 1, and 10 on GPUs, which would have to wait for each."""
 
     checkpoint_every: int = 20
     """Steps between checkpoints; they are a few kilobytes."""
 
     preview_every: int = 0
     """Steps between preview pictures; 0 draws none before the end."""
+
+    plots: bool = True
+    """Draw loss.png and before_after.png at the end."""
 
     preview_steps: int = 20
     """Denoising steps of preview pictures."""
@@ -255,15 +266,12 @@ class TrainConfig(ModelConfig):
     """Write TensorBoard logs into the run's folder."""
 
     resume: bool = False
-    """Go on from the last checkpoint of the run's folder."""
+    """Go on from the last checkpoint of the run's folder; of several concepts, do what is not done yet."""
 
     overwrite: bool = False
     """Delete the run's folder if it holds a run."""
 
     def __post_init__(self) -> None:
-        if not self.concepts:
-            raise BadInput("there is no concept to learn: give a --token")
-        check_no_collisions([concept.trigger for concept in self.concepts])
         super().__post_init__()
         if self.resume and self.overwrite:
             raise BadInput("--resume goes on with a run and --overwrite deletes it: choose one")
@@ -272,7 +280,7 @@ class TrainConfig(ModelConfig):
 
     @property
     def run_name(self) -> str:
-        return self.name or self.concepts[0].stem
+        return self.name or self.concept.stem
 
 
 CONCEPT_RANGES: dict[str, tuple[float, float]] = {
@@ -285,7 +293,7 @@ CONCEPT_RANGES: dict[str, tuple[float, float]] = {
 RANGES: dict[str, tuple[float, float]] = {
     "steps": (1, 10_000_000),
     "batch_size": (1, 100_000),
-    "gradient_accumulation": (1, 100_000),
+    "micro_batch_size": (1, 100_000),
     "lr": (0, 1_000),
     "warmup_steps": (0, 10_000_000),
     "weight_decay": (0, 1),
@@ -297,6 +305,8 @@ RANGES: dict[str, tuple[float, float]] = {
     "clip_skip": (0, 100),
     "validate_every": (0, 10_000_000),
     "validation_samples": (1, 100_000),
+    "early_stop": (0, 10_000_000),
+    "log_every": (1, 10_000_000),
     "checkpoint_every": (1, 10_000_000),
     "preview_every": (0, 10_000_000),
     "preview_steps": (1, 1_000),
@@ -334,14 +344,27 @@ def check_token(token: str, known_word: bool = False) -> None:
     )
 
 
-def check_no_collisions(triggers: list[str]) -> None:
-    """Raises BadInput when two triggers have one file name, or one is a further row of another: <cat> and <cat_1>."""
-    stems = [trigger.strip("<>") for trigger in triggers]
-    for trigger, stem in zip(triggers, stems, strict=True):
-        if stems.count(stem) > 1:
-            raise BadInput(f"two concepts are called '{stem}': give each its own --token")
-        for other in stems:
-            if re.fullmatch(re.escape(stem) + r"_?\d+", other):
+# what all concepts that are trained together must have in common: there is one model, and one batch
+SHARED = (*(field.name for field in fields(ModelConfig)), "precision", "micro_batch_size", "log_every")
+
+
+def check_together(configs: Sequence[TrainConfig]) -> None:
+    """Raises BadInput where runs cannot be trained together, or would write into each other's files."""
+    first, places, tokens = configs[0], set(), {config.concept.trigger for config in configs}
+    for config in configs:
+        for name in SHARED:
+            if getattr(config, name) != getattr(first, name):
                 raise BadInput(
-                    f"'{other}' could be a row of '{trigger}': choose names that differ by more than a number"
+                    f"{name} is {getattr(first, name)!r} for {first.concept.token} and {getattr(config, name)!r} for "
+                    f"{config.concept.token}: concepts that are trained together share it; use one value, or two runs"
                 )
+        place = (config.output, config.run_name)
+        if place in places:
+            raise BadInput(f"two concepts are called '{config.run_name}': give each its own token or name")
+        places.add(place)
+        numbered = re.fullmatch(r"(.+)_\d+", config.concept.trigger)
+        if numbered and numbered[1] in tokens:  # diffusers calls the rows of `cat` cat, cat_1, cat_2
+            raise BadInput(
+                f"'{config.concept.trigger}' could be a row of '{numbered[1]}': choose names that differ by more than "
+                "a number"
+            )

@@ -31,7 +31,7 @@ def show_dataset(config: TrainConfig, sheet: str, as_json: bool) -> None:
 
     report, examples = report_dataset(config, progress)
     print(report_json(report) if as_json else report_text(report))
-    save_image(contact_sheet(report.pictures, examples, config.concepts[0].alpha_color), Path(sheet))
+    save_image(contact_sheet(report.pictures, examples, config.concept.alpha_color), Path(sheet))
     if not as_json:
         print(f"contact sheet:   {sheet}")
     if report.problems:

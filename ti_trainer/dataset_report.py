@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from .captions import CaptionPolicy, expand, fill, longest_way_to_token, mentions, row_names
+from .captions import ROW, CaptionPolicy, expand, fill, longest_way_to_token, mentions
 from .config import Concept, TrainConfig
 from .data.examples import Example
 from .data.geometry import Box, Framing, View, check_crop, subject_box
@@ -57,15 +57,16 @@ def report_dataset(
 
     Of the model, only the tokenizer is loaded. Raises BadInput where there is nothing to report on.
     """
-    (concept,) = config.concepts
+    concept = config.concept
     check_crop(config.crop)
     found = scan(concept, progress)
     facts = read_model_facts(config)
     resolution, bucket_step = config.resolution or facts.resolution, facts.bucket_step if config.buckets else None
     framing = Framing(resolution, bucket_step, config.crop, config.crops, seed=config.seed)
-    names = rows_of_concept(concept, facts)
+    facts.tokenizer.add_tokens([ROW])
+    rows = count_rows(concept, facts)
     captions = {caption for example in found.examples for caption in example.captions}
-    measured = {caption: measure(caption, config, facts, names) for caption in captions}
+    measured = {caption: measure(caption, config, facts, rows) for caption in captions}
     pictures = [
         picture_row(example, shown_views(config, example, framing, number), concept.token, measured)
         for number, example in enumerate(found.examples)
@@ -87,30 +88,25 @@ def shown_views(config: TrainConfig, example: Example, framing: Framing, number:
     """What training shows of example `number` of the concept."""
     uses_mask = config.crop == "subject" or (config.crop == "random" and config.mask_background < 1)
     mask = read_mask(example) if uses_mask else None
-    (concept,) = config.concepts
-    return framing.views(example.size, subject_box(mask) if mask else None, concept.token, number)
+    return framing.views(example.size, subject_box(mask) if mask else None, config.concept.token, number)
 
 
-def rows_of_concept(concept: Concept, facts: ModelFacts) -> tuple[str, ...]:
-    """The names of the concept's rows, made known to the tokenizer; a tuned word is known to it."""
+def count_rows(concept: Concept, facts: ModelFacts) -> int:
+    """How many rows the concept will have; those of a file that it starts from are not counted."""
     if concept.tune:
-        return (concept.token,)
+        return len(word_ids(facts.tokenizer, concept.token))
     is_phrase = concept.init.partition(":")[0] not in ("auto", "random", "file")
     words = word_ids(facts.tokenizer, concept.init) if is_phrase else []
-    count = concept.num_vectors or (len(words) if len(words) > 1 else DEFAULT_VECTORS)
-    names = row_names(concept.token, count)
-    facts.tokenizer.add_tokens(list(names))
-    return names
+    return concept.num_vectors or (len(words) if len(words) > 1 else DEFAULT_VECTORS)
 
 
-def measure(caption: str, config: TrainConfig, facts: ModelFacts, names: Sequence[str]) -> tuple[int, bool]:
-    """The tokens of a caption, each row of the concept counted, and whether the model reads all rows."""
-    (concept,) = config.concepts
+def measure(caption: str, config: TrainConfig, facts: ModelFacts, rows: int) -> tuple[int, bool]:
+    """The tokens of a caption, each of the concept's rows counted, and whether the model reads all rows."""
+    concept = config.concept
     latest = fill(longest_way_to_token(caption, CaptionPolicy.of(concept)), concept.token)
-    ids = word_ids(facts.tokenizer, expand(latest, {concept.token: list(names)}))
-    rows = set(word_ids(facts.tokenizer, " ".join(names)))
-    is_read = config.long_captions == "chunk" or rows <= set(ids[: facts.window])
-    return len(ids), mentions(latest, concept.token) and is_read
+    ids = word_ids(facts.tokenizer, expand(latest, {concept.token: range(rows)})[0])
+    read = ids[: facts.window].count(facts.tokenizer.convert_tokens_to_ids(ROW))
+    return len(ids), mentions(latest, concept.token) and (config.long_captions == "chunk" or read >= rows)
 
 
 def picture_row(

@@ -11,6 +11,10 @@ class Diverged(RuntimeError):
     """The loss or a gradient became NaN or infinite; everything up to the last good step is saved."""
 
 
+class Incomplete(RuntimeError):
+    """Some of many concepts failed, for the reasons that the message lists; the others are finished."""
+
+
 class Interrupted(RuntimeError):
     """A signal asked the run to stop; everything is saved and the message names the command that continues."""
 

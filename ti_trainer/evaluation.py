@@ -14,13 +14,12 @@ from PIL import Image
 from torch import Tensor
 
 from .bundled import JUDGE, TINY_SD, resolve
-from .config import Concept, ModelConfig
+from .config import ModelConfig
 from .data.images import centre_square, read_image, to_pixels
 from .data.sources import find_pictures
 from .embedding_files import Embedding, read_embedding
 from .errors import BadInput
 from .families import Family, load_family
-from .placeholders import Placeholders
 from .previews import generate, grid, save_image
 
 SCENES = ("", "on grass", "in the snow", "at night", "on the beach", "at sunset")
@@ -34,10 +33,10 @@ def load_with_embeddings(model: ModelConfig, embeddings: Sequence[Embedding]) ->
     """The model with the rows of embedding files in their places; raises BadInput when a file does not fit."""
     family = load_family(model, DEVICE, torch.float16 if DEVICE.type == "cuda" else torch.float32)
     widths = {slot.name: slot.width for slot in family.slots}
-    if embeddings:
-        concepts = [Concept(embedding.token) for embedding in embeddings]
-        rows = [embedding.fit(widths) for embedding in embeddings]
-        family.install(Placeholders(concepts, rows).requires_grad_(False))
+    for embedding in embeddings:
+        if embedding.token in family.placeholders.present:
+            raise BadInput(f"two of the embedding files are called '{embedding.token}': draw them one at a time")
+        family.placeholders.add(embedding.token, embedding.fit(widths))
     return family
 
 

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from . import __version__
-from .config import Concept
 from .data.examples import Example
 from .embedding_files import Embedding, read_embedding, write_embedding
 from .embedding_files.metadata import embedding_metadata
@@ -26,36 +25,25 @@ TOLD = (
 )
 
 
-def export_embeddings(
-    session: Session, folder: RunFolder, rows: Mapping[str, Tensor], steps: Mapping[str, int]
-) -> dict[str, Path]:
-    """Write every concept's files and read them back; rows: {slot: (R, D)}, steps: where each concept's come from.
-
-    Returns {token: file for WebUIs}.
-    """
-    files = {}
-    for concept in session.config.concepts:
-        spans = session.placeholders.spans[concept.token]
-        vectors = {slot: rows[slot][span].cpu() for slot, span in spans.items()}
-        embedding = Embedding(concept.trigger, vectors, metadata(session, concept, steps[concept.token]))
-        widths = {slot: own.shape[1] for slot, own in vectors.items()}
-        places = {"webui": folder.embedding(concept), "diffusers": folder.diffusers_embedding(concept)}
-        for layout, path in places.items():
-            write_embedding(embedding, path, layout)
-            written = read_embedding(path).fit(widths)
-            if not all(torch.equal(written[slot], vectors[slot]) for slot in vectors):
-                raise RuntimeError(f"{path} does not hold what was written into it")
-        files[concept.token] = folder.embedding(concept)
-    return files
+def export_embedding(session: Session, folder: RunFolder, rows: Mapping[str, Tensor], step: int) -> None:
+    """Write a concept's files and read them back; rows: {slot: (n, D)}, those of `step`."""
+    vectors = {slot: own.cpu() for slot, own in rows.items()}
+    embedding = Embedding(session.config.concept.trigger, vectors, metadata(session, step))
+    widths = {slot: own.shape[1] for slot, own in vectors.items()}
+    places = {"webui": folder.embedding, "diffusers": folder.diffusers_embedding()}
+    for layout, path in places.items():
+        write_embedding(embedding, path, layout)
+        written = read_embedding(path).fit(widths)
+        if not all(torch.equal(written[slot], vectors[slot]) for slot in vectors):
+            raise RuntimeError(f"{path} does not hold what was written into it")
 
 
-def metadata(session: Session, concept: Concept, step: int) -> dict[str, str]:
-    settings, model = config_to_mapping(session.config), Path(session.config.model)
-    (data,) = [data for data in session.data if data.token == concept.token]
-    span = next(iter(session.placeholders.spans[concept.token].values()))
+def metadata(session: Session, step: int) -> dict[str, str]:
+    config, concept, model = session.config, session.config.concept, Path(session.config.model)
+    settings = config_to_mapping(config)
     return embedding_metadata(
         token=concept.trigger,
-        num_vectors=span.stop - span.start,
+        num_vectors=session.num_vectors,
         step=step,
         architecture=session.family.architecture,
         resolution=session.resolution,
@@ -63,10 +51,10 @@ def metadata(session: Session, concept: Concept, step: int) -> dict[str, str]:
         encoder_layer=session.family.encoder_layer,
         version=__version__,
         init="its own rows" if concept.tune else "file" if concept.init.startswith("file:") else concept.init,
-        seed=session.config.seed,
-        base_model=model.name if model.exists() else session.config.model,
-        base_model_hash=session.family.fingerprint(),
-        data_hash=data_hash(data.examples),
+        seed=config.seed,
+        base_model=model.name if model.exists() else config.model,
+        base_model_hash=session.family.fingerprint,
+        data_hash=data_hash(session.data.examples),
         config={key: settings[key] for key in TOLD},
     )
 

@@ -1,243 +1,330 @@
-"""The training loop: batch -> loss per example -> gradient of the rows -> better rows."""
+"""Training: concepts come in, share steps until each has learned enough, and are published."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor
-
-from .config import TrainConfig
-from .data.batches import draw_example, same_shape, stack_draws
-from .errors import Diverged, Interrupted
-from .export import export_embeddings
-from .objective import denoising_losses
-from .optimizers import clip_gradients, get_optimizer, lr_factor
-from .prepare import Session, prepare
+from .config import TrainConfig, check_together
+from .console import Console
+from .errors import BadInput, Diverged, Incomplete, Interrupted
+from .export import export_embedding
+from .families import Family
+from .learner import Learner, Reading
+from .prepare import prepare
 from .processes import Processes
-from .reporting import Report
-from .run_folder import Checkpoint, RunFolder
-from .schedules import parse_timesteps
+from .reporting import Callback, Report, describe
+from .run_folder import RunFolder
 from .signals import StopSignals
-from .validation import fixed_noise_loss
-from .weightings import get_weighting
+from .step import SharedStep
 
-# Gradients of float16 activations vanish below 6e-8: the loss is scaled up, the rows' float32 gradients down again.
-LOSS_SCALE = {torch.float32: 1.0, torch.bfloat16: 1.0, torch.float16: 4096.0}
+# Latent positions (h x w, of all examples together) that keep a device busy: 16 pictures of 512 pixels.
+BUSY = 16 * 64 * 64
+READ_EVERY = {"cpu": 1}  # steps between readings of the loss, by kind of device; elsewhere
+READ_SELDOM = 10
 
 
 @dataclass(frozen=True)
 class Run:
-    """What a finished run leaves."""
+    """What a finished run leaves; folder and embedding are URLs where the output is one."""
 
-    folder: Path
-    embeddings: dict[str, Path]  # token -> file for WebUIs
+    folder: Path | str
+    embedding: Path | str  # the file for WebUIs
     history: list[dict[str, Any]]  # the lines of metrics.jsonl
-    best_step: dict[str, int]  # token -> the step whose rows were saved
+    best_step: int  # the step whose rows were saved
 
 
-class Training:
-    """What changes while a run goes on: the rows, the optimiser, the step, the best rows so far."""
+@dataclass
+class Seat:
+    """A concept that is being trained."""
 
-    def __init__(self, session: Session, processes: Processes) -> None:
-        config = session.config
-        self.session, self.processes, self.config = session, processes, config
-        self.placeholders = session.placeholders
-        self.rows = list(self.placeholders.rows.values())  # one (R, D) for each slot
-        self.optimizer = get_optimizer(config.optimizer)(self.rows, config.lr, config.weight_decay)
-        self.weighting = get_weighting(config.weighting, config.gamma)
-        self.timesteps = parse_timesteps(config.timesteps)
-        self.initial = self.placeholders.snapshot()
-        self.step = 0  # steps done
-        self.best_rows = self.placeholders.snapshot()
-        self.best: dict[str, list[float]] = {concept.token: [0, float("inf")] for concept in config.concepts}
+    learner: Learner
+    folder: RunFolder
+    report: Report | None  # in the process that writes its files
+    is_settled: bool = False  # its first step is behind it, and all that could wait for that is done
 
-    def gradients(self, stop: bool) -> tuple[Tensor, bool]:
-        """Leave the gradient of the present step's batch, over all processes, in the rows.
-
-        Each concept's loss is the mean over its own examples, and their sum is what is differentiated. Examples of one
-        latent shape share a forward pass. Returns the losses (concepts,) and whether any process wants to stop.
-        """
-        config, session = self.config, self.session
-        scale = LOSS_SCALE[self.processes.dtype]
-        self.optimizer.zero_grad(set_to_none=False)
-        mine = list(self.processes.share(config.batch_size))
-        size = -(-len(mine) // config.gradient_accumulation) or 1
-        draws = {
-            (concept, place): draw_example(data, config.seed, self.step, mine[place], config.batch_size)
-            for start in range(0, len(mine), size)
-            for concept, data in enumerate(session.data)
-            for place in range(start, min(start + size, len(mine)))
-        }
-        found = torch.zeros(len(session.data), len(mine), device=self.processes.device)
-        for group in same_shape({key: draw.view for key, draw in draws.items()}, size * len(session.data)):
-            batch = stack_draws([draws[key] for key in group], self.timesteps).to(self.processes.device)
-            per_example = denoising_losses(session.family, batch, self.weighting)  # (B,)
-            (per_example.sum() / config.batch_size * scale).backward()
-            concepts, places = zip(*group, strict=True)
-            found[concepts, places] = per_example.detach()
-        losses = found.sum(1) / config.batch_size  # (concepts,), in one order however the examples were grouped
-
-        gradients = [torch.zeros_like(rows) if rows.grad is None else rows.grad / scale for rows in self.rows]
-        *gradients, losses, stops = self.processes.sum([*gradients, losses, losses.new_tensor([float(stop)])])
-        for rows, gradient in zip(self.rows, gradients, strict=True):
-            rows.grad = gradient
-        return losses, bool(stops > 0)
-
-    def update(self) -> float:
-        """Move the rows along their gradients; returns the learning rate."""
-        config = self.config
-        gradients = dict(zip(self.placeholders.rows, [rows.grad for rows in self.rows], strict=True))
-        clip_gradients(gradients, self.placeholders.spans, config.max_grad_norm)
-        lr = config.lr * lr_factor(config.lr_schedule, self.step, config.steps, config.warmup_steps)
-        for group in self.optimizer.param_groups:
-            group["lr"] = lr
-        self.optimizer.step()
-        self.step += 1
-        return lr
-
-    def healthy(self, losses: Tensor) -> bool:
-        """Whether the losses and all gradients are finite."""
-        return all(bool(tensor.isfinite().all()) for tensor in (losses, *(rows.grad for rows in self.rows)))
-
-    def validate(self) -> dict[str, float]:
-        """The fixed-noise loss of each concept; rows that improve on it become the best."""
-        config, session = self.config, self.session
-        share = self.processes.share(config.validation_samples)
-        parts = [
-            fixed_noise_loss(
-                session.family,
-                data,
-                config.seed,
-                share,
-                config.validation_samples,
-                config.batch_size,
-                self.timesteps,
-            )
-            for data in session.data
-        ]
-        (losses,) = self.processes.sum([torch.stack(parts)])
-        found = {data.token: loss for data, loss in zip(session.data, losses.tolist(), strict=True)}
-        for token, loss in found.items():
-            if loss < self.best[token][1]:
-                self.keep(token, loss)
-        return found
-
-    def keep(self, token: str, loss: float) -> None:
-        """Make the present rows of a concept its best."""
-        self.best[token] = [self.step, loss]
-        for slot, span in self.placeholders.spans[token].items():
-            self.best_rows[slot][span] = self.placeholders.rows[slot].detach()[span]
-
-    def checkpoint(self) -> Checkpoint:
-        """A copy of everything that changes."""
-        tensors = {f"rows.{slot}": rows for slot, rows in self.placeholders.snapshot().items()}
-        tensors |= {f"best.{slot}": rows.clone() for slot, rows in self.best_rows.items()}
-        for index, state in self.optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer.{index}.{name}": value.clone() for name, value in state.items()}
-        return Checkpoint(
-            self.step, {name: tensor.cpu() for name, tensor in tensors.items()}, {"best": dict(self.best)}
+    @property
+    def is_due(self) -> bool:
+        """Whether something is to be done now that needs the losses."""
+        learner, config = self.learner, self.learner.config
+        return (
+            not self.is_settled
+            or learner.is_done
+            or learner.is_measured_now
+            or learner.step % config.checkpoint_every == 0
         )
 
-    def restore(self, checkpoint: Checkpoint) -> None:
-        """Go back, or on, to a checkpoint."""
-        states: dict[int, dict[str, Tensor]] = {}
-        for name, tensor in checkpoint.tensors.items():
-            kind, _, rest = name.partition(".")
-            if kind == "rows":
-                self.placeholders.load({rest: tensor})
-            elif kind == "best":
-                self.best_rows[rest].copy_(tensor)
-            else:
-                index, _, key = rest.partition(".")
-                states.setdefault(int(index), {})[key] = tensor.clone()
-        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": states})
-        self.step = checkpoint.step
-        self.best = {token: list(best) for token, best in checkpoint.info["best"].items()}
 
-
-def train(config: TrainConfig, callbacks: Sequence[Callable[[dict[str, Any]], None]] = ()) -> Run:
-    """Learn the concepts of a config and write runs/NAME; each callback gets every line of metrics.jsonl.
+def train(config: TrainConfig, callbacks: Sequence[Callback] = ()) -> Run:
+    """Learn the concept of a config and write OUTPUT/NAME; each callback gets every line of metrics.jsonl.
 
     Raises BadInput before anything is written; Diverged when the loss becomes NaN or infinite, and Interrupted on
     SIGINT or SIGTERM. Both leave a checkpoint; after an interrupt the same config with `resume=True` goes on bit for
     bit.
     """
+    (run,) = train_all([config], callbacks)
+    return run
+
+
+def train_all(configs: Sequence[TrainConfig], callbacks: Sequence[Callback] = ()) -> list[Run]:
+    """Learn many concepts at once; the rows of each are what `train` would give, to rounding.
+
+    They share the model and its batches, but neither settings nor randomness, so they may have steps, learning rates
+    and ends of their own. Of several processes (`accelerate launch`) each takes concepts of its own and nothing is
+    sent, as long as there are as many concepts as processes; otherwise they share the examples of every concept, and
+    the gradients of the rows are sent. Returns the runs that this process has finished.
+
+    With `resume=True` only what is not published yet is done. A concept whose input is bad, or that diverges, does not
+    stop the others: Incomplete is raised at the end. Interrupted as in `train`.
+    """
     started = time.perf_counter()
-    folder = RunFolder(config)
-    folder.check()
-    processes = Processes(config.precision)
-    processes.wait()  # all have checked the folder before one writes into it
-    session = prepare(config, processes)
-    training = Training(session, processes)
-    with StopSignals() as signals, folder.locked(processes.is_main):
-        if config.resume:
-            training.restore(folder.load_checkpoint())
-        report = None
-        if processes.is_main:
-            folder.create()  # after a resume too: it may be asked for more steps
-            report = Report(session, folder, training.step, started, training.initial, callbacks)
+    check_together(configs)
+    many = len(configs) > 1
+    for config in configs:
+        RunFolder(config).check(one_of_many=many)
+    processes = Processes(configs[0].precision)
+    processes.wait()  # all have checked the folders before one writes into them
+    speaks, order = processes.is_main, list(configs)
+    if 1 < processes.count <= len(configs):
+        order, processes = deal(configs, processes.rank, processes.count), processes.alone()
+    loop = Loop(order, processes, callbacks, started, many, Console(started, many, speaks))
+    with StopSignals() as signals, loop.closing():
+        loop.run(signals)
+    if loop.failures:
+        reasons = "\n".join(f"  {name}: {problem}" for name, problem in loop.failures.items())
+        raise Incomplete(f"{len(loop.failures)} of {len(configs)} concepts failed:\n{reasons}")
+    return loop.runs
+
+
+def deal(configs: Sequence[TrainConfig], rank: int, count: int) -> list[TrainConfig]:
+    """The concepts of one of several processes, its own first.
+
+    Behind them come those of the others, which it takes over where nobody is at work on them: a lock tells. That works
+    where all see one folder, so not for remote outputs; and what is overwritten must not be done twice.
+    """
+    own = list(configs[rank::count])
+    others = [config for place, config in enumerate(configs) if place % count != rank]
+    return own + [config for config in others if RunFolder(config).is_local and not config.overwrite]
+
+
+class Loop:
+    """The concepts that wait, those that are being trained, and what has become of the others."""
+
+    def __init__(
+        self,
+        configs: Sequence[TrainConfig],
+        processes: Processes,
+        callbacks: Sequence[Callback],
+        started: float,
+        many: bool,
+        console: Console,
+    ) -> None:
+        self.processes, self.callbacks, self.started, self.many = processes, callbacks, started, many
+        self.console = console
+        self.waiting = deque(configs)
+        self.seats: list[Seat] = []
+        self.runs: list[Run] = []
+        self.failures: dict[str, Exception] = {}
+        self.family: Family | None = None
+        self.rounds = 0
+        kind = processes.device.type
+        self.read_every = configs[0].log_every or READ_EVERY.get(kind, READ_SELDOM)
+
+    @contextmanager
+    def closing(self) -> Iterator[None]:
+        """Whatever happens inside the block, files are closed and locks given back."""
         try:
-            run_steps(training, folder, signals, report)
+            yield
         finally:
-            if report:
-                report.close()
+            for seat in list(self.seats):
+                self.leave(seat)
+            self.console.close()
+
+    def run(self, signals: StopSignals) -> None:
+        """All steps of all concepts."""
+        self.admit()
+        while self.seats:
+            losses = self.step.gradients([seat.learner for seat in self.seats])
+            for seat, loss in zip(self.seats, losses, strict=True):
+                seat.learner.update(loss)
+            self.rounds += 1
+            self.console.advance(len(self.seats))
+            stop = signals.received is not None
+            alone = self.processes.count == 1  # others must hear of the wish first, when all are reading
+            if self.rounds % self.read_every == 0 or (stop and alone) or any(seat.is_due for seat in self.seats):
+                self.read(self.processes.any(stop), signals)
+                self.admit()
+
+    def admit(self) -> None:
+        """Let concepts in while the batch of those that are being trained has room for theirs."""
+        while self.waiting and self.has_room(self.waiting[0]):
+            config = self.waiting.popleft()
+            try:
+                seat = self.open(config)
+            except BadInput as problem:
+                self.fail(config, problem)
+                continue
+            if seat:
+                self.seats.append(seat)
+                self.console.begin(seat.learner)
+
+    def has_room(self, config: TrainConfig) -> bool:
+        if not self.seats:
+            return True
+        taken = sum(seat.learner.config.batch_size for seat in self.seats)
+        most = self.step.largest(self.seats[0].learner.data.shape) * self.processes.count
+        return taken + config.batch_size <= most
+
+    def open(self, config: TrainConfig) -> Seat | None:
+        """Make a concept ready; None where it is finished already, or somebody else is at work on it."""
+        folder = RunFolder(config)
+        writes = self.processes.is_main
+        with ExitStack() as undo:
+            if self.many and writes:  # a single run writes nothing before all is checked, not even a lock
+                if not folder.acquire():
+                    return None
+                undo.callback(folder.release)
+            if self.many and folder.is_complete:
+                self.console.say(f"{config.run_name} is finished already")
+                return None
+            key = f"{config.output}/{config.run_name}"
+            session = prepare(config, self.processes.device, self.processes.dtype, self.family, key)
+            undo.callback(session.family.placeholders.remove, key)
+            if self.family is None:
+                self.family = session.family
+                self.step = SharedStep(session.family, self.processes, largest_batch(config))
+            learner = Learner(session)
+            if writes and not self.many:
+                if not folder.acquire():
+                    raise BadInput(f"another process is training into {folder.path}; choose another --name")
+                undo.callback(folder.release)
+            if config.resume and folder.steps_saved():
+                learner.restore(folder.load_checkpoint())
+            report = self.start_report(learner, folder) if writes else None
+            undo.pop_all()
+        return Seat(learner, folder, report)
+
+    def start_report(self, learner: Learner, folder: RunFolder) -> Report:
+        """The first files of a run."""
+        session = learner.session
+        folder.create()  # after a resume too: it may be asked for more steps
+        norms = {slot.name: slot.table.float().norm(dim=1).mean().item() for slot in session.family.slots}
+        report = Report(learner, folder, self.started, norms, self.callbacks)
+        if learner.step == 0:
+            folder.save_checkpoint(learner.checkpoint())
+        if not self.many:
+            self.console.say("\n".join(describe(session)))
+        self.console.notes(session.warnings)
+        return report
+
+    def read(self, stop: bool, signals: StopSignals) -> None:
+        """Wait for the losses, and do what is to be done with them."""
+        readings = {}
+        for seat in list(self.seats):
+            readings[id(seat)], bad = seat.learner.take_readings()
+            if bad:
+                self.diverge(seat, readings[id(seat)], bad)
+        self.settle([seat for seat in self.seats if not seat.is_settled])
+        measured = [seat.learner for seat in self.seats if seat.learner.is_measured_now]
+        found = dict(zip(map(id, measured), self.step.fixed_noise_losses(measured), strict=True))
+        for seat in list(self.seats):
+            learner = seat.learner
+            loss = found.get(id(learner))
+            if loss is not None and loss < learner.best_loss:
+                learner.keep(learner.step, loss)
+            if seat.report:
+                lines = seat.report.steps(readings[id(seat)], loss)
+                self.console.show(lines)
+                if stop or learner.is_done or learner.step % learner.config.checkpoint_every == 0:
+                    seat.folder.save_checkpoint(learner.checkpoint())
+            if learner.is_done:
+                self.finish(seat)
+        if stop and self.seats:
+            raise Interrupted(self.how_to_go_on(), signals.received or 0)
+
+    def settle(self, seats: Sequence[Seat]) -> None:
+        """What could wait until the first step was done: encoding the other views, and measuring the first rows."""
+        if not seats:
+            return
+        if self.rounds == 1:
+            self.console.say(f"first step after {time.perf_counter() - self.started:.1f} s")
+        for seat in seats:
+            known = len(seat.learner.session.warnings)
+            seat.learner.session.encode_rest()
+            self.console.notes(seat.learner.session.warnings[known:])
+            seat.is_settled = True
+        if not self.waiting:
+            self.step.family.put_away_vae()
+        unknown = [s.learner for s in seats if s.learner.config.validate_every and s.learner.best_loss == float("inf")]
+        with ExitStack() as held:
+            for learner in unknown:
+                held.enter_context(learner.holding(learner.initial))
+            for learner, loss in zip(unknown, self.step.fixed_noise_losses(unknown), strict=True):
+                learner.keep(0, loss)
+
+    def finish(self, seat: Seat) -> None:
+        """Write what a concept has become, and publish it."""
+        learner, folder, config = seat.learner, seat.folder, seat.learner.config
         if not config.validate_every:
-            for data in session.data:
-                training.keep(data.token, float("nan"))
-        steps = {token: int(step) for token, (step, _) in training.best.items()}
-        if report:
-            files = export_embeddings(session, folder, training.best_rows, steps)
-            report.finish(training.best_rows, steps)
-        else:
-            files = {concept.token: folder.embedding(concept) for concept in config.concepts}
-    return Run(folder.path, files, folder.read_metrics(), steps)
+            learner.keep(learner.step, float("nan"))
+        history = []
+        if seat.report:
+            export_embedding(learner.session, folder, learner.best_rows, learner.best_step)
+            if config.plots:
+                seat.report.draw_summary()
+            history = folder.read_metrics()
+            folder.publish({"token": config.concept.trigger, "step": learner.step, "best_step": learner.best_step})
+            self.console.tell(learner, folder)
+        self.console.advance(config.steps - learner.step)
+        self.leave(seat)
+        self.runs.append(Run(folder.location, folder.location_of(folder.embedding), history, learner.best_step))
+
+    def diverge(self, seat: Seat, readings: Sequence[Reading], bad: Reading) -> None:
+        """Save the last good rows of a concept, to which its learner has gone back."""
+        learner, folder, config = seat.learner, seat.folder, seat.learner.config
+        if not config.validate_every:
+            learner.keep(learner.step, float("nan"))
+        if seat.report:
+            seat.report.steps(readings, None)
+            folder.drop_checkpoints_after(learner.step)
+            folder.save_checkpoint(learner.good)
+            export_embedding(learner.session, folder, learner.best_rows, learner.best_step)
+        self.leave(seat)
+        self.fail(
+            config,
+            Diverged(
+                f"the loss became NaN or infinite at step {bad.step}; the rows of step {learner.step} are saved in "
+                f"{folder.path}. Start again with a lower --lr than {config.lr:g} and --overwrite"
+            ),
+        )
+
+    def leave(self, seat: Seat) -> None:
+        self.seats.remove(seat)
+        if seat.report:
+            seat.report.close()
+            seat.folder.release()
+        self.step.family.placeholders.remove(seat.learner.data.owner)
+
+    def fail(self, config: TrainConfig, problem: BadInput | Diverged) -> None:
+        if not self.many:
+            raise problem
+        self.failures[config.run_name] = problem
+        self.console.say(f"{config.run_name} failed: {problem}")
+
+    def how_to_go_on(self) -> str:
+        if self.many:
+            return "stopped, and everything is saved; to go on: the same command with --resume"
+        learner, folder = self.seats[0].learner, self.seats[0].folder
+        return f"stopped after step {learner.step} of {learner.config.steps}; to go on:\n  {folder.resume_command}"
 
 
-def run_steps(training: Training, folder: RunFolder, signals: StopSignals, report: Report | None) -> None:
-    """All steps that are left, with what is measured and saved between them."""
-    config = training.config
-    if training.step == 0:
-        if config.validate_every:
-            training.validate()
-        if report:
-            folder.save_checkpoint(training.checkpoint())
-    before = training.checkpoint()  # the rows whose loss is known to be finite
-    while training.step < config.steps:
-        losses, stop = training.gradients(stop=signals.received is not None)
-        if not training.healthy(losses):
-            diverge(training, before, folder, report)
-        before = training.checkpoint()
-        lr = training.update()
-        last = training.step == config.steps
-        measured = config.validate_every and (training.step % config.validate_every == 0 or last)
-        validation = training.validate() if measured else {}
-        if report:
-            report.step(training.step, losses, lr, validation)
-            if stop or last or training.step % config.checkpoint_every == 0:
-                folder.save_checkpoint(training.checkpoint())
-        if stop and not last:
-            message = f"stopped after step {training.step} of {config.steps}; to go on:\n  {folder.resume_command}"
-            raise Interrupted(message, signals.received or 0)
-
-
-def diverge(training: Training, good: Checkpoint, folder: RunFolder, report: Report | None) -> None:
-    """Go back to the last good rows, save them, and stop."""
-    step = training.step
-    training.restore(good)
-    if not training.config.validate_every:
-        for token in training.best:
-            training.keep(token, float("nan"))
-    if report:
-        folder.drop_checkpoints_after(good.step)
-        folder.save_checkpoint(good)
-        steps = {token: int(best) for token, (best, _) in training.best.items()}
-        export_embeddings(training.session, folder, training.best_rows, steps)
-    raise Diverged(
-        f"the loss became NaN or infinite at step {step + 1}; the rows of step {good.step} are saved in {folder.path}. "
-        f"Start again with a lower --lr than {training.config.lr:g} and --overwrite"
-    )
+def largest_batch(config: TrainConfig) -> Callable[[tuple[int, ...]], int]:
+    """Shape of latents (c, h, w) -> how many go through the U-Net at once."""
+    if config.micro_batch_size:
+        return lambda shape: config.micro_batch_size or 1
+    return lambda shape: max(1, BUSY // (shape[1] * shape[2]))

@@ -19,7 +19,7 @@ def denoising_losses(family: Family, batch: Batch, weighting: Callable[[Tensor, 
     latents = batch.posterior.sample(batch.posterior_noise) * family.scale  # (B, c, h, w)
     timesteps = schedule.sample_timesteps(batch.timestep_draws)  # (B,)
     noisy = schedule.add_noise(latents, batch.noise, timesteps)
-    prediction = family.predict(noisy, timesteps, family.encode_text(batch.captions), batch.sizes)
+    prediction = family.predict(noisy, timesteps, family.encode_text(batch.captions, batch.owners), batch.sizes)
     error = (prediction - schedule.target(latents, batch.noise, timesteps)).square()  # (B, c, h, w)
     counts = weighting(schedule.snr(timesteps), schedule.prediction_type) * batch.weights  # (B,)
     return masked_mean(error, batch.mask) * counts  # (B,)

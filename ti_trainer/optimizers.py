@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -16,7 +16,8 @@ LARGEST_FACTOR = 1e30  # of a learning-rate schedule: times the largest learning
 
 
 def adamw(rows: Iterable[Parameter], lr: float, weight_decay: float) -> Optimizer:
-    return AdamW(rows, lr=lr, betas=(0.9, 0.999), eps=1e-8, weight_decay=weight_decay)
+    # fused: one operation for each parameter; these have a few kilobytes
+    return AdamW(rows, lr=lr, betas=(0.9, 0.999), eps=1e-8, weight_decay=weight_decay, fused=True)
 
 
 OPTIMIZERS: dict[str, Callable[[Iterable[Parameter], float, float], Optimizer]] = {"adamw": adamw}
@@ -80,15 +81,10 @@ def get_optimizer(name: str) -> Callable[[Iterable[Parameter], float, float], Op
 
 
 @torch.no_grad()
-def clip_gradients(gradients: Mapping[str, Tensor], spans: Mapping[str, Mapping[str, slice]], max_norm: float) -> None:
-    """Scale each concept's gradient, over all of its slots together, down to `max_norm` (0: leave it as it is).
-
-    gradients: {slot: (R, D)}; spans: {token: {slot: rows of that concept}}.
-    """
+def clip_gradients(gradients: Sequence[Tensor], max_norm: float) -> None:
+    """Scale a concept's gradients, of all its slots together, down to `max_norm` (0: leave them as they are)."""
     if not max_norm:
         return
-    for span in spans.values():
-        parts = [gradients[slot][rows] for slot, rows in span.items()]
-        norm = torch.stack([part.norm() for part in parts]).norm()
-        for part in parts:
-            part.mul_((max_norm / (norm + 1e-6)).clamp(max=1))
+    norm = torch.stack([gradient.norm() for gradient in gradients]).norm()
+    for gradient in gradients:
+        gradient.mul_((max_norm / (norm + 1e-6)).clamp(max=1))

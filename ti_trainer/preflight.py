@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import shutil
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 import psutil
+import torch
 
 from .bundled import resolve
-from .captions import TOKEN_FIELD, CaptionPolicy, expand, fill, longest_way_to_token, mentions
+from .captions import ROW, TOKEN_FIELD, CaptionPolicy, expand, fill, longest_way_to_token, mentions
 from .config import Concept, TrainConfig
 from .data.batches import ConceptData
 from .data.examples import Example
@@ -17,7 +19,8 @@ from .data.geometry import Framing
 from .errors import BadInput
 from .families import Family, TextSlot
 from .initializers import is_known_word, word_ids
-from .placeholders import Placeholders
+from .placeholders import Rows
+from .storage import is_remote
 from .wording import listing, shorten
 
 MIN_FREE_BYTES = 20 * 2**20
@@ -25,7 +28,7 @@ MIN_FREE_BYTES = 20 * 2**20
 
 def check_resources(config: TrainConfig) -> None:
     """Raises BadInput when the disk is full or the model's weights are larger than the free memory."""
-    place = Path(config.output).absolute()
+    place = Path(tempfile.gettempdir() if is_remote(config.output) else config.output).absolute()
     while not place.exists():
         place = place.parent
     free = shutil.disk_usage(place).free
@@ -66,15 +69,15 @@ def check_token_is_new(concept: Concept, slots: Sequence[TextSlot]) -> None:
 
 
 def check_captions(
-    concept: Concept, examples: Sequence[Example], slot: TextSlot, names: Sequence[str], long_captions: str
+    concept: Concept, examples: Sequence[Example], slot: TextSlot, count: int, long_captions: str
 ) -> list[str]:
     """A line about captions of which the model reads only the beginning.
 
-    Raises BadInput for captions without the token, and for ones in which the window cuts a row off. names: of the
-    concept's rows; the token itself where a known word is tuned. Where tags are shuffled, the token may come last.
+    Raises BadInput for captions without the token, and for ones in which the window cuts a row off. count: of the
+    concept's rows. Where tags are shuffled, the token may come last.
     """
     policy = CaptionPolicy.of(concept)
-    expected = word_ids(slot.tokenizer, " ".join(names))
+    row = slot.tokenizer.convert_tokens_to_ids(ROW)
     window = slot.tokenizer.model_max_length - 2
     seen: set[str] = set()
     cut: list[str] = []
@@ -91,10 +94,10 @@ def check_captions(
                     f"nothing; write {concept.token} or {TOKEN_FIELD} where it belongs, or add --add_token"
                 )
             latest = fill(longest_way_to_token(template, policy), concept.token)
-            ids = word_ids(slot.tokenizer, expand(latest, {concept.token: list(names)}))
+            ids = word_ids(slot.tokenizer, expand(latest, {concept.token: range(count)})[0])
             if len(ids) <= window or long_captions == "chunk":
                 continue
-            if not set(expected) <= set(ids[:window]):
+            if ids[:window].count(row) < count:
                 raise BadInput(
                     f"the caption of {name} has {len(ids)} tokens, and the {window} that the model reads do not hold "
                     f"all of {concept.token}; shorten it, put the token first, or add --long_captions chunk: "
@@ -117,14 +120,12 @@ def picture_warnings(examples: Sequence[Example], framing: Framing) -> list[str]
     return shorten(lines)
 
 
-def check_gradients(family: Family, placeholders: Placeholders, data: Sequence[ConceptData]) -> None:
+def check_gradients(family: Family, rows: Rows, data: ConceptData) -> None:
     """Raises BadInput when a row does not reach the text encoder's output."""
-    for concept in data:
-        caption = fill(concept.examples[0].captions[0], concept.token)
-        family.encode_text([caption]).context.float().square().sum().backward()
-        for slot, span in placeholders.spans[concept.token].items():
-            gradient = placeholders.rows[slot].grad
-            silent = [] if gradient is None else (gradient[span].norm(dim=1) == 0).nonzero().flatten().tolist()
-            if gradient is None or silent:
-                raise BadInput(f"rows {silent} of {concept.token} in {slot} get no gradient from '{caption}'")
-        placeholders.zero_grad(set_to_none=True)
+    caption = fill(data.examples[0].captions[0], data.token)
+    output = family.encode_text([caption], [data.owner]).context.float().square().sum()
+    gradients = torch.autograd.grad(output, list(rows.values()), allow_unused=True)
+    for slot, gradient in zip(rows, gradients, strict=True):
+        silent = [] if gradient is None else (gradient.norm(dim=1) == 0).nonzero().flatten().tolist()
+        if gradient is None or silent:
+            raise BadInput(f"rows {silent} of {data.token} in {slot} get no gradient from '{caption}'")

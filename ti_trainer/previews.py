@@ -50,12 +50,19 @@ def quiet(pipeline: object) -> Iterator[None]:
 
 @torch.no_grad()
 def generate(
-    family: Family, prompts: Sequence[str], seed: int, steps: int, guidance: float, size: int | None = None
+    family: Family,
+    prompts: Sequence[str],
+    seed: int,
+    steps: int,
+    guidance: float,
+    size: int | None = None,
+    key: str | None = None,
 ) -> list[Image.Image]:
     """A picture for each prompt, drawn by the family's diffusers pipeline from our own conditioning.
 
-    Prompt strings are never given to the pipeline: it expands tokens by plain string replacement. Picture i starts from
-    noise that depends on `seed` and i alone.
+    key: the concept with whose rows prompts are read; None: with everybody's. Prompt strings are never given to the
+    pipeline: it expands tokens by plain string replacement. Picture i starts from noise that depends on `seed` and i
+    alone.
     """
     from diffusers import DDIMScheduler
 
@@ -73,7 +80,7 @@ def generate(
                 some = list(prompts[start : start + batch])
                 noise = [torch.randn(shape, generator=generator(seed, "preview", start + i)) for i in range(len(some))]
                 images += pipeline(
-                    **prompt_arguments(family, some),
+                    **prompt_arguments(family, some, key),
                     latents=torch.stack(noise).to(family.device, pipeline.unet.dtype),
                     num_inference_steps=steps,
                     guidance_scale=guidance,
@@ -85,9 +92,10 @@ def generate(
     return images
 
 
-def prompt_arguments(family: Family, prompts: Sequence[str]) -> dict[str, Tensor]:
+def prompt_arguments(family: Family, prompts: Sequence[str], key: str | None = None) -> dict[str, Tensor]:
     """What a pipeline takes instead of prompts and empty negative prompts."""
-    both = family.encode_text([*prompts, *[""] * len(prompts)])  # (2 B, L, D)
+    texts = [*prompts, *[""] * len(prompts)]
+    both = family.encode_text(texts, None if key is None else [key] * len(texts))  # (2 B, L, D)
     context, pooled = both.context, both.pooled
     if pooled is not None and family.pipeline().config.force_zeros_for_empty_prompt:  # as SDXL was trained
         context, pooled = context.clone(), pooled.clone()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 
 import torch
 from accelerate import Accelerator
@@ -12,30 +13,47 @@ DTYPES = {"no": torch.float32, "fp32": torch.float32, "bf16": torch.bfloat16, "f
 
 
 class Processes:
-    """One training run's processes; the rows are the same in all of them after every step."""
+    """The processes that train together; the rows are the same in all of them after every step."""
 
     def __init__(self, precision: str) -> None:
         self._accelerator = Accelerator()
         self.device: torch.device = self._accelerator.device
         self.rank: int = self._accelerator.process_index
         self.count: int = self._accelerator.num_processes
-        self.is_main: bool = self._accelerator.is_main_process
         self.dtype = choose_dtype(precision, self._accelerator.mixed_precision, self.device)
+
+    @property
+    def is_main(self) -> bool:
+        return self.rank == 0
+
+    def alone(self) -> Processes:
+        """This process as if there were no other: nothing is sent, nobody is waited for."""
+        alone = copy(self)
+        alone.rank, alone.count = 0, 1
+        return alone
 
     def share(self, total: int) -> range:
         """Which of `total` examples are this process's."""
         return range(self.rank, total, self.count)
 
-    def sum(self, tensors: Sequence[Tensor]) -> list[Tensor]:
+    def sum(self, *groups: Sequence[Tensor]) -> list[list[Tensor]]:
         """Each tensor summed over all processes, in one message."""
-        if self.count == 1:
-            return list(tensors)
-        flat = torch.cat([tensor.flatten() for tensor in tensors])
-        parts = self._accelerator.reduce(flat, "sum").split([tensor.numel() for tensor in tensors])
-        return [part.view_as(tensor) for part, tensor in zip(parts, tensors, strict=True)]
+        tensors = [tensor for group in groups for tensor in group]
+        if self.count > 1 and tensors:
+            flat = torch.cat([tensor.flatten() for tensor in tensors])
+            parts = self._accelerator.reduce(flat, "sum").split([tensor.numel() for tensor in tensors])
+            tensors = [part.view_as(tensor) for part, tensor in zip(parts, tensors, strict=True)]
+        left = iter(tensors)
+        return [[next(left) for _ in group] for group in groups]
+
+    def any(self, wish: bool) -> bool:
+        """Whether any process wishes it."""
+        ((wishes,),) = self.sum([torch.tensor(float(wish), device=self.device)])
+        return bool(wishes > 0)
 
     def wait(self) -> None:
-        self._accelerator.wait_for_everyone()
+        if self.count > 1:
+            self._accelerator.wait_for_everyone()
 
 
 def choose_dtype(precision: str, launched_with: str, device: torch.device) -> torch.dtype:

@@ -1,141 +1,111 @@
-"""What a person sees of a run: the bar, metrics.jsonl, plots, pictures, and how to use the file."""
+"""What a person sees of a run: metrics.jsonl, plots, pictures, and how to use the file."""
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import Tensor
-from tqdm import tqdm
 
 from .captions import fill
 from .config import Concept
-from .data.batches import ConceptData
 from .dataset_report import short_form
 from .families import TextSlot
+from .learner import Learner, Reading
 from .prepare import Session
 from .previews import PROMPTS, generate, grid, save_image
 from .run_folder import RunFolder
 
+Callback = Callable[[dict[str, Any]], None]  # gets each line of metrics.jsonl
+
 
 class Report:
-    """Follows a run from its first step; lives in the main process only. initial: the rows before any step."""
+    """Follows one concept from its first step; it lives in the process that writes the concept's files."""
 
     def __init__(
         self,
-        session: Session,
+        learner: Learner,
         folder: RunFolder,
-        first_step: int,
         started: float,
-        initial: Mapping[str, Tensor],
-        callbacks: Sequence[Callable[[dict[str, Any]], None]],
+        vocabulary_norms: Mapping[str, float],
+        callbacks: Sequence[Callback],
     ) -> None:
-        self.session, self.folder, self.callbacks, self.started = session, folder, callbacks, started
-        config = session.config
-        folder.rewrite_metrics(folder.read_metrics(first_step) if first_step else [])
-        print("\n".join(describe(session)))
-        for warning in session.warnings:
-            print(f"note: {warning}", file=sys.stderr)
-        self.vocabulary_norm = {
-            slot.name: slot.table.float().norm(dim=1).mean().item() for slot in session.family.slots
-        }
-        self.initial = initial
-        self.validation: dict[str, float] = {}
+        """vocabulary_norms: the mean length of a word's embedding, by slot."""
+        self.learner, self.folder, self.started, self.callbacks = learner, folder, started, callbacks
+        self.session, self.vocabulary_norms = learner.session, vocabulary_norms
+        folder.rewrite_metrics(folder.read_metrics(learner.step) if learner.step else [])
         self.writer: Any = None
-        if config.tensorboard:
+        if self.session.config.tensorboard:
             from torch.utils.tensorboard import SummaryWriter
 
             self.writer = SummaryWriter(str(folder.path / "tensorboard"))
-        self.bar = tqdm(total=config.steps, initial=first_step, desc=", ".join(c.token for c in config.concepts))
-        self.first = True
 
-    def step(self, step: int, losses: Tensor, lr: float, validation: Mapping[str, float]) -> None:
-        """Write the lines of one step; losses (concepts,)."""
-        if self.first:
-            self.bar.write(f"first step after {time.perf_counter() - self.started:.1f} s")
-            self.first = False
+    def steps(self, readings: Sequence[Reading], validation: float | None) -> list[dict[str, Any]]:
+        """Write the lines of some steps, and return them; validation: the fixed-noise loss after the last of them."""
+        if not readings:
+            return []
+        losses = torch.stack([reading.loss for reading in readings]).tolist()
         records = [
-            self.record(step, data, loss, lr, validation)
-            for data, loss in zip(self.session.data, losses.tolist(), strict=True)
+            {
+                "step": reading.step,
+                "token": self.session.data.token,
+                "loss": loss,
+                "lr": reading.lr,
+                **self.geometry(reading.after),
+                "seconds": round(time.perf_counter() - self.started, 3),
+            }
+            for reading, loss in zip(readings, losses, strict=True)
         ]
+        if validation is not None:
+            records[-1]["validation_loss"] = validation
         self.folder.append_metrics(records)
-        self.validation = {**self.validation, **validation}
-        shown = {"loss": f"{losses.mean().item():.4f}"}
-        if self.validation:
-            shown["validation"] = f"{sum(self.validation.values()) / len(self.validation):.5f}"
-        self.bar.set_postfix(shown, refresh=False)
-        self.bar.update()
         for record in records:
             if self.writer:
                 for name in set(record) - {"step", "token"}:
                     self.writer.add_scalar(f"{name}/{record['token']}", record[name], record["step"])
             for callback in self.callbacks:
                 callback(record)
-        every = self.session.config.preview_every
-        if every and step % every == 0 and step < self.session.config.steps:
-            rows = [(f"step {step}", concept, None) for concept in self.session.config.concepts]
-            save_image(self.draw(rows), self.folder.preview(step))
+        every, step = self.session.config.preview_every, self.learner.step
+        if every and step // every > (step - len(readings)) // every and not self.learner.is_done:
+            save_image(self.draw([(f"step {step}", self.learner.snapshot())]), self.folder.preview(step))
+        return records
 
-    def record(
-        self, step: int, data: ConceptData, loss: float, lr: float, validation: Mapping[str, float]
-    ) -> dict[str, Any]:
-        placeholders = self.session.placeholders
-        spans = placeholders.spans[data.token]
-        rows = {slot: placeholders.rows[slot].detach()[span] for slot, span in spans.items()}
-        cosines = [F.cosine_similarity(rows[slot], self.initial[slot][span], dim=1) for slot, span in spans.items()]
-        ratios = [rows[slot].norm(dim=1) / self.vocabulary_norm[slot] for slot in spans]
-        record = {
-            "step": step,
-            "token": data.token,
-            "loss": loss,
-            "lr": lr,
-            "norm_ratio": torch.cat(ratios).mean().item(),
-            "cosine_to_init": torch.cat(cosines).mean().item(),
-            "seconds": round(time.perf_counter() - self.started, 3),
-        }
-        if data.token in validation:
-            record["validation_loss"] = validation[data.token]
-        return record
+    def geometry(self, rows: Mapping[str, Tensor]) -> dict[str, float]:
+        """How long the rows are, and how far they have turned; {slot: (n, D)}."""
+        initial = self.learner.initial
+        cosines = [F.cosine_similarity(own, initial[slot], dim=1) for slot, own in rows.items()]
+        ratios = [own.norm(dim=1) / self.vocabulary_norms[slot] for slot, own in rows.items()]
+        norm, cosine = torch.stack([torch.cat(ratios).mean(), torch.cat(cosines).mean()]).tolist()
+        return {"norm_ratio": norm, "cosine_to_init": cosine}
 
-    def draw(self, rows: Sequence[tuple[str, Concept, Mapping[str, Tensor] | None]]) -> Any:
-        """A grid with a row of pictures for each (title, concept, rows to use instead of the present ones)."""
-        config, family, placeholders = self.session.config, self.session.family, self.session.placeholders
-        titled, captions = [], list(PROMPTS["object"])
-        for title, concept, values in rows:
-            prompts = PROMPTS.get(concept.templates, PROMPTS["object"])
-            captions = [fill(prompt, concept.token) for prompt in prompts]
-            with placeholders.holding(values or placeholders.snapshot()):
+    def draw(self, rows: Sequence[tuple[str, Mapping[str, Tensor]]]) -> Image.Image:
+        """A grid with a row of pictures for each (title, rows {slot: (n, D)})."""
+        config, session = self.session.config, self.session
+        prompts = PROMPTS.get(config.concept.templates, PROMPTS["object"])
+        captions, titled = [fill(prompt, config.concept.token) for prompt in prompts], []
+        for title, values in rows:
+            with self.learner.holding(values):
                 images = generate(
-                    family, captions, config.seed, config.preview_steps, config.guidance, self.session.resolution
+                    *(session.family, captions, config.seed, config.preview_steps, config.guidance),
+                    session.resolution,
+                    session.data.owner,
                 )
             titled.append((title, images))
-        shared = len(config.concepts) == 1
-        family.put_away_vae()
-        return grid(titled, captions if shared else [c.replace(config.concepts[-1].token, "...") for c in captions])
+        return grid(titled, captions)
 
     def close(self) -> None:
-        self.bar.close()
         if self.writer:
             self.writer.close()
 
-    def finish(self, best: Mapping[str, Tensor], steps: Mapping[str, int]) -> None:
-        """Plots, the picture of before and after, and the lines that load the file."""
-        config, folder = self.session.config, self.folder
-        plot_losses(folder)
-        rows = []
-        for concept in config.concepts:
-            name = f"{concept.stem} " if len(config.concepts) > 1 else ""
-            rows += [(f"{name}before", concept, self.initial), (f"{name}after", concept, best)]
-        save_image(self.draw(rows), folder.before_after)
-        print(f"\nlearned in {time.perf_counter() - self.started:.0f} s; everything is in {folder.path}")
-        print(f"before and after:  {folder.before_after}")
-        for concept in config.concepts:
-            print(f"\n{concept.trigger}  (rows of step {steps[concept.token]})")
-            print("\n".join(how_to_use(concept, folder, self.session.family.slots)))
+    def draw_summary(self) -> None:
+        """loss.png, and the picture of before and after."""
+        plot_losses(self.folder)
+        rows = [("before", self.learner.initial), ("after", self.learner.best_rows)]
+        save_image(self.draw(rows), self.folder.before_after)
 
 
 # where each program looks for embeddings, and what is then written in the prompt; {stem}: the file's name
@@ -149,12 +119,12 @@ WEBUIS = {
 
 def how_to_use(concept: Concept, folder: RunFolder, slots: Sequence[TextSlot]) -> list[str]:
     """The lines that tell where a concept's file goes, and the exact calls that load it into diffusers."""
-    path = folder.embedding(concept)
+    path = folder.place(folder.embedding)
     lines = [f"  {'embedding:':13} {path}"]
     lines += [f"  {program + ':':13} {advice.format(stem=concept.stem)}" for program, advice in WEBUIS.items()]
     calls = [f'pipeline.load_textual_inversion("{path}", token="{concept.trigger}")']
     if len(slots) > 1:  # diffusers reads one encoder's vectors a call
-        files = [folder.diffusers_embedding(concept, slot.suffix) for slot in slots]
+        files = [folder.place(folder.diffusers_embedding(slot.suffix)) for slot in slots]
         calls = [
             f'pipeline.load_textual_inversion("{file}", text_encoder=pipeline.text_encoder{slot.suffix}, '
             f"tokenizer=pipeline.tokenizer{slot.suffix})"
@@ -167,17 +137,16 @@ def how_to_use(concept: Concept, folder: RunFolder, slots: Sequence[TextSlot]) -
 
 
 def describe(session: Session) -> list[str]:
-    """What is about to happen, a line for the model and one for each concept."""
-    config, family = session.config, session.family
+    """What is about to happen, a line for the model and one for the concept."""
+    config, concept, family = session.config, session.config.concept, session.family
     where = f"{family.device} {str(family.dtype).removeprefix('torch.')}"
-    lines = [f"{config.model} at {session.resolution} px on {where}: {config.steps} steps of {config.batch_size}"]
-    for concept, data in zip(config.concepts, session.data, strict=True):
-        span = next(iter(session.placeholders.spans[concept.token].values()))
-        vectors = f"{span.stop - span.start} vector{'s' * (span.stop - span.start > 1)}"
-        pictures = f"{short_form(data.examples)} from {concept.images}"
-        start = "its own rows" if concept.tune else f"init {concept.init}"
-        lines.append(f"{concept.token}: {vectors} ({start}), {pictures}")
-    return lines
+    count = session.num_vectors
+    start = "its own rows" if concept.tune else f"init {concept.init}"
+    return [
+        f"{config.model} at {session.resolution} px on {where}: {config.steps} steps of {config.batch_size}",
+        f"{concept.token}: {count} vector{'s' * (count > 1)} ({start}), {short_form(session.data.examples)} "
+        f"from {concept.images}",
+    ]
 
 
 def plot_losses(folder: RunFolder) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import shlex
 import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,14 +18,19 @@ from safetensors import safe_open
 from torch import Tensor
 
 from .atomic import write_bytes
-from .config import Concept, TrainConfig
+from .config import TrainConfig
 from .embedding_files.write import write_tensors
 from .errors import BadInput
-from .settings import config_to_mapping, config_to_yaml, read_yaml
+from .settings import config_to_mapping, configs_to_yaml, read_yaml
+from .storage import Storage, is_remote
 
 # settings that a resumed run may change: they do not change what the finished steps were
 FREE_ON_RESUME = {
     "steps",
+    "early_stop",
+    "log_every",
+    "micro_batch_size",
+    "plots",
     "checkpoint_every",
     "latent_cache",
     "preview_every",
@@ -46,11 +52,20 @@ class Checkpoint:
 
 
 class RunFolder:
-    """The folder of one run. Paths are cheap; nothing is written before `create`."""
+    """The folder of one run. Paths are cheap; nothing is written before `create`.
+
+    Where the output is not a local folder, the run is made in a local one that is named after it, so that a killed run
+    can be resumed on the same machine, and published from there.
+    """
 
     def __init__(self, config: TrainConfig) -> None:
-        self.path = Path(config.output) / config.run_name
-        self.config = config
+        self.config, self.name = config, config.run_name
+        self.storage = Storage(config.output)
+        self.path = Path(config.output) / self.name
+        if is_remote(config.output):
+            digest = hashlib.sha256(config.output.encode()).hexdigest()[:12]
+            self.path = Path(tempfile.gettempdir()) / f"ti-trainer-{digest}" / self.name
+        self._lock = FileLock(self.path / ".lock", timeout=0)
 
     @property
     def config_file(self) -> Path:
@@ -75,16 +90,37 @@ class RunFolder:
     def preview(self, step: int) -> Path:
         return self.path / "previews" / f"step-{step:06d}.png"
 
-    def embedding(self, concept: Concept) -> Path:
+    @property
+    def embedding(self) -> Path:
         """The file for WebUIs."""
-        return self.path / f"{concept.stem}.safetensors"
+        return self.path / f"{self.config.concept.stem}.safetensors"
 
-    def diffusers_embedding(self, concept: Concept, suffix: str = "") -> Path:
-        """The file for diffusers' text_encoder or, with "_2", text_encoder_2; several concepts have a folder each."""
-        folder = self.path / "diffusers"
-        if len(self.config.concepts) > 1:
-            folder /= concept.stem
-        return folder / f"learned_embeds{suffix}.safetensors"
+    def diffusers_embedding(self, suffix: str = "") -> Path:
+        """The file for diffusers' text_encoder or, with "_2", text_encoder_2."""
+        return self.path / "diffusers" / f"learned_embeds{suffix}.safetensors"
+
+    @property
+    def is_local(self) -> bool:
+        return not is_remote(self.config.output)
+
+    @property
+    def location(self) -> Path | str:
+        """Of the published folder."""
+        return self.path if self.is_local else self.storage.place(self.name)
+
+    def location_of(self, file: Path) -> Path | str:
+        """Of a published file of the folder."""
+        return file if self.is_local else self.place(file)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the run is published, with as many steps as are asked for now."""
+        entry = None if self.config.overwrite else self.finished()
+        return entry is not None and entry["config"]["steps"] == self.config.steps
+
+    def place(self, file: Path) -> str:
+        """Where a file lies when the run is published, as the user writes it."""
+        return self.storage.place(self.name, file.relative_to(self.path).as_posix())
 
     @property
     def resume_command(self) -> str:
@@ -94,52 +130,57 @@ class RunFolder:
     def holds_run(self) -> bool:
         return self.config_file.exists() or self.checkpoints.exists()
 
-    def check(self) -> None:
-        """Raises BadInput when the folder holds a run that is neither resumed nor overwritten, or another one's."""
+    def check(self, one_of_many: bool = False) -> None:
+        """Raises BadInput when the folder holds a run that is neither resumed nor overwritten, or another one's.
+
+        one_of_many: to resume many concepts is to do what is missing, so there may be nothing yet.
+        """
         if self.path.exists() and not self.path.is_dir():
             raise BadInput(f"{self.path} is a file; choose another --output or --name")
         if self.config.resume:
-            if not self.holds_run or not self.steps_saved():
+            if self.steps_saved() or self.finished():
+                self.check_same_run()
+            elif not one_of_many:
                 raise BadInput(f"{self.path} holds no checkpoint to resume from; leave out --resume")
-            self.check_same_run()
-        elif self.holds_run and not self.config.overwrite:
-            raise BadInput(f"{self.path} holds a run; add --resume to go on, --overwrite to delete it, or a new --name")
+        elif (self.holds_run or self.finished()) and not self.config.overwrite:
+            place = self.storage.place(self.name)
+            raise BadInput(f"{place} holds a run; add --resume to go on, --overwrite to delete it, or a new --name")
 
     def check_same_run(self) -> None:
-        saved, asked = read_yaml(str(self.config_file)), config_to_mapping(self.config)
+        entry = self.finished()
+        saved = entry["config"] if entry else read_yaml(str(self.config_file))
+        asked = config_to_mapping(self.config)
         differ = [key for key in asked if key not in FREE_ON_RESUME and saved.get(key) != asked[key]]
         if differ:
             changes = "; ".join(f"{key} was {saved.get(key)} and is {asked[key]}" for key in differ)
             raise BadInput(f"--resume goes on with the same settings, but {changes}. Use: {self.resume_command}")
 
-    @contextmanager
-    def locked(self, is_main: bool) -> Iterator[None]:
-        """Nobody else may train into this folder inside the block; raises BadInput when somebody does.
+    def finished(self) -> dict[str, Any] | None:
+        """The manifest's entry of this run, which is there when all of it is published."""
+        return self.storage.entry(self.name)
 
-        Only the main process holds the lock; the others enter freely.
-        """
-        if not is_main:
-            yield
-            return
+    def acquire(self) -> bool:
+        """Keep everybody else from training into this folder until `release`; False when somebody does already."""
         self.path.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.path / ".lock", timeout=0)
         try:
-            lock.acquire()
+            self._lock.acquire()
         except Timeout:
-            raise BadInput(f"another process is training into {self.path}; choose another --name") from None
-        try:
-            yield
-        finally:
-            lock.release()
+            return False
+        return True
+
+    def release(self) -> None:
+        self._lock.release()
 
     def create(self) -> None:
         """Write the resolved config; with `overwrite`, after deleting the run that the folder holds."""
+        if self.config.overwrite:
+            self.storage.withdraw(self.name)
         if self.config.overwrite and self.holds_run:  # a folder of other things, named by mistake, is left alone
             for item in self.path.iterdir():
                 if item.name != ".lock":
                     shutil.rmtree(item) if item.is_dir() and not item.is_symlink() else item.unlink()
         self.checkpoints.mkdir(exist_ok=True)
-        write_bytes(config_to_yaml(self.config).encode(), self.config_file)
+        write_bytes(configs_to_yaml([self.config]).encode(), self.config_file)
 
     def steps_saved(self) -> list[int]:
         names = (re.fullmatch(r"step-(\d+)\.safetensors", path.name) for path in self.checkpoints.glob("step-*"))
@@ -147,7 +188,8 @@ class RunFolder:
 
     def save_checkpoint(self, checkpoint: Checkpoint) -> None:
         info = {"info": json.dumps({"step": checkpoint.step, **checkpoint.info}, sort_keys=True)}
-        write_tensors(checkpoint.tensors, info, self.checkpoints / f"step-{checkpoint.step:06d}.safetensors")
+        tensors = {name: tensor.cpu() for name, tensor in checkpoint.tensors.items()}
+        write_tensors(tensors, info, self.checkpoints / f"step-{checkpoint.step:06d}.safetensors")
 
     def load_checkpoint(self) -> Checkpoint:
         """The last one."""
@@ -179,3 +221,14 @@ class RunFolder:
     def append_metrics(self, records: list[dict[str, Any]]) -> None:
         with self.metrics_file.open("a") as file:
             file.writelines(json.dumps(record) + "\n" for record in records)
+
+    def publish(self, entry: Mapping[str, Any]) -> None:
+        """Bring all files to where the output is, then the manifest's entry; the local copy of a remote run goes."""
+        files = {
+            path.relative_to(self.path).as_posix(): path
+            for path in sorted(self.path.rglob("*"))
+            if path.is_file() and not path.name.startswith(".") and path.parent != self.checkpoints
+        }
+        self.storage.publish(self.name, files, {**entry, "config": config_to_mapping(self.config)})
+        if is_remote(self.config.output):
+            shutil.rmtree(self.path)

@@ -7,7 +7,7 @@ import dataclasses
 import difflib
 import inspect
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -38,28 +38,32 @@ def field_names(kind: type) -> list[str]:
 
 
 def config_from_mapping(values: Mapping[str, Any]) -> TrainConfig:
-    """A config from YAML keys: TrainConfig's, and Concept's at the top or in a list `concepts`.
+    """A config from the keys of TrainConfig and Concept, as one mapping.
 
-    Keys of Concept at the top (`init: cat`) hold for every concept that does not have its own. Raises BadInput for
-    unknown keys, with the nearest right one, and for values of the wrong type.
+    Raises BadInput for unknown keys, with the nearest right one, and for values of the wrong type.
     """
-    values = dict(values)
-    listed = values.pop("concepts", None) or [{}]
-    if not isinstance(listed, (list, tuple)):
+    check_keys(values, [*field_names(Concept), *SETTINGS])
+    if "token" not in values:
+        raise BadInput('there is no token to learn: add --token "<my-cat>"')
+    concept = Concept(**checked_types(Concept, values))
+    return TrainConfig(concept=concept, **checked_types(TrainConfig, values))
+
+
+def configs_from_mapping(values: Mapping[str, Any], flags: Mapping[str, Any] | None = None) -> list[TrainConfig]:
+    """A config for each of the list `concepts`, which may have any key of its own; other keys hold for all.
+
+    flags: keys that override both. Without `concepts`, there is the one config of `config_from_mapping`.
+    """
+    values, flags = dict(values), flags or {}
+    listed = values.pop("concepts", None)
+    if listed is None:
+        return [config_from_mapping({**values, **flags})]
+    if not isinstance(listed, (list, tuple)) or not listed:
         raise BadInput(f"concepts is {listed!r}, which is not a list: write '- token: <my-cat>' beneath it")
-    known = [*field_names(Concept), *field_names(TrainConfig)]
-    check_keys(values, known)
-    shared = {key: values.pop(key) for key in field_names(Concept) if key in values}
-    concepts = []
     for own in listed:
         if not isinstance(own, Mapping):
             raise BadInput(f"'{own}' in concepts is not a mapping: write '- token: <my-cat>'")
-        check_keys(own, field_names(Concept))
-        merged = {**shared, **own}
-        if "token" not in merged:
-            raise BadInput('there is no token to learn: add --token "<my-cat>"')
-        concepts.append(Concept(**checked_types(Concept, merged)))
-    return TrainConfig(concepts=tuple(concepts), **checked_types(TrainConfig, values))
+    return [config_from_mapping({**values, **own, **flags}) for own in listed]
 
 
 def check_keys(values: Mapping[str, Any], known: list[str]) -> None:
@@ -70,6 +74,7 @@ def check_keys(values: Mapping[str, Any], known: list[str]) -> None:
             raise BadInput(f"'{key}' is not a setting; {hint}")
 
 
+SETTINGS = [name for name in field_names(TrainConfig) if name != "concept"]
 SCALARS: dict[str, type] = {"str": str, "int": int, "float": float, "bool": bool}
 
 
@@ -107,12 +112,14 @@ def read_yaml(path: str) -> dict[str, Any]:
 
 def config_to_mapping(config: TrainConfig) -> dict[str, Any]:
     """The inverse of `config_from_mapping`; every field but those that say how to start."""
-    values = dataclasses.asdict(config)
-    values["concepts"] = [dict(concept) for concept in values["concepts"]]
-    for start in ("resume", "overwrite"):
-        del values[start]
-    return values
+    values = {name: getattr(config.concept, name) for name in field_names(Concept)}
+    return values | {name: getattr(config, name) for name in SETTINGS if name not in ("resume", "overwrite")}
 
 
-def config_to_yaml(config: TrainConfig) -> str:
-    return yaml.safe_dump(config_to_mapping(config), sort_keys=False, allow_unicode=True)
+def configs_to_yaml(configs: Sequence[TrainConfig]) -> str:
+    """The inverse of `configs_from_mapping`: what all have in common stands at the top."""
+    first, *others = mappings = [config_to_mapping(config) for config in configs]
+    values = {key: value for key, value in first.items() if all(other[key] == value for other in others)}
+    if others:
+        values["concepts"] = [{k: v for k, v in mapping.items() if k not in values} for mapping in mappings]
+    return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -26,6 +26,16 @@ class ConceptData:
     examples: Sequence[Example]
     views: Sequence[Sequence[CachedView]]
     caption_policy: CaptionPolicy = AS_WRITTEN
+    key: str = ""  # under which `Placeholders` knows the concept; by default its token
+
+    @property
+    def owner(self) -> str:
+        return self.key or self.token
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Of the first picture's latents: c, h, w."""
+        return self.views[0][0].shape
 
     @cached_property
     def own(self) -> list[int]:
@@ -48,48 +58,49 @@ class Batch:
 
     posterior: LatentPosterior  # (B, c, h, w)
     captions: list[str]
+    owners: list[str]  # the concept with whose rows each caption is read
     posterior_noise: Tensor  # (B, c, h, w)
     noise: Tensor  # (B, c, h, w)
     timestep_draws: Tensor  # (B,) in [0, 1)
     sizes: Tensor  # (B, 6) pixels, see View.sizes
     mask: Tensor | None  # (B, 1, h, w): what each latent counts; None where no example has a mask
     weights: Tensor  # (B,): what each example counts
+    shares: Tensor  # (B,): what part of its concept's loss each example is
 
     def to(self, device: torch.device) -> Batch:
-        return Batch(
-            posterior=LatentPosterior(self.posterior.mean.to(device), self.posterior.std.to(device)),
-            captions=self.captions,
-            posterior_noise=self.posterior_noise.to(device),
-            noise=self.noise.to(device),
-            timestep_draws=self.timestep_draws.to(device),
-            sizes=self.sizes.to(device),
-            mask=None if self.mask is None else self.mask.to(device),
-            weights=self.weights.to(device),
-        )
+        """On the device, see `upload`."""
+        moved: dict[str, Any] = {
+            name: upload(value, device) for name, value in vars(self).items() if isinstance(value, Tensor)
+        }
+        mean, std = self.posterior.mean, self.posterior.std
+        return replace(self, posterior=LatentPosterior(upload(mean, device), upload(std, device)), **moved)
 
 
 @dataclass(frozen=True)
 class Draw:
-    """One example of a step. Its noises are drawn when they are needed, so that a large step costs no memory."""
+    """One example, drawn. Its noises are made when they are needed, so that a large step costs no memory."""
 
     view: CachedView
     caption: str
+    owner: str
     weight: float
-    timestep: float  # [0, 1)
-    noise_state: Tensor  # of the generator that draws the noises
-
-    def noises(self) -> tuple[Tensor, Tensor]:
-        """For the posterior and for the schedule, each (c, h, w)."""
-        draws = torch.Generator()
-        draws.set_state(self.noise_state)
-        shape = self.view.posterior.mean.shape
-        return torch.randn(shape, generator=draws), torch.randn(shape, generator=draws)
+    share: float
+    timestep: float  # [0, 1]: where in the schedule
+    noises: Callable[[tuple[int, ...]], tuple[Tensor, Tensor]]  # shape -> for the posterior and for the schedule
 
 
-def draw_example(data: ConceptData, seed: int, step: int, index: int, batch_size: int) -> Draw:
+def draw_example(
+    data: ConceptData,
+    seed: int,
+    step: int,
+    index: int,
+    batch_size: int,
+    timesteps: Callable[[Tensor], Tensor] = torch.clone,
+) -> Draw:
     """Example `index` of the `batch_size` that a concept sees at `step`; half of them are of its class, if it has any.
 
-    Timesteps are stratified over the batch: index i draws from the i-th of batch_size equal parts.
+    Timesteps are stratified over the batch: index i draws from the i-th of batch_size equal parts; timesteps: what a
+    policy makes of such draws in [0, 1).
     """
     draws = generator(seed, data.token, step, index)
     turns, of_class = data.turns
@@ -98,54 +109,55 @@ def draw_example(data: ConceptData, seed: int, step: int, index: int, batch_size
     views = len(data.views[0])
     view, turn = divmod(int(torch.randint(views * len(turns), (), generator=draws)), len(turns))
     example = data.examples[turns[turn]]
-    caption = draw_caption(example.captions, data.caption_policy, draws)
+    caption = fill(draw_caption(example.captions, data.caption_policy, draws), data.token)
     timestep = (index + float(torch.rand((), generator=draws, dtype=torch.float64))) / batch_size
+    state = draws.get_state()
+
+    def noises(shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+        rest = torch.Generator()
+        rest.set_state(state)
+        return torch.randn(shape, generator=rest), torch.randn(shape, generator=rest)
+
+    where = float(timesteps(torch.tensor([timestep])))
     shown = data.views[turns[turn]][view]
-    return Draw(shown, fill(caption, data.token), example.weight, timestep, draws.get_state())
+    return Draw(shown, caption, data.owner, example.weight, 1 / batch_size, where, noises)
 
 
-def same_shape(views: Mapping[Key, CachedView], largest: int) -> list[list[Key]]:
-    """The keys in lists of at most `largest` whose latents have one shape, in their order."""
+def same_shape(draws: Mapping[Key, Draw], largest: Callable[[tuple[int, ...]], int]) -> list[list[Key]]:
+    """The keys in lists whose latents have one shape, in their order; largest: shape -> how long a list may be."""
     shapes: dict[tuple[int, ...], list[Key]] = {}
-    for key, view in views.items():
-        shapes.setdefault(view.posterior.mean.shape, []).append(key)
-    return [keys[start : start + largest] for keys in shapes.values() for start in range(0, len(keys), largest)]
+    for key, draw in draws.items():
+        shapes.setdefault(draw.view.shape, []).append(key)
+    return [
+        keys[start : start + largest(shape)]
+        for shape, keys in shapes.items()
+        for start in range(0, len(keys), largest(shape))
+    ]
 
 
-def stack_draws(draws: Sequence[Draw], timesteps: Callable[[Tensor], Tensor] = torch.clone) -> Batch:
-    """Examples of one shape as a batch; timesteps: of uniform draws (B,) in [0, 1)."""
-    posterior_noise, noise = zip(*(draw.noises() for draw in draws), strict=True)
-    return stack_views(
-        [draw.view for draw in draws],
-        [draw.caption for draw in draws],
-        torch.stack(posterior_noise),
-        torch.stack(noise),
-        timesteps(torch.tensor([draw.timestep for draw in draws])),
-        torch.tensor([draw.weight for draw in draws]),
-    )
-
-
-def stack_views(
-    views: Sequence[CachedView],
-    captions: list[str],
-    posterior_noise: Tensor,
-    noise: Tensor,
-    timestep_draws: Tensor,
-    weights: Tensor,
-) -> Batch:
-    """Views of one shape, and what was drawn for them, as a batch."""
+def stack_draws(draws: Sequence[Draw]) -> Batch:
+    """Examples of one shape as a batch."""
+    views = [draw.view for draw in draws]
     mean = torch.stack([view.posterior.mean for view in views])  # (B, c, h, w)
+    posterior_noise, noise = zip(*(draw.noises(mean.shape[1:]) for draw in draws), strict=True)
     mask = None
     if any(view.mask is not None for view in views):
         everywhere = torch.ones_like(mean[0, :1])
         mask = torch.stack([everywhere if view.mask is None else view.mask for view in views])  # (B, 1, h, w)
     return Batch(
         posterior=LatentPosterior(mean, torch.stack([view.posterior.std for view in views])),
-        captions=captions,
-        posterior_noise=posterior_noise,
-        noise=noise,
-        timestep_draws=timestep_draws,
+        captions=[draw.caption for draw in draws],
+        owners=[draw.owner for draw in draws],
+        posterior_noise=torch.stack(posterior_noise),
+        noise=torch.stack(noise),
+        timestep_draws=torch.tensor([draw.timestep for draw in draws]),
         sizes=torch.tensor([view.sizes for view in views]),
         mask=mask,
-        weights=weights,
+        weights=torch.tensor([draw.weight for draw in draws]),
+        shares=torch.tensor([draw.share for draw in draws]),
     )
+
+
+def upload(tensor: Tensor, device: torch.device) -> Tensor:
+    """To the device without waiting for it: from pinned memory where it is a GPU."""
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)

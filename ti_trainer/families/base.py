@@ -41,10 +41,12 @@ class Family(Protocol):
     """A frozen model of one family; a plain object and never an nn.Module, since it is not trained."""
 
     slots: tuple[TextSlot, ...]
+    placeholders: Placeholders  # of which every caption's tokens are read
     schedule: NoiseSchedule
     scale: float  # of latents
     resolution: int  # at which the model was trained, pixels
     pixels_per_latent: int
+    latent_channels: int
     bucket_step: int  # what sides of pictures must be multiples of where they are no squares, pixels
     device: torch.device
     dtype: torch.dtype  # of the frozen weights
@@ -59,24 +61,25 @@ class Family(Protocol):
         """Which layer of the text encoders is read, from the last: "clip skip" in WebUIs."""
         ...
 
+    @property
     def fingerprint(self) -> str:
         """What tells this U-Net's weights from others'."""
-        ...
-
-    def install(self, placeholders: Placeholders) -> None:
-        """Make the tokens known to the tokenizers and put the rows in their places, once."""
         ...
 
     def encode_images(self, pixels: Tensor) -> LatentPosterior:
         """(B, 3, H, W) in [-1, 1] -> posterior of (B, c, h, w), float32."""
         ...
 
+    @property
     def vae_hash(self) -> str:
         """The hash of all weights of the VAE."""
         ...
 
-    def encode_text(self, captions: Sequence[str]) -> Conditioning:
-        """Captions with unexpanded tokens -> what `encode_prompt` of the family's pipeline gives."""
+    def encode_text(self, captions: Sequence[str], keys: Sequence[str] | None = None) -> Conditioning:
+        """Captions with unexpanded tokens -> what `encode_prompt` of the family's pipeline gives.
+
+        keys: the concept with whose rows each caption is read; None: with everybody's.
+        """
         ...
 
     def predict(self, noisy: Tensor, timesteps: Tensor, text: Conditioning, sizes: Tensor) -> Tensor:
@@ -84,7 +87,7 @@ class Family(Protocol):
         ...
 
     def put_away_vae(self) -> None:
-        """Make room for the U-Net: training works on cached latents."""
+        """Give back its memory; it comes back by itself when it is needed."""
         ...
 
     def pipeline(self) -> DiffusionPipeline:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from ..captions import expand
+from ..captions import ROW
 from ..config import ModelConfig
+from ..data.batches import upload
 from ..data.latent_cache import tensor_hash
 from ..data.latents import LatentPosterior
 from ..errors import BadInput
@@ -19,7 +21,8 @@ from ..schedules import TARGETS, NoiseSchedule
 from .base import Conditioning, choose
 from .convolutions import freeze_convolutions
 from .slots import TextSlot, set_end_of_text, text_slots
-from .windows import all_windows, first_windows
+from .sources import load_vae
+from .windows import all_windows, first_windows, place_rows
 
 if TYPE_CHECKING:
     from diffusers import DiffusionPipeline
@@ -34,85 +37,93 @@ class LatentDiffusion(ABC):
     ) -> None:
         self.config, self.device, self.dtype = config, device, dtype
         self._pipeline = pipeline
-        self.unet, self.vae = pipeline.unet, pipeline.vae
+        self.unet = pipeline.unet
         self.slots = text_slots(pipeline)
+        self.placeholders = Placeholders(device)
         check_supported(pipeline, config)
-        for module in (self.unet, self.vae, *(slot.encoder for slot in self.slots)):
+        self._load_vae = load_vae(pipeline, config)
+        self.scale = pipeline.vae.config.scaling_factor
+        self.pixels_per_latent = pipeline.vae_scale_factor
+        self.latent_channels = pipeline.vae.config.latent_channels
+        for module in (self.unet, pipeline.vae, *(slot.encoder for slot in self.slots)):
             module.requires_grad_(False).eval()
         if config.lean_convolutions and device.type == "cpu":  # nobody has measured it on a GPU
             freeze_convolutions(self.unet)
+        self.unet.to(device)
         for slot in self.slots:
             slot.encoder.to(device)
             set_end_of_text(slot)
-        if config.gradient_checkpointing:
-            self.unet.enable_gradient_checkpointing()
+            slot.tokenizer.add_tokens([ROW])
+            frozen = slot.encoder.get_input_embeddings()
+            slot.encoder.set_input_embeddings(PlaceholderEmbedding(frozen, slot.name, self.placeholders))
         override_scheduler(pipeline, config)
         self.schedule = noise_schedule(pipeline).to(device)
-        self.scale = self.vae.config.scaling_factor
-        self.pixels_per_latent = pipeline.vae_scale_factor
         self.resolution = self.unet.config.sample_size * self.pixels_per_latent
         halvings = len(self.unet.config.block_out_channels) - 1
         self.bucket_step = self.pixels_per_latent * 2**halvings
-        self._names: dict[str, tuple[str, ...]] = {}
 
-    def install(self, placeholders: Placeholders) -> None:
-        """Make the tokens known to the tokenizers and put the rows in their places, once."""
-        placeholders.to(self.device)
-        for slot in self.slots:
-            ids: list[int] = []
-            for token in placeholders.spans:
-                names = list(placeholders.names.get(token, ()))
-                if slot.tokenizer.add_tokens(names) != len(names):
-                    raise BadInput(f"'{token}' is already known to {slot.name}; choose another --token")
-                # a tuned word has no names: its rows stand where the vocabulary's stood
-                ids += (
-                    slot.tokenizer.convert_tokens_to_ids(names)
-                    if names
-                    else slot.tokenizer(token, add_special_tokens=False).input_ids
-                )
-            frozen = slot.encoder.get_input_embeddings()
-            slot.encoder.set_input_embeddings(PlaceholderEmbedding(frozen, ids, placeholders.rows[slot.name]))
-        self._names = placeholders.names
+    @property
+    def vae(self) -> Any:
+        """Loaded again where it was put away."""
+        if self._pipeline.vae is None:
+            self._pipeline.vae = self._load_vae().requires_grad_(False).eval()
+        return self._pipeline.vae
+
+    def put_away_vae(self) -> None:
+        """Give back its memory: training works on cached latents."""
+        self._pipeline.vae = None
 
     @torch.no_grad()
     def encode_images(self, pixels: Tensor) -> LatentPosterior:
         """(B, 3, H, W) in [-1, 1] -> posterior of (B, c, h, w), float32: SDXL's VAE overflows in float16."""
-        cast(self.vae, self.device, torch.float32)
-        posterior = self.vae.encode(pixels.to(self.device, torch.float32)).latent_dist
+        vae = self.vae
+        cast(vae, self.device, torch.float32)
+        posterior = vae.encode(pixels.to(self.device, torch.float32)).latent_dist
         return LatentPosterior(posterior.mean, posterior.std)
 
+    @cached_property
     def vae_hash(self) -> str:
         return tensor_hash(self.vae.state_dict())
 
+    @cached_property
     def fingerprint(self) -> str:
         """The hash of the beginning of every tensor of the U-Net: any training of it changes them."""
         return tensor_hash({name: tensor.flatten()[:64] for name, tensor in self.unet.state_dict().items()})
 
-    def encode_text(self, captions: Sequence[str]) -> Conditioning:
+    def encode_text(self, captions: Sequence[str], keys: Sequence[str] | None = None) -> Conditioning:
         """Captions with unexpanded tokens -> what `encode_prompt` of the family's pipeline gives.
 
-        Each distinct caption is encoded once. With `long_captions: chunk` the context is that of all windows in a row,
-        as WebUIs join them; shorter captions are padded, and the padding masked.
+        keys: the concept with whose rows each caption is read (see Placeholders); None: with everybody's. Each distinct
+        caption is encoded once. With `long_captions: chunk` the context is that of all windows in a row, as WebUIs join
+        them; shorter captions are padded, and the padding masked.
         """
-        distinct = list(dict.fromkeys(captions))
-        texts = [expand(caption, self._names) for caption in distinct]
+        owners: Sequence[str | None] = keys or [None] * len(captions)
+        wanted = list(zip(captions, owners, strict=True))
+        distinct = list(dict.fromkeys(wanted))
+        texts = [self.placeholders.expand(caption, key) for caption, key in distinct]
         outputs = []
         for slot in self.slots:
             windows = self.windows(slot, texts)
             counts = [len(some) for some in windows]  # the same for every slot: the encoders share CLIP's vocabulary
-            ids = torch.cat(windows).to(self.device)  # (N, 77)
+            ids = upload(torch.cat(windows), self.device)  # (N, 77)
             outputs.append(slot.encoder(ids, output_hidden_states=True))
         text = join_windows(self.condition(outputs), counts)  # (distinct, L, D)
-        return text[[distinct.index(caption) for caption in captions]]  # (B, L, D)
+        return text[[distinct.index(each) for each in wanted]]  # (B, L, D)
 
-    def windows(self, slot: TextSlot, texts: Sequence[str]) -> list[Tensor]:
-        """The token ids of each text, (W, 77)."""
+    def windows(self, slot: TextSlot, texts: Sequence[tuple[str, list[int]]]) -> list[Tensor]:
+        """The token ids of each text, (W, 77); texts: with ROW where a row belongs, and the rows' numbers."""
+        row = slot.tokenizer.convert_tokens_to_ids(ROW)
+        first = slot.encoder.get_input_embeddings().first
         if self.config.long_captions == "truncate":
-            return list(first_windows(slot.tokenizer, texts)[:, None])  # each (1, 77)
-        together = {
-            slot.tokenizer.convert_tokens_to_ids(names[0]): len(names) for names in self._names.values() if names
-        }
-        return [all_windows(slot.tokenizer, text, together) for text in texts]
+            ids = first_windows(slot.tokenizer, [text for text, _ in texts])  # (N, 77)
+            for own, (_, numbers) in zip(ids, texts, strict=True):
+                place_rows(own, row, [first + number for number in numbers])
+            return list(ids[:, None])  # each (1, 77)
+        together = {first + numbers[0]: len(numbers) for numbers in self.placeholders.numbers().values()}
+        return [
+            all_windows(slot.tokenizer, text, row, [first + number for number in numbers], together)
+            for text, numbers in texts
+        ]
 
     @abstractmethod
     def condition(self, outputs: Sequence[BaseModelOutput]) -> Conditioning:
@@ -133,15 +144,9 @@ class LatentDiffusion(ABC):
         )
         return prediction.sample.float()
 
-    def put_away_vae(self) -> None:
-        """The VAE goes to the CPU and the U-Net to the device: training works on cached latents."""
-        self.vae.to("cpu")
-        self.unet.to(self.device)
-
     def pipeline(self) -> Any:
         """The real diffusers pipeline, sharing these weights."""
         cast(self.vae, self.device, self.dtype)  # pipelines decode in float32 by themselves where a VAE needs it
-        self.unet.to(self.device)
         return self._pipeline
 
 

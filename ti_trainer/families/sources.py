@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -47,7 +47,9 @@ def pipeline_class(config: ModelConfig) -> str:
     )
 
 
-def load_pipeline(name: str, config: ModelConfig, dtype: torch.dtype) -> DiffusionPipeline:
+def load_pipeline(
+    name: str, config: ModelConfig, dtype: torch.dtype, leave_out: Sequence[str] = ()
+) -> DiffusionPipeline:
     """The pipeline with its weights in `dtype`, the VAE's in float32; raises BadInput, naming what is missing."""
     source = resolve(config.model)
     path = Path(source)
@@ -58,8 +60,9 @@ def load_pipeline(name: str, config: ModelConfig, dtype: torch.dtype) -> Diffusi
             import diffusers
 
             kind = getattr(diffusers, name)
+            left_out = {**without_unused(kind), **dict.fromkeys(leave_out)}
             if path.is_file():
-                pipeline = load_checkpoint(kind, config, path, dtype)
+                pipeline = load_checkpoint(kind, config, path, dtype, left_out)
             else:
                 pipeline = kind.from_pretrained(
                     source,
@@ -68,7 +71,7 @@ def load_pipeline(name: str, config: ModelConfig, dtype: torch.dtype) -> Diffusi
                     variant=config.variant,
                     cache_dir=config.cache_dir,
                     local_files_only=config.offline,
-                    **without_unused(kind),
+                    **left_out,
                 )
     except (OSError, ValueError, KeyError, RuntimeError, AttributeError) as error:
         reason = str(error).strip().splitlines() or [type(error).__name__]
@@ -81,7 +84,16 @@ def load_pipeline(name: str, config: ModelConfig, dtype: torch.dtype) -> Diffusi
     return pipeline
 
 
-def load_checkpoint(kind: Any, config: ModelConfig, path: Path, dtype: torch.dtype) -> DiffusionPipeline:
+def load_vae(pipeline: DiffusionPipeline, config: ModelConfig) -> Callable[[], Any]:
+    """What loads the VAE of a pipeline once more, as it was loaded first."""
+    others = [part for part in pipeline.components if part not in ("vae", "scheduler", *UNUSED)]
+    name = type(pipeline).__name__
+    return lambda: load_pipeline(name, config, torch.float32, leave_out=others).vae
+
+
+def load_checkpoint(
+    kind: Any, config: ModelConfig, path: Path, dtype: torch.dtype, left_out: dict[str, Any]
+) -> DiffusionPipeline:
     """A pipeline from a single file in the original layout.
 
     Checkpoints of v-prediction fine-tunes carry an empty tensor `v_pred`, and `ztsnr` for zero terminal SNR.
@@ -93,7 +105,7 @@ def load_checkpoint(kind: Any, config: ModelConfig, path: Path, dtype: torch.dty
         revision=config.revision if not config.model_config else None,
         cache_dir=config.cache_dir,
         local_files_only=config.offline,
-        **without_unused(kind),
+        **left_out,
     )
     keys = checkpoint_keys(config, path)
     if "v_pred" in keys:

@@ -23,13 +23,24 @@ def first_windows(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> T
     ).input_ids
 
 
-def all_windows(tokenizer: PreTrainedTokenizerBase, text: str, together: Mapping[int, int]) -> Tensor:
+def place_rows(ids: Tensor, row: int, rows: Sequence[int]) -> None:
+    """Write the ids of rows over a text's ids (T,) where `row` stands; the window may have cut off the last ones."""
+    places = (ids == row).nonzero().flatten()
+    ids[places] = torch.tensor(rows[: len(places)], dtype=ids.dtype)
+
+
+def all_windows(
+    tokenizer: PreTrainedTokenizerBase, text: str, row: int, rows: Sequence[int], together: Mapping[int, int]
+) -> Tensor:
     """All windows of a text, as WebUIs read it: (W, 77), each with its own start and end.
 
-    together: {first id: how many ids from there must not be separated}, the rows of a token.
+    rows: the ids that take the places of `row`; together: {first id: how many ids from there must not be separated},
+    the rows of a token.
     """
     size = tokenizer.model_max_length - 2
-    ids = tokenizer(text, add_special_tokens=False, truncation=False, verbose=False).input_ids
+    whole = torch.tensor(tokenizer(text, add_special_tokens=False, truncation=False, verbose=False).input_ids)
+    place_rows(whole, row, rows)
+    ids = whole.tolist()
     windows: list[list[int]] = [[]]
     while ids:
         count = together.get(ids[0], 1)

@@ -1,0 +1,64 @@
+"""What a run says on the terminal: the bar, notes, and what is finished."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tqdm import tqdm
+
+from .learner import Learner
+from .reporting import how_to_use
+from .run_folder import RunFolder
+
+
+class Console:
+    """One bar for the steps of all concepts; silent in all processes but the first."""
+
+    def __init__(self, started: float, many: bool, speaks: bool) -> None:
+        self.started, self.many, self.speaks = started, many, speaks
+        self.bar = tqdm(total=0, disable=not speaks, delay=1e-3)  # nothing is shown before there is a first concept
+        self.shown: dict[str, str] = {}
+
+    def begin(self, learner: Learner) -> None:
+        """A concept has come in, perhaps with steps that were done before."""
+        self.bar.total = (self.bar.total or 0) + learner.config.steps
+        self.bar.initial += learner.step  # it tells nothing of this run's speed
+        self.bar.n += learner.step
+        self.bar.set_description("concepts" if self.many else learner.data.token, refresh=False)
+
+    def advance(self, steps: int) -> None:
+        self.bar.update(steps)
+
+    def say(self, text: str) -> None:
+        if self.speaks:
+            self.bar.write(text)
+
+    def notes(self, warnings: Sequence[str]) -> None:
+        for warning in warnings if self.speaks else ():
+            self.bar.write(f"note: {warning}", file=sys.stderr)
+
+    def show(self, lines: Sequence[Mapping[str, Any]]) -> None:
+        """The latest figures, behind the bar; lines: of metrics.jsonl."""
+        for name in ("loss", "validation_loss"):
+            values = [line[name] for line in lines if name in line]
+            if values:
+                self.shown[name.removesuffix("_loss")] = f"{values[-1]:.5f}"
+        self.bar.set_postfix(self.shown, refresh=False)
+
+    def tell(self, learner: Learner, folder: RunFolder) -> None:
+        """That a concept is finished, and where it is."""
+        concept, seconds = learner.config.concept, time.perf_counter() - self.started
+        if self.many:
+            self.say(f"{folder.name}: rows of step {learner.best_step} in {folder.place(folder.embedding)}")
+            return
+        self.say(f"\nlearned in {seconds:.0f} s; everything is in {folder.location}")
+        if learner.config.plots:
+            self.say(f"before and after:  {folder.place(folder.before_after)}")
+        self.say(f"\n{concept.trigger}  (rows of step {learner.best_step})")
+        self.say("\n".join(how_to_use(concept, folder, learner.session.family.slots)))
+
+    def close(self) -> None:
+        self.bar.close()
