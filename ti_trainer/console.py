@@ -19,26 +19,29 @@ class Console:
 
     def __init__(self, started: float, many: bool, speaks: bool) -> None:
         self.started, self.many, self.speaks = started, many, speaks
-        self.bar = tqdm(total=0, disable=not speaks, delay=1e-3)  # nothing is shown before there is a first concept
+        self.bar: tqdm | None = None
         self.shown: dict[str, str] = {}
 
     def begin(self, learner: Learner) -> None:
         """A concept has come in, perhaps with steps that were done before."""
-        self.bar.total = (self.bar.total or 0) + learner.config.steps
-        self.bar.initial += learner.step  # it tells nothing of this run's speed
-        self.bar.n += learner.step
-        self.bar.set_description("concepts" if self.many else learner.data.token, refresh=False)
+        if self.bar is None:
+            name = "concepts" if self.many else learner.data.token
+            self.bar = tqdm(total=0, desc=name, initial=learner.step, disable=not self.speaks)
+        else:
+            self.bar.update(learner.step)
+        self.bar.total += learner.config.steps
 
     def advance(self, steps: int) -> None:
-        self.bar.update(steps)
+        if self.bar is not None:
+            self.bar.update(steps)
 
     def say(self, text: str) -> None:
         if self.speaks:
-            self.bar.write(text)
+            tqdm.write(text)
 
     def notes(self, warnings: Sequence[str]) -> None:
         for warning in warnings if self.speaks else ():
-            self.bar.write(f"note: {warning}", file=sys.stderr)
+            tqdm.write(f"note: {warning}", file=sys.stderr)
 
     def show(self, lines: Sequence[Mapping[str, Any]]) -> None:
         """The latest figures, behind the bar; lines: of metrics.jsonl."""
@@ -46,7 +49,8 @@ class Console:
             values = [line[name] for line in lines if name in line]
             if values:
                 self.shown[name.removesuffix("_loss")] = f"{values[-1]:.5f}"
-        self.bar.set_postfix(self.shown, refresh=False)
+        if self.bar is not None:
+            self.bar.set_postfix(self.shown, refresh=False)
 
     def tell(self, learner: Learner, folder: RunFolder) -> None:
         """That a concept is finished, and where it is."""
@@ -54,6 +58,7 @@ class Console:
         if self.many:
             self.say(f"{folder.name}: rows of step {learner.best_step} in {folder.place(folder.embedding)}")
             return
+        self.close()
         self.say(f"\nlearned in {seconds:.0f} s; everything is in {folder.location}")
         if learner.config.plots:
             self.say(f"before and after:  {folder.place(folder.before_after)}")
@@ -61,4 +66,5 @@ class Console:
         self.say("\n".join(how_to_use(concept, folder, learner.session.family.slots)))
 
     def close(self) -> None:
-        self.bar.close()
+        if self.bar is not None:
+            self.bar.close()

@@ -279,8 +279,8 @@ class Loop:
                 seat.report.draw_summary()
             history = folder.read_metrics()
             folder.publish({"token": config.concept.trigger, "step": learner.step, "best_step": learner.best_step})
+            self.console.advance(config.steps - learner.step)  # there are some where it stopped early
             self.console.tell(learner, folder)
-        self.console.advance(config.steps - learner.step)
         self.leave(seat)
         self.runs.append(Run(folder.location, folder.location_of(folder.embedding), history, learner.best_step))
 

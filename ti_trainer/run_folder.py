@@ -169,7 +169,10 @@ class RunFolder:
         return True
 
     def release(self) -> None:
+        """Let others in; a folder in which nothing was made is removed."""
         self._lock.release()
+        if self.path.exists() and [item.name for item in self.path.iterdir()] == [".lock"]:
+            shutil.rmtree(self.path)
 
     def create(self) -> None:
         """Write the resolved config; with `overwrite`, after deleting the run that the folder holds."""
