@@ -20,8 +20,11 @@ FLOORS = (
         "errors",
         "atomic",
         "wording",
+        "text_files",
+        "remote",
         "config",
         "settings",
+        "concept_lists",
         "randomness",
         "captions",
         "schedules",
@@ -40,6 +43,7 @@ FLOORS = (
         "inspection",
         "conversion",
         "run_folder",
+        "storage",
         "processes",
         "signals",
         "dataset_report",
@@ -56,6 +60,8 @@ BORDERS = {
     "transformers": {"families", "previews", "evaluation", "initializers", "preflight", "model_facts"},
     "accelerate": {"loop", "run_folder", "processes"},
     "datasets": {"data"},
+    "pyarrow": {"concept_lists"},
+    "fsspec": {"remote", "storage", "data"},
     "gradio": {"app"},
 }
 

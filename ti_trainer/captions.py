@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ import torch
 
 from .config import Concept
 from .errors import BadInput
-from .wording import printable
+from .text_files import read_text
 
 TOKEN_FIELD = "{token}"
 NAME_FIELD = "[name]"  # what other trainers call it
@@ -161,21 +160,6 @@ def name_token(text: str, token: str) -> str:
 def words_of_file(stem: str) -> str:
     """The words of a file's name: "03-black_cat on_sofa (2)" -> "black cat on sofa"."""
     return " ".join(re.sub(r"^\d+(?![^\W_])[\s_.-]*|\s*\(\d+\)$", "", stem).replace("_", " ").split())
-
-
-def read_text(path: Path) -> str:
-    """The text of a file: UTF-8, or UTF-16 with its byte order mark; raises BadInput, naming the file, for all else."""
-    try:
-        data = path.read_bytes()
-        utf16 = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-        text = data.decode("utf-16" if utf16 else "utf-8-sig")
-        if "\0" in text:  # UTF-32, or UTF-16 without its mark
-            raise ValueError
-    except OSError as error:
-        raise BadInput(f"{printable(path)} cannot be read: {error.strerror}") from None
-    except ValueError:
-        raise BadInput(f"{printable(path)} cannot be read as UTF-8 text; save it as UTF-8") from None
-    return text
 
 
 def load_templates(name: str) -> tuple[str, ...]:

@@ -174,6 +174,10 @@ REFUSED: dict[str, tuple[Callable[[Folder], object], str]] = {
         lambda f: f.text("metadata.csv", "file_name,text\ngood.png,a {token}, red\n"),
         "metadata.csv, line 2 has another number of columns",
     ),
+    "two csv columns of one name": (
+        lambda f: f.text("metadata.csv", "file_name,text,text\ngood.png,a,b\n"),
+        "metadata.csv, line 1 has more than one column called text",
+    ),
     "two lists": (
         lambda f: (f.text("metadata.csv", "file_name\n"), list_of(f, {"file_name": "good.png"})),
         "metadata.jsonl and metadata.csv",

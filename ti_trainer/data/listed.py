@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..captions import read_text
 from ..errors import BadInput
+from ..text_files import read_csv, read_jsonl
 from ..wording import printable
 
 IMAGE_COLUMNS = ("file_name", "image", "image_path", "path", "file")
@@ -27,6 +24,7 @@ class Columns:
 
 
 ANY_COLUMNS = Columns()
+EXAMPLE = '{"file_name": "a.png", "text": "a photo of {token}"}'
 
 
 @dataclass(frozen=True)
@@ -43,7 +41,7 @@ def read_list(file: Path, columns: Columns) -> list[ListedPicture]:
 
     Several lines about one picture give it several captions. Raises BadInput naming file and line.
     """
-    rows = list(read_csv(file) if file.suffix.lower() == ".csv" else read_jsonl(file))
+    rows = list(read_csv(file) if file.suffix.lower() == ".csv" else read_jsonl(file, EXAMPLE))
     known = list(dict.fromkeys(column for _, row in rows for column in row))
     image = choose_column("image", columns.image, IMAGE_COLUMNS, known, printable(file))
     caption = choose_column("caption", columns.caption, CAPTION_COLUMNS, known, printable(file))
@@ -75,29 +73,3 @@ def caption_texts(value: Any, where: str) -> tuple[str, ...]:
     if not all(cleaned):
         raise BadInput(f"{where}: the caption is empty; write one with the token in it, or leave the field out")
     return cleaned
-
-
-def read_jsonl(file: Path) -> Iterable[tuple[str, Mapping[str, Any]]]:
-    for number, line in enumerate(read_text(file).split("\n"), 1):  # splitlines would cut at rarer line breaks too
-        if not line.strip():
-            continue
-        where = f"{printable(file)}, line {number}"
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError):
-            row = None
-        if not isinstance(row, dict):
-            raise BadInput(f'{where} is not JSON such as {{"file_name": "a.png", "text": "a photo of {{token}}"}}')
-        yield where, row
-
-
-def read_csv(file: Path) -> Iterable[tuple[str, Mapping[str, Any]]]:
-    reader = csv.DictReader(io.StringIO(read_text(file), newline=""), strict=True)
-    try:
-        for row in reader:
-            where = f"{printable(file)}, line {reader.line_num}"
-            if None in row or None in row.values():
-                raise BadInput(f"{where} has another number of columns than line 1; put texts with commas in quotes")
-            yield where, row
-    except csv.Error as error:
-        raise BadInput(f"{printable(file)}, line {reader.line_num} is not CSV: {error}") from None

@@ -12,9 +12,10 @@ from typing import Any
 from PIL import ImageColor
 
 from ..bundled import resolve
-from ..captions import choose_captions, load_templates, read_text, words_of_file
+from ..captions import choose_captions, load_templates, words_of_file
 from ..config import Concept
 from ..errors import BadInput
+from ..text_files import read_text
 from ..wording import listing, printable, shorten
 from .duplicates import Fingerprint, duplicate_notes, fingerprint
 from .examples import Example, MaskSource
