@@ -15,6 +15,7 @@ os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["HF_HUB_OFFLINE"] = "1"
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -144,6 +145,18 @@ def two_concepts(pictures: Path, other_pictures: Path) -> tuple[Concept, Concept
         Concept("<my-cat>", str(pictures), init="cat", num_vectors=2),
         Concept("<my-dog>", str(other_pictures), init="dog", num_vectors=1),
     )
+
+
+@pytest.fixture
+def make_two(
+    make_config: Callable[..., TrainConfig], two_concepts: tuple[Concept, Concept]
+) -> Callable[..., list[TrainConfig]]:
+    """Changes of the base settings -> configs of two concepts that are trained together."""
+
+    def make(**changes: Any) -> list[TrainConfig]:
+        return [replace(make_config(**changes), concept=concept) for concept in two_concepts]
+
+    return make
 
 
 @pytest.fixture(scope="session")

@@ -50,7 +50,7 @@ FLOORS = (
         "contact_sheet",
         "model_facts",
     },
-    {"preflight", "prepare", "export", "reporting", "loop"},
+    {"preflight", "prepare", "export", "reporting", "learner", "step", "console", "loop"},
     # The package's own __init__ offers `train` and its friends to notebooks: it may know all, and nobody imports it.
     {"cli", "app", "__main__", "__init__"},
 )

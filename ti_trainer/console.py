@@ -29,7 +29,7 @@ class Console:
             self.bar = tqdm(total=0, desc=name, initial=learner.step, disable=not self.speaks)
         else:
             self.bar.update(learner.step)
-        self.bar.total += learner.config.steps
+        self.bar.total = (self.bar.total or 0) + learner.config.steps
 
     def advance(self, steps: int) -> None:
         if self.bar is not None:
