@@ -309,6 +309,8 @@ class Loop:
             seat.report.close()
             seat.folder.release()
         self.step.family.placeholders.remove(seat.learner.data.owner)
+        if seat.learner.session.scratch:
+            seat.learner.session.scratch.cleanup()
 
     def fail(self, config: TrainConfig, problem: BadInput | Diverged) -> None:
         if not self.many:
