@@ -138,7 +138,9 @@ def main() -> None:
         work(given.work[0], json.loads(given.work[1]))
         return
     print(f"{given.steps} steps of {given.batch}, {given.threads} threads in all")
-    print("| concepts | processes | images/s | s a concept | one by one: s a concept | **at once / one by one** | rows |")
+    print(
+        "| concepts | processes | images/s | s a concept | one by one: s a concept | **at once / one by one** | rows |"
+    )
     print("|---|---|---|---|---|---|---|")
     for count in given.concepts:
         for processes in given.processes:
