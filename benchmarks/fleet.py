@@ -3,8 +3,8 @@
     python benchmarks/fleet.py [--concepts 1 4 16 64] [--steps 40] [--rounds 3] [--threads 2]
     python benchmarks/fleet.py --processes 1 2 --concepts 16
 
-Default settings, but for the pictures at the end of a run, which are not drawn. Time runs from the end of the first step
-to the end of the last concept, so start-up is not counted. Each row is measured `--rounds` times in turn with its
+Default settings, but for the pictures at the end of a run, which are not drawn. Time runs from the end of the first
+step to the end of the last concept, so start-up is not counted. Each row is measured `--rounds` times in turn with its
 counterpart, the same concepts one after the other in a process with as many threads. Several processes have a share of
 the threads each. `rows` is the largest difference between the rows of the two ways, over their largest value.
 """
