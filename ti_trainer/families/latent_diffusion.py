@@ -17,7 +17,7 @@ from ..errors import BadInput
 from ..placeholders import PlaceholderEmbedding, Placeholders
 from ..schedules import TARGETS, NoiseSchedule
 from .base import Conditioning, choose
-from .convolutions import freeze_convolutions
+from .lean_blocks import make_lean
 from .slots import TextSlot, set_end_of_text, text_slots
 from .windows import all_windows, first_windows
 
@@ -39,8 +39,8 @@ class LatentDiffusion(ABC):
         check_supported(pipeline, config)
         for module in (self.unet, self.vae, *(slot.encoder for slot in self.slots)):
             module.requires_grad_(False).eval()
-        if config.lean_convolutions and device.type == "cpu":  # nobody has measured it on a GPU
-            freeze_convolutions(self.unet)
+        if config.lean_unet and device.type == "cpu":  # nobody has measured it on a GPU
+            make_lean(self.unet)
         for slot in self.slots:
             slot.encoder.to(device)
             set_end_of_text(slot)
@@ -137,6 +137,8 @@ class LatentDiffusion(ABC):
         """The VAE goes to the CPU and the U-Net to the device: training works on cached latents."""
         self.vae.to("cpu")
         self.unet.to(self.device)
+        if self.device.type == "cuda":
+            to_channels_last(self.unet)
 
     def pipeline(self) -> Any:
         """The real diffusers pipeline, sharing these weights."""
@@ -148,6 +150,11 @@ class LatentDiffusion(ABC):
 def cast(module: torch.nn.Module, device: torch.device, dtype: torch.dtype) -> None:
     """`module.to(device, dtype)` without the warning that diffusers 0.42 gives at every cast."""
     torch.nn.Module.to(module, device, dtype)
+
+
+def to_channels_last(unet: Any) -> None:
+    """Lay convolutions' weights out as cuDNN multiplies them; it would rearrange every picture otherwise."""
+    unet.to(memory_format=torch.channels_last)
 
 
 def check_supported(pipeline: DiffusionPipeline, config: ModelConfig) -> None:
