@@ -173,6 +173,8 @@ class Loop:
             if seat:
                 self.seats.append(seat)
                 self.console.begin(seat.learner)
+                if seat.learner.is_done:  # resumed with all its steps behind it: there is only the rest to do
+                    self.finish(seat)
 
     def has_room(self, config: TrainConfig) -> bool:
         if not self.seats:
