@@ -325,3 +325,26 @@ def test_the_vae_stays_while_concepts_wait(
     train_all([cat, dog], callbacks=[look])
     assert sessions[0].family is sessions[1].family
     assert loaded == [("<my-cat>", 4, False), ("<my-dog>", 7, True)]
+
+
+def test_whoever_waits_is_not_let_in_after_an_interrupt(
+    make_two: Callable[..., list[TrainConfig]], sessions: list[Session]
+) -> None:
+    """It comes with the last step of the one that is being trained: that one is finished, the other not begun."""
+    configs = make_two(steps=4, batch_size=2, micro_batch_size=3, plots=False)
+    with pytest.raises(Interrupted, match="the same command with --resume"):
+        train_all(configs, callbacks=[interrupting(4)])
+    assert [session.data.token for session in sessions] == ["<my-cat>"]
+    output = Path(configs[0].output)
+    assert [path.name for path in (output / "manifest").iterdir()] == ["my-cat.json"]
+    assert not (output / "my-dog").exists()
+    (run,) = train_all([replace(config, resume=True) for config in configs])
+    assert [(line["step"], line["token"]) for line in run.history] == [(step, "<my-dog>") for step in range(1, 5)]
+    (alone,) = train_all([replace(configs[1], name="alone")])
+    assert torch.equal(*(read_embedding(each.embedding).vectors["clip_l"] for each in (run, alone)))
+
+
+def test_an_interrupt_in_the_last_step_of_all_comes_too_late(quick: MakeConfig) -> None:
+    run = train(quick(steps=3), callbacks=[interrupting(3)])
+    assert len(run.history) == 3
+    assert Path(run.embedding).exists()
