@@ -9,13 +9,15 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
 
 import ti_trainer.step
 from tests.drawing import draw_batch
 from tests.learning import learners_of, one_by_one
-from ti_trainer import TrainConfig
+from ti_trainer import TrainConfig, train, train_all
 from ti_trainer.data.batches import stack_draws
+from ti_trainer.embedding_files import read_embedding
 from ti_trainer.learner import Learner
 from ti_trainer.loop import largest_batch
 from ti_trainer.objective import denoising_losses
@@ -252,3 +254,17 @@ def test_anothers_rows_change_nothing(acquainted: list[TrainConfig]) -> None:
         with learner.holding({slot: -rows for slot, rows in learner.initial.items()}):
             changed = step.gradients(learners)
         assert [torch.equal(*pair) for pair in zip(changed, losses, strict=True)] == [i != number for i in range(3)]
+
+
+def test_they_learn_together_what_they_learn_alone(acquainted: list[TrainConfig]) -> None:
+    configs = [replace(config, plots=False, steps=6, validate_every=0) for config in acquainted]
+    runs = train_all(configs)
+    assert [run.folder.name for run in runs] == ["my-cat", "my-dog", "other-cat"]
+    for config, run in zip(configs, runs, strict=True):
+        alone = train(replace(config, name=f"{config.run_name}-alone"))
+        found, wanted = (read_embedding(each.embedding).vectors["clip_l"] for each in (run, alone))
+        first = load_file(run.folder / "checkpoints" / "step-000000.safetensors")["rows.clip_l"]
+        assert (wanted - first).norm() > 0.1
+        assert (found - wanted).norm() < 1e-4 * (wanted - first).norm()
+        losses = [[line["loss"] for line in each.history] for each in (run, alone)]
+        assert losses[0] == pytest.approx(losses[1], rel=1e-5)
