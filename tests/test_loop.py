@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
@@ -17,22 +18,23 @@ from torch import Tensor
 
 import ti_trainer.loop
 from tests.drawing import draw_batch
-from ti_trainer import Run, TrainConfig, train
+from tests.learning import learners_of
+from ti_trainer import Run, TrainConfig, train, train_all
 from ti_trainer.data.batches import draw_example
 from ti_trainer.embedding_files import read_embedding
-from ti_trainer.errors import Diverged
+from ti_trainer.errors import Diverged, Incomplete
 from ti_trainer.initializers import DEFAULT_VECTORS
-from ti_trainer.loop import Training
-from ti_trainer.prepare import Session, prepare
-from ti_trainer.processes import Processes
+from ti_trainer.learner import Learner
+from ti_trainer.prepare import Session
 from ti_trainer.settings import config_from_mapping, read_yaml
 
 MakeConfig = Callable[..., TrainConfig]
+MakeTwo = Callable[..., list[TrainConfig]]
 TOKEN = "<my-cat>"
 
 
-def exported(run: Run, token: str = TOKEN) -> Tensor:
-    return read_embedding(run.embeddings[token]).vectors["clip_l"]
+def exported(run: Run) -> Tensor:
+    return read_embedding(run.embedding).vectors["clip_l"]
 
 
 def checkpoint(folder: Path, step: int) -> dict[str, Tensor]:
@@ -44,8 +46,8 @@ def poison(monkeypatch: pytest.MonkeyPatch, token: str, picture: int, value: flo
 
     def prepare(*arguments: Any) -> Session:
         session = original(*arguments)
-        (data,) = [data for data in session.data if data.token == token]
-        data.views[picture][0].posterior.mean[0, 0, 0] = value
+        if session.data.token == token:
+            session.data.views[picture][0].posterior.mean[0, 0, 0] = value
         return session
 
     original = ti_trainer.loop.prepare
@@ -53,40 +55,39 @@ def poison(monkeypatch: pytest.MonkeyPatch, token: str, picture: int, value: flo
 
 
 def test_training_lowers_the_fixed_noise_loss(make_config: MakeConfig) -> None:
-    run = train(make_config(steps=60, lr=0.02, validate_every=10, validation_samples=16))
-    start = train(make_config(steps=1, lr=0, validate_every=1, validation_samples=16, name="start"))
+    run = train(make_config(steps=60, lr=0.02, validate_every=10, validation_samples=16, plots=False))
+    start = train(make_config(steps=1, lr=0, validate_every=1, validation_samples=16, plots=False, name="start"))
     before = start.history[0]["validation_loss"]
     after = [line["validation_loss"] for line in run.history if "validation_loss" in line]
     assert after[-1] < before - 0.03
     assert all(later < earlier + 0.005 for earlier, later in zip([before, *after], after, strict=False))
 
 
-def test_accumulated_gradients_are_those_of_the_whole_batch(make_config: MakeConfig) -> None:
+def test_gradients_in_parts_are_those_of_the_whole_batch(make_config: MakeConfig) -> None:
     runs = [
-        train(make_config(batch_size=6, gradient_accumulation=parts, validate_every=0, name=f"parts-{parts}"))
-        for parts in (1, 4)  # 4: parts of 2, 2 and 2
+        train(make_config(batch_size=6, micro_batch_size=size, validate_every=0, plots=False, name=f"at-once-{size}"))
+        for size in (None, 2)  # 2: parts of 2, 2 and 2
     ]
     torch.testing.assert_close(exported(runs[1]), exported(runs[0]), rtol=1e-6, atol=1e-6)
     losses = [[line["loss"] for line in run.history] for run in runs]
     assert losses[1] == pytest.approx(losses[0], rel=1e-6)
 
 
-@pytest.mark.parametrize("parts", [1, 2, 5, 9])
-def test_gradients_are_the_mean_over_each_concepts_examples(make_config: MakeConfig, parts: int) -> None:
-    """However the batch of 5 is cut, also into more parts than there are examples."""
+@pytest.mark.parametrize("size", [None, 1, 2, 3, 9])
+def test_gradients_are_the_mean_over_each_concepts_examples(make_config: MakeConfig, size: int | None) -> None:
+    """However the batch of 5 is cut, and also where more would go through the U-Net at once."""
     from ti_trainer.objective import denoising_losses
     from ti_trainer.weightings import uniform
 
-    config = make_config(batch_size=5, gradient_accumulation=parts)
-    session = prepare(config, Processes("fp32"))
-    training = Training(session, Processes("fp32"))
-    losses, stop = training.gradients(stop=False)
-    found = training.rows[0].grad
-    batch = draw_batch(session.data[0], config.seed, 0, range(5), 5)
-    wanted = denoising_losses(session.family, batch, uniform).mean()
-    (gradient,) = torch.autograd.grad(wanted, training.rows)
-    assert losses.tolist() == pytest.approx([wanted.item()], rel=1e-6)
-    assert not stop
+    config = make_config(batch_size=5, micro_batch_size=size)
+    step, (learner,) = learners_of([config])
+    losses = step.gradients([learner])
+    (rows,) = learner.parameters
+    found = rows.grad
+    batch = draw_batch(learner.data, config.seed, 0, range(5), 5)
+    wanted = denoising_losses(step.family, batch, uniform).mean()
+    (gradient,) = torch.autograd.grad(wanted, [rows])
+    assert [loss.item() for loss in losses] == pytest.approx([wanted.item()], rel=1e-6)
     assert gradient.norm() > 1e-3
     torch.testing.assert_close(found, gradient, rtol=1e-5, atol=2e-7)
 
@@ -94,28 +95,28 @@ def test_gradients_are_the_mean_over_each_concepts_examples(make_config: MakeCon
 def test_the_first_step_is_adams(make_config: MakeConfig) -> None:
     """Adam's first step is lr * gradient / |gradient|; the second is recomputed with torch's own optimiser."""
     config = make_config(lr=0.01, warmup_steps=1, weight_decay=0.1, max_grad_norm=0.002)
-    training = Training(prepare(config, Processes("fp32")), Processes("fp32"))
-    (rows,) = training.rows
+    step, (learner,) = learners_of([config])
+    (rows,) = learner.parameters
     simple = torch.nn.Parameter(rows.detach().clone())
     adam = torch.optim.AdamW([simple], lr=1.0, weight_decay=0.1)
     for factor in (0.5, 1.0):  # warm-up
-        training.gradients(stop=False)
+        (loss,) = step.gradients([learner])
         simple.grad = rows.grad.clone()
         assert simple.grad.norm() > 0.002
         simple.grad *= 0.002 / (simple.grad.norm() + 1e-6)
         adam.param_groups[0]["lr"] = 0.01 * factor
         adam.step()
-        assert training.update() == pytest.approx(0.01 * factor)
+        learner.update(loss)
+        assert learner.readings[-1].lr == pytest.approx(0.01 * factor)
         torch.testing.assert_close(rows, simple, rtol=1e-6, atol=1e-8)
 
 
 def test_nothing_is_trained_but_the_rows(make_config: MakeConfig, sessions: list[Session]) -> None:
-    train(make_config(steps=3, num_vectors=2))
+    train(make_config(steps=3, num_vectors=2, plots=False))
     (session,) = sessions
-    training = Training(session, Processes("fp32"))
-    trained = [parameter for group in training.optimizer.param_groups for parameter in group["params"]]
+    trained = [parameter for group in Learner(session).optimizer.param_groups for parameter in group["params"]]
     assert [tuple(parameter.shape) for parameter in trained] == [(2, 32)]
-    assert trained[0] is session.placeholders.rows["clip_l"]
+    assert trained[0] is session.rows["clip_l"]
     assert trained[0].dtype == torch.float32
     family = session.family
     for frozen in (family.unet, family.vae, family.slots[0].encoder):
@@ -131,8 +132,8 @@ def test_what_lies_in_the_run_folder(finished_run: Run) -> None:
     expected = {"config.yaml", "my-cat.safetensors", "diffusers/learned_embeds.safetensors", "metrics.jsonl"}
     assert found - {".lock"} == expected | {"loss.png", "before_after.png"} | steps
     assert finished_run.folder.name == "my-cat"
-    assert finished_run.embeddings == {TOKEN: finished_run.folder / "my-cat.safetensors"}
-    assert finished_run.embeddings[TOKEN].stat().st_size < 8192
+    assert finished_run.embedding == finished_run.folder / "my-cat.safetensors"
+    assert finished_run.embedding.stat().st_size < 8192
     assert (finished_run.folder / "checkpoints" / "step-000008.safetensors").stat().st_size < 8192
     plain = load_file(finished_run.folder / "my-cat.safetensors")
     other = load_file(finished_run.folder / "diffusers" / "learned_embeds.safetensors")
@@ -168,37 +169,41 @@ def test_norm_ratio_is_in_units_of_a_typical_word(
 
 def test_config_file_trains_the_same_bytes_again(finished_run: Run, tmp_path: Path) -> None:
     saved = config_from_mapping(read_yaml(str(finished_run.folder / "config.yaml")))
-    again = train(replace(saved, output=str(tmp_path)))
+    again = train(replace(saved, output=str(tmp_path), plots=False))
     assert again.folder != finished_run.folder
     for file in ("my-cat.safetensors", "diffusers/learned_embeds.safetensors"):
         assert (again.folder / file).read_bytes() == (finished_run.folder / file).read_bytes()
-    other = train(replace(saved, output=str(tmp_path), seed=1, name="other"))
+    other = train(replace(saved, output=str(tmp_path), plots=False, seed=1, name="other"))
     assert not torch.equal(exported(other), exported(again))
 
 
-def test_callbacks_get_every_line(make_config: MakeConfig, two_concepts: Any) -> None:
+def test_callbacks_get_every_line(make_two: MakeTwo) -> None:
     first: list[dict[str, Any]] = []
     second: list[dict[str, Any]] = []
-    config = replace(make_config(steps=3), concepts=two_concepts)
-    run = train(config, callbacks=[first.append, second.append])
-    assert first == second == run.history
+    runs = train_all(make_two(steps=3, plots=False), callbacks=[first.append, second.append])
+    assert first == second
+    for run, token in zip(runs, ("<my-cat>", "<my-dog>"), strict=True):
+        assert [line for line in first if line["token"] == token] == run.history
     assert [(line["step"], line["token"]) for line in first] == [
         (step, token) for step in (1, 2, 3) for token in ("<my-cat>", "<my-dog>")
     ]
 
 
-def test_files_of_several_concepts(make_config: MakeConfig, two_concepts: Any) -> None:
-    run = train(replace(make_config(steps=2, preview_every=1), concepts=two_concepts))
-    assert run.embeddings == {f"<{name}>": run.folder / f"{name}.safetensors" for name in ("my-cat", "my-dog")}
-    assert exported(run, "<my-cat>").shape == (2, 32)
-    assert exported(run, "<my-dog>").shape == (1, 32)
-    for name in ("my-cat", "my-dog"):
-        assert list(load_file(run.folder / "diffusers" / name / "learned_embeds.safetensors")) == [f"<{name}>"]
-    assert [path.name for path in (run.folder / "previews").iterdir()] == ["step-000001.png"]
+def test_files_of_several_concepts(make_two: MakeTwo) -> None:
+    runs = train_all(make_two(steps=2, preview_every=1))
+    output = runs[0].folder.parent
+    for run, name, count in zip(runs, ("my-cat", "my-dog"), (2, 1), strict=True):
+        assert run.folder == output / name
+        assert run.embedding == run.folder / f"{name}.safetensors"
+        assert exported(run).shape == (count, 32)
+        assert list(load_file(run.folder / "diffusers" / "learned_embeds.safetensors")) == [f"<{name}>"]
+        assert [path.name for path in (run.folder / "previews").iterdir()] == ["step-000001.png"]
+        assert {line["token"] for line in run.history} == {f"<{name}>"}
+        assert [line["step"] for line in run.history] == [1, 2]
 
 
 def test_several_vectors(make_config: MakeConfig, model: Path, reference_pipeline: Callable[[Path], Any]) -> None:
-    run = train(make_config(steps=4, num_vectors=4, init="a red cat"))
+    run = train(make_config(steps=4, num_vectors=4, init="a red cat", plots=False))
     pipeline = reference_pipeline(model)
     ids = pipeline.tokenizer("a red cat", add_special_tokens=False).input_ids
     words = pipeline.text_encoder.get_input_embeddings().weight[ids]
@@ -214,28 +219,30 @@ def test_a_known_word_is_tuned(
     make_config: MakeConfig, model: Path, reference_pipeline: Callable[[Path], Any], sessions: list[Session]
 ) -> None:
     """Its rows move, the vocabulary does not, and the new trigger of the file means what the word came to mean."""
-    run = train(make_config(token="cat", tune=True, init="auto", steps=6, lr=0.02, validate_every=0))
+    run = train(make_config(token="cat", tune=True, init="auto", steps=6, lr=0.02, validate_every=0, plots=False))
     pipeline = reference_pipeline(model)
     table = pipeline.text_encoder.get_input_embeddings().weight
     (cat,) = pipeline.tokenizer("cat", add_special_tokens=False).input_ids
     assert torch.equal(checkpoint(run.folder, 0)["rows.clip_l"], table[[cat]])
     assert torch.equal(sessions[0].family.slots[0].table, table)
-    file = run.embeddings["cat"]
+    file = run.embedding
     assert file.name == "cat-tuned.safetensors"
     assert read_embedding(file).token == "<cat-tuned>"
-    assert (exported(run, "cat") - table[cat]).norm() > 0.1
+    assert (exported(run) - table[cat]).norm() > 0.1
 
     pipeline.load_textual_inversion(str(run.folder / "diffusers" / "learned_embeds.safetensors"))
     with torch.no_grad():
         wanted, _ = pipeline.encode_prompt("a <cat-tuned> on the beach", torch.device("cpu"), 1, False)
         plain, _ = pipeline.encode_prompt("a cat on the beach", torch.device("cpu"), 1, False)
+        assert not sessions[0].family.placeholders.present  # who has learned leaves
+        sessions[0].family.placeholders.add("cat", sessions[0].rows)
         found = sessions[0].family.encode_text(["a cat on the beach"]).context
     torch.testing.assert_close(found, wanted, rtol=2e-6, atol=2e-6)
     assert (plain - wanted).abs().max() > 1e-2
 
 
 def test_a_file_is_continued(make_config: MakeConfig, finished_run: Run) -> None:
-    run = train(make_config(steps=2, init=f"file:{finished_run.embeddings[TOKEN]}"))
+    run = train(make_config(steps=2, init=f"file:{finished_run.embedding}", plots=False))
     start = checkpoint(run.folder, 0)["rows.clip_l"]
     assert torch.equal(start, exported(finished_run))
     assert not torch.equal(checkpoint(run.folder, 2)["rows.clip_l"], start)
@@ -243,7 +250,7 @@ def test_a_file_is_continued(make_config: MakeConfig, finished_run: Run) -> None
 
 def first_step_that_draws(config: TrainConfig, session: Session, picture: int) -> int:
     """The number of the first step (from 0) whose batch shows a picture."""
-    (data,) = session.data
+    data = session.data
     for step in range(config.steps):
         for index in range(config.batch_size):
             if draw_example(data, config.seed, step, index, config.batch_size).view is data.views[picture][0]:
@@ -256,7 +263,7 @@ def test_a_loss_that_is_no_number_stops_at_the_last_good_step(
     make_config: MakeConfig, sessions: list[Session], monkeypatch: pytest.MonkeyPatch, value: float
 ) -> None:
     """One picture's latents are poisoned; the rows saved are those of an undisturbed run before it was ever shown."""
-    config = make_config(steps=40, batch_size=1, checkpoint_every=1, validate_every=0)
+    config = make_config(steps=40, batch_size=1, checkpoint_every=1, validate_every=0, plots=False)
     clean = train(replace(config, name="clean", steps=16))
     starts = [first_step_that_draws(config, sessions[0], picture) for picture in range(4)]
     picture = max(range(4), key=starts.__getitem__)
@@ -287,7 +294,7 @@ def test_a_gradient_that_is_no_number_stops_too(
 
     def prepare(*arguments: Any) -> Session:
         session = original(*arguments)
-        session.placeholders.rows["clip_l"].register_hook(spoil)
+        session.rows["clip_l"].register_hook(spoil)
         return session
 
     def spoil(gradient: Tensor) -> Tensor:
@@ -319,13 +326,57 @@ def test_rows_that_overflow_are_never_saved(make_config: MakeConfig, monkeypatch
         assert all(tensor.isfinite().all() for tensor in load_file(file).values()), file
 
 
-def test_a_concept_that_diverges_spoils_no_other(
-    make_config: MakeConfig, two_concepts: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    config = replace(make_config(steps=30, batch_size=1, checkpoint_every=1, validate_every=0), concepts=two_concepts)
+def test_a_concept_that_diverges_spoils_no_other(make_two: MakeTwo, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other one learns what it learns alone; what was learned before is saved of both."""
+    cat, dog = make_two(steps=30, batch_size=1, checkpoint_every=1, validate_every=0, plots=False)
+    alone = train(replace(cat, name="alone"))
     poison(monkeypatch, "<my-dog>", 2, float("nan"))
-    with pytest.raises(Diverged):
-        train(config)
-    folder = Path(config.output) / "my-cat"
+    with pytest.raises(Incomplete, match=r"1 of 2 concepts failed:\n  my-dog: the loss became NaN or infinite at step"):
+        train_all([cat, dog])
+    output = Path(cat.output)
     for name in ("my-cat", "my-dog"):
-        assert all(rows.isfinite().all() for rows in read_embedding(folder / f"{name}.safetensors").vectors.values())
+        file = output / name / f"{name}.safetensors"
+        assert all(rows.isfinite().all() for rows in read_embedding(file).vectors.values())
+    assert (output / "my-cat" / "checkpoints" / "step-000030.safetensors").exists()
+    assert not (output / "my-dog" / "checkpoints" / "step-000030.safetensors").exists()
+    (rows,) = read_embedding(output / "my-cat" / "my-cat.safetensors").vectors.values()
+    torch.testing.assert_close(rows, exported(alone), rtol=1e-5, atol=1e-5)
+    assert sorted(path.name for path in (output / "manifest").iterdir()) == ["alone.json", "my-cat.json"]
+
+
+@pytest.mark.parametrize("validate_every", [0, 4])
+def test_a_finished_run_is_resumed_without_a_step(make_config: MakeConfig, validate_every: int) -> None:
+    """Also one that was killed between its last checkpoint and its file."""
+    config = make_config(validate_every=validate_every, plots=False)
+    run = train(config)
+    before = {path: path.read_bytes() for path in run.folder.rglob("*") if path.suffix in (".safetensors", ".jsonl")}
+    run.embedding.unlink()
+    (run.folder.parent / "manifest" / "my-cat.json").unlink()
+    again = train(replace(config, resume=True))
+    assert {path: path.read_bytes() for path in before} == before
+    assert len(list((run.folder / "checkpoints").iterdir())) == 5
+    assert (again.history, again.best_step) == (run.history, run.best_step)
+    assert (run.folder.parent / "manifest" / "my-cat.json").exists()
+
+
+def test_of_many_concepts_the_unfinished_ones_go_on(make_two: MakeTwo) -> None:
+    """The first is published, the second was killed before it was, and the third has not begun."""
+    cat, dog = make_two(steps=6, plots=False)
+    owl = replace(dog, name="owl", seed=3)
+    wanted = train_all([cat, dog, owl])
+    kept = {path: path.read_bytes() for run in wanted for path in run.folder.rglob("*.safetensors")}
+    (wanted[1].folder.parent / "manifest" / "my-dog.json").unlink()
+    (wanted[2].folder.parent / "manifest" / "owl.json").unlink()
+    shutil.rmtree(wanted[2].folder)
+    shown: list[tuple[int, str]] = []
+    runs = train_all(
+        [replace(config, resume=True) for config in (cat, dog, owl)],
+        callbacks=[lambda line: shown.append((line["step"], line["token"]))],
+    )
+    assert shown == [(step, "<my-dog>") for step in range(1, 7)]  # the owl's
+    assert [run.folder.name for run in runs] == ["my-dog", "owl"]
+    assert runs[0].history == wanted[1].history
+    for path, content in kept.items():
+        if "owl" not in path.parts:
+            assert path.read_bytes() == content, path
+    torch.testing.assert_close(exported(runs[1]), exported(wanted[2]), rtol=1e-5, atol=1e-5)

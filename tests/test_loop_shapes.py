@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,17 +15,18 @@ from PIL import Image, ImageDraw
 from safetensors.torch import load_file
 
 from tests.drawing import draw_batch
+from tests.learning import prepare_all, share
 from ti_trainer import BadInput, Run, TrainConfig, train
+from ti_trainer.data.batches import same_shape, stack_draws
 from ti_trainer.data.examples import MaskSource
 from ti_trainer.data.geometry import Framing
 from ti_trainer.data.images import Picture
+from ti_trainer.data.latents import views_of
 from ti_trainer.families.sd import StableDiffusion
-from ti_trainer.loop import Training
 from ti_trainer.objective import denoising_losses
-from ti_trainer.prepare import Session, cache_data, prepare
-from ti_trainer.processes import Processes
+from ti_trainer.prepare import Session
 from ti_trainer.schedules import parse_timesteps
-from ti_trainer.validation import fixed_batch, fixed_noise_loss
+from ti_trainer.validation import fixed_draw, fixed_noise_losses
 from ti_trainer.weightings import get_weighting, uniform
 
 MakeConfig = Callable[..., TrainConfig]
@@ -71,9 +73,9 @@ def checkpoint(run: Run, step: int) -> dict[str, torch.Tensor]:
 @pytest.mark.parametrize("flip", [False, True])
 def test_squares_that_need_nothing_train_as_ever(make_config: MakeConfig, squares: Path, flip: bool) -> None:
     """Buckets, crops, the disk and a timestep policy that is none: the rows and the losses are the same bits."""
-    plain = train(make_config(images=str(squares), flip=flip, name="plain"))
+    plain = train(make_config(images=str(squares), flip=flip, plots=False, name="plain"))
     cache = str(plain.folder.parent / "latents")
-    every = {"buckets": True, "latent_cache": cache, "mask_background": 0.5, "timesteps": "range:0-1"}
+    every = {"plots": False, "buckets": True, "latent_cache": cache, "mask_background": 0.5, "timesteps": "range:0-1"}
     for crop in ("random", "subject"):
         run = train(make_config(images=str(squares), flip=flip, crop=crop, name=crop, **every))
         for name, tensor in checkpoint(plain, 8).items():
@@ -86,17 +88,19 @@ def test_latents_from_disk_are_those_of_the_vae(
     make_config: MakeConfig, shaped: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """The second run encodes nothing, learns the same bits, and may go on with a run that had no disk."""
-    settings = {"images": str(shaped), "buckets": True, "crop": "random", "crops": 3, "flip": True}
+    settings = {"images": str(shaped), "buckets": True, "crop": "random", "crops": 3, "flip": True, "plots": False}
     plain = train(make_config(**settings, name="plain"))
     cached = make_config(**settings, latent_cache=str(tmp_path / "latents"))
-    first = prepare(cached, Processes("fp32"))
+    (first,) = prepare_all([cached])
+    first.encode_rest()
     assert "latent cache: 0 of" in first.warnings[-1]
 
     def no_vae(self: StableDiffusion, pixels: torch.Tensor) -> None:
         raise AssertionError("the VAE is not needed")
 
     monkeypatch.setattr(StableDiffusion, "encode_images", no_vae)
-    second = prepare(cached, Processes("fp32"))
+    (second,) = prepare_all([cached])
+    second.encode_rest()
     count = first.warnings[-1].split(" of ")[1].split()[0]
     assert second.warnings[-1] == f"latent cache: {count} of {count} found"
     run = train(replace(cached, name="cached"))
@@ -105,109 +109,111 @@ def test_latents_from_disk_are_those_of_the_vae(
 
 
 @pytest.fixture
-def make_mixed(make_config: MakeConfig, shaped: Path, pictures: Path, left_edge: MaskSource) -> Callable[..., Session]:
-    """Changes of settings -> a session of two concepts.
+def make_mixed(
+    make_config: MakeConfig, shaped: Path, pictures: Path, left_edge: MaskSource
+) -> Callable[..., list[Session]]:
+    """Changes of settings -> the sessions of two concepts.
 
     The first has three shapes, a mask, a picture of more weight (wide, the last) and one of its class.
     """
 
-    def make(**changes: Any) -> Session:
-        config = make_config(images=str(shaped), batch_size=7, buckets=True, crop="random", crops=2, **changes)
-        (cat,) = config.concepts
-        dog = replace(cat, token="<my-dog>", images=str(pictures), init="dog")
-        session = prepare(replace(config, concepts=(cat, dog)), Processes("fp32"))
-        almost, high, square, wide = session.data[0].examples
+    def make(**changes: Any) -> list[Session]:
+        cat = make_config(images=str(shaped), batch_size=7, buckets=True, crop="random", crops=2, **changes)
+        dog = replace(cat, concept=replace(cat.concept, token="<my-dog>", images=str(pictures), init="dog"))
+        of_cat, of_dog = prepare_all([cat, dog])
+        almost, high, square, wide = of_cat.data.examples
         examples = [
             *(almost, high, replace(square, is_class=True, weight=0.5)),
             replace(wide, mask=left_edge, weight=3.0),
         ]
-        framing = Framing(32, session.family.bucket_step, "random", crops=2)
-        of_dog = session.data[1].examples
-        data, _ = cache_data(session.config, [examples, of_dog], session.family, framing, show_progress=False)
-        return replace(session, data=data)
+        framing = Framing(32, of_cat.family.bucket_step, "random", crops=2)
+        views = views_of(examples, "<my-cat>", framing, cat.mask_background, of_cat.encoder)
+        return [replace(of_cat, data=replace(of_cat.data, examples=examples, views=views)), of_dog]
 
     return make
 
 
-@pytest.mark.parametrize("parts", [1, 3])
+@pytest.mark.parametrize("size", [7, 3, 1])
 def test_gradients_are_those_of_one_example_at_a_time(
-    make_mixed: Callable[..., Session], monkeypatch: pytest.MonkeyPatch, parts: int
+    make_mixed: Callable[..., list[Session]], monkeypatch: pytest.MonkeyPatch, size: int
 ) -> None:
-    how = {"weighting": "debiased", "timesteps": "late"}
-    session = make_mixed(gradient_accumulation=parts, **how)
+    sessions = make_mixed(micro_batch_size=size, weighting="debiased", timesteps="late")
+    family = sessions[0].family
     sizes: list[int] = []
-    predict = session.family.predict
+    predict = family.predict
     monkeypatch.setattr(
-        session.family, "predict", lambda noisy, *others: (sizes.append(len(noisy)), predict(noisy, *others))[1]
+        family, "predict", lambda noisy, *others: (sizes.append(len(noisy)), predict(noisy, *others))[1]
     )
-    training = Training(session, Processes("fp32"))
-    training.step = STEP
-    losses, _ = training.gradients(stop=False)
-    (rows,) = training.rows
-    found, largest, total = rows.grad.clone(), max(sizes), sum(sizes)
-    assert largest <= 2 * -(-7 // parts)
-    assert total == 14
+    step, learners = share(sessions)
+    for learner in learners:
+        learner.step = STEP
+    losses = step.gradients(learners)
+    found = [learner.parameters[0].grad for learner in learners]
+    assert max(sizes) == min(size, 7)
+    assert sum(sizes) == 14
 
-    rows.grad = None
     weighting, late = get_weighting("debiased"), parse_timesteps("late")
     shapes, masks = set(), 0
-    for number, data in enumerate(session.data):
+    for learner, loss, own in zip(learners, losses, found, strict=True):
         alone = []
         for index in range(7):
-            batch = draw_batch(data, session.config.seed, STEP, [index], 7)
+            batch = draw_batch(learner.data, learner.config.seed, STEP, [index], 7)
             shapes.add(batch.noise.shape)
             masks += batch.mask is not None
             batch = replace(batch, timestep_draws=late(batch.timestep_draws))
-            alone.append(denoising_losses(session.family, batch, weighting).sum() / 7)
-        sum(alone).backward()
-        assert losses[number].item() == pytest.approx(sum(alone).item(), rel=1e-5)
+            alone.append(denoising_losses(family, batch, weighting).sum() / 7)
+        (gradient,) = torch.autograd.grad(sum(alone), learner.parameters)
+        assert loss.item() == pytest.approx(sum(alone).item(), rel=1e-5)
+        torch.testing.assert_close(own, gradient, rtol=1e-4, atol=1e-6)
     assert len(shapes) == 3
     assert 0 < masks < 7
-    torch.testing.assert_close(found, rows.grad, rtol=1e-4, atol=1e-6)
 
 
-def test_losses_do_not_depend_on_how_examples_are_grouped(make_mixed: Callable[..., Session]) -> None:
+def test_losses_do_not_depend_on_how_examples_are_grouped(make_mixed: Callable[..., list[Session]]) -> None:
     """A concept beside another, in parts or whole: the mean is taken over its own examples, in their order."""
     losses = []
-    for parts in (1, 2, 7):
-        session = make_mixed(gradient_accumulation=parts)
-        losses.append(Training(session, Processes("fp32")).gradients(stop=False)[0])
-        alone = replace(session, data=session.data[:1])
-        losses.append(torch.cat([Training(alone, Processes("fp32")).gradients(stop=False)[0], losses[0][1:]]))
+    for size in (7, 4, 1):
+        step, learners = share(make_mixed(micro_batch_size=size))
+        losses.append(torch.stack(step.gradients(learners)))
+        losses.append(torch.stack([step.gradients(learners[:1])[0], losses[-1][1]]))
     for each in losses[1:]:
         torch.testing.assert_close(each, losses[0], rtol=2e-6, atol=0)
 
 
-def test_validation_shows_the_concepts_own_pictures(make_mixed: Callable[..., Session]) -> None:
-    """Each by its first view, over the timesteps that are trained, and whatever the batch size."""
-    session = make_mixed()
-    data, policy = session.data[0], parse_timesteps("range:0.4-0.8")
+def test_validation_shows_the_concepts_own_pictures(make_mixed: Callable[..., list[Session]]) -> None:
+    """Each by its first view, over the timesteps that are trained, and however many at once."""
+    session, _ = make_mixed()
+    data, policy = session.data, parse_timesteps("range:0.4-0.8")
     total = 0.0
-    for index in range(8):
-        batch = fixed_batch(data, 0, [index], 8, policy)
+    draws = {index: fixed_draw(data, 0, index, 8, policy) for index in range(8)}
+    for index, draw in draws.items():
+        batch = stack_draws([draw])
         own = data.views[(0, 1, 3)[index % 3]][0]
         assert torch.equal(batch.posterior.mean[0], own.posterior.mean)
         assert batch.weights.item() == (1, 1, 3)[index % 3]
+        assert batch.shares.item() == 1 / 8
         assert (batch.mask is None) == (index % 3 < 2)
         timestep = session.family.schedule.sample_timesteps(batch.timestep_draws)
         assert timestep.item() == 425 + 50 * index
         with torch.no_grad():
             total += denoising_losses(session.family, batch, uniform).item() / 8
-    for batch_size in (1, 3, 8):
-        found = fixed_noise_loss(session.family, data, 0, range(8), 8, batch_size, policy)
-        assert found.item() == pytest.approx(total, rel=1e-5)
+    assert len(same_shape(draws, lambda shape: 8)) > 1
+    for size in (1, 3, 8):
+        found = fixed_noise_losses(session.family, draws, lambda shape, size=size: size)
+        assert sum(found[index].item() * draws[index].share for index in draws) == pytest.approx(total, rel=1e-5)
 
 
-def test_views_that_miss_the_subject_are_named(make_config: MakeConfig, shaped: Path, left_edge: MaskSource) -> None:
-    session = prepare(make_config(images=str(shaped)), Processes("fp32"))
-    almost, high, square, wide = session.data[0].examples
-    examples = [[almost, high, square, replace(wide, mask=left_edge)]]
-    notes = {
-        crop: cache_data(session.config, examples, session.family, Framing(32, crop=crop), show_progress=False)[1]
-        for crop in ("centre", "subject", "random")
-    }
+def test_views_that_miss_the_subject_are_named(
+    make_config: MakeConfig, shaped: Path, left_edge: MaskSource, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(shaped, tmp_path / "masked")
+    (folder / "wide.mask.png").write_bytes(left_edge.picture.read())
+    notes = {}
+    for crop in ("centre", "subject", "random"):
+        (session,) = prepare_all([make_config(images=str(folder), crop=crop)])
+        notes[crop] = [warning for warning in session.warnings if "mask" in warning]
     (note,) = notes["centre"]
-    assert note.endswith("wide.png: what is shown of it has nothing of its mask; add --crop subject")
+    assert note.endswith("/wide.png: what is shown of it has nothing of its mask; add --crop subject")
     assert notes["subject"] == notes["random"] == []
 
 
@@ -221,4 +227,4 @@ def test_views_that_miss_the_subject_are_named(make_config: MakeConfig, shaped: 
 )
 def test_settings_that_are_refused(make_config: MakeConfig, setting: dict[str, Any], message: str) -> None:
     with pytest.raises(BadInput, match=message):
-        prepare(make_config(**setting), Processes("fp32"))
+        prepare_all([make_config(**setting)])

@@ -11,34 +11,41 @@ import pytest
 import torch
 from torch import Tensor
 
-from ti_trainer import Concept, TrainConfig
+from tests.learning import prepare_all
+from ti_trainer import TrainConfig
 from ti_trainer.data.batches import Batch, draw_example, stack_draws
-from ti_trainer.embedding_files import Embedding
+from ti_trainer.families import Family
 from ti_trainer.objective import denoising_losses, masked_mean
-from ti_trainer.prepare import Session, prepare
-from ti_trainer.processes import Processes
+from ti_trainer.prepare import Session
 from ti_trainer.weightings import get_weighting, uniform
 
 
 @pytest.fixture
-def session(make_config: Callable[..., TrainConfig], two_concepts: tuple[Concept, Concept]) -> Session:
-    return prepare(replace(make_config(flip=True), concepts=two_concepts), Processes("fp32"))
+def concepts(make_two: Callable[..., list[TrainConfig]]) -> list[Session]:
+    """Of a cat with two rows and a dog with one, on one model."""
+    return prepare_all(make_two(flip=True))
 
 
 @pytest.fixture
-def batch(session: Session) -> Batch:
+def loaded(concepts: list[Session]) -> Family:
+    """The model, which knows the rows of both."""
+    return concepts[0].family
+
+
+@pytest.fixture
+def batch(concepts: list[Session]) -> Batch:
     """Five examples of two concepts, of a step in the middle of a run."""
-    cat, dog = session.data
+    cat, dog = (session.data for session in concepts)
     places = [(cat, 0), (cat, 2), (cat, 5), (dog, 1), (dog, 4)]
     return stack_draws([draw_example(data, 3, 17, index, 6) for data, index in places])
 
 
 @pytest.fixture
-def pipeline(session: Session, model: Path, reference_pipeline: Callable[[Path], Any]) -> Any:
+def pipeline(concepts: list[Session], model: Path, reference_pipeline: Callable[[Path], Any]) -> Any:
     """The real pipeline with the concepts' rows loaded, as if from files."""
     pipeline = reference_pipeline(model)
-    for token in session.placeholders.spans:
-        vectors = Embedding(token, session.placeholders.vectors(token)).vectors["clip_l"]
+    for session in concepts:
+        token, vectors = session.data.token, session.rows["clip_l"].detach().clone()
         pipeline.load_textual_inversion({token: vectors}, token=token)
     return pipeline
 
@@ -67,51 +74,50 @@ def simple_loss(pipeline: Any, prediction_type: str, weight: str, batch: Batch, 
 @pytest.mark.parametrize("weight", ["uniform", "min_snr"])
 @pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction"])
 def test_losses_are_those_of_single_examples(
-    session: Session, batch: Batch, pipeline: Any, prediction_type: str, weight: str
+    loaded: Family, batch: Batch, pipeline: Any, prediction_type: str, weight: str
 ) -> None:
-    family = session.family
-    family.schedule = replace(family.schedule, prediction_type=prediction_type)
-    losses = denoising_losses(family, batch, get_weighting(weight))
+    loaded.schedule = replace(loaded.schedule, prediction_type=prediction_type)
+    losses = denoising_losses(loaded, batch, get_weighting(weight))
     wanted = torch.stack([simple_loss(pipeline, prediction_type, weight, batch, i) for i in range(5)])
     torch.testing.assert_close(losses, wanted, rtol=2e-5, atol=0)
     assert losses.detach().unique().numel() == 5
 
 
-def test_losses_of_examples_do_not_touch_each_other(session: Session, batch: Batch) -> None:
+def test_losses_of_examples_do_not_touch_each_other(concepts: list[Session], loaded: Family, batch: Batch) -> None:
     """Only the examples that mention a concept give its rows a gradient, and a far-off neighbour changes no loss."""
-    losses = denoising_losses(session.family, batch, uniform)
-    (rows,) = session.placeholders.rows.values()
-    cat = session.placeholders.spans["<my-cat>"]["clip_l"]
-    dog = session.placeholders.spans["<my-dog>"]["clip_l"]
-    for number, (own, other) in enumerate([(cat, dog)] * 3 + [(dog, cat)] * 2):
-        (gradient,) = torch.autograd.grad(losses[number], rows, retain_graph=True)
-        assert (gradient[own].norm(dim=1) > 0).all()
-        assert (gradient[other] == 0).all()
+    losses = denoising_losses(loaded, batch, uniform)
+    rows = [session.rows["clip_l"] for session in concepts]
+    assert [len(own) for own in rows] == [2, 1]
+    for number, own in enumerate([0] * 3 + [1] * 2):
+        gradients = torch.autograd.grad(losses[number], rows, retain_graph=True)
+        assert (gradients[own].norm(dim=1) > 0).all()
+        assert (gradients[1 - own] == 0).all()
     noise = batch.noise.clone()
     noise[1] *= 100
-    changed = denoising_losses(session.family, replace(batch, noise=noise), uniform)
+    changed = denoising_losses(loaded, replace(batch, noise=noise), uniform)
     assert changed[1] > 100 * losses[1]
     others = [0, 2, 3, 4]
     torch.testing.assert_close(changed[others], losses[others], rtol=1e-5, atol=0)
 
 
-def test_gradient_of_the_rows_is_the_finite_difference(session: Session, batch: Batch) -> None:
-    (rows,) = session.placeholders.rows.values()
-    session.family.slots[0].encoder.double()
-    session.family.unet.double()
-    session.family.dtype = torch.float64
-    rows.data = rows.data.double()
-    loss = denoising_losses(session.family, batch, uniform).sum()
-    (gradient,) = torch.autograd.grad(loss, rows)
-    for row, column in [(0, 3), (1, 30), (2, 11)]:
+def test_gradient_of_the_rows_is_the_finite_difference(concepts: list[Session], loaded: Family, batch: Batch) -> None:
+    loaded.slots[0].encoder.double()
+    loaded.unet.double()
+    loaded.dtype = torch.float64
+    rows = [session.rows["clip_l"] for session in concepts]
+    for own in rows:
+        own.data = own.data.double()
+    loss = denoising_losses(loaded, batch, uniform).sum()
+    gradients = torch.autograd.grad(loss, rows)
+    for concept, row, column in [(0, 0, 3), (0, 1, 30), (1, 0, 11)]:
         values = []
         for sign in (1, -1):
             with torch.no_grad():
-                rows[row, column] += sign * 1e-3
-                values.append(denoising_losses(session.family, batch, uniform).sum())
-                rows[row, column] -= sign * 1e-3
+                rows[concept][row, column] += sign * 1e-3
+                values.append(denoising_losses(loaded, batch, uniform).sum())
+                rows[concept][row, column] -= sign * 1e-3
         slope = (values[0] - values[1]) / 2e-3
-        assert slope.item() == pytest.approx(gradient[row, column].item(), rel=1e-2, abs=1e-6)
+        assert slope.item() == pytest.approx(gradients[concept][row, column].item(), rel=1e-2, abs=1e-6)
 
 
 def test_masked_mean() -> None:
@@ -139,7 +145,7 @@ def test_masked_mean() -> None:
     assert masked_mean(error, torch.zeros(4, 1, 5, 7)).tolist() == [0] * 4
 
 
-def test_losses_with_masks_and_weights(session: Session, batch: Batch, pipeline: Any) -> None:
+def test_losses_with_masks_and_weights(loaded: Family, batch: Batch, pipeline: Any) -> None:
     """Against the squared errors of the real U-Net; examples without a mask lose nothing, bit for bit."""
     from diffusers import DDPMScheduler
 
@@ -149,8 +155,8 @@ def test_losses_with_masks_and_weights(session: Session, batch: Batch, pipeline:
     mask[3] = torch.rand(1, 8, 8, generator=torch.Generator().manual_seed(1))
     weights = torch.tensor([1.0, 1.0, 0.5, 2.0, 0.0])
     with torch.no_grad():
-        plain = denoising_losses(session.family, batch, uniform)
-        found = denoising_losses(session.family, replace(batch, mask=mask, weights=weights), uniform)
+        plain = denoising_losses(loaded, batch, uniform)
+        found = denoising_losses(loaded, replace(batch, mask=mask, weights=weights), uniform)
         for number in range(5):
             one = slice(number, number + 1)
             latents = batch.posterior.mean[one] + batch.posterior.std[one] * batch.posterior_noise[one]

@@ -1,4 +1,3 @@
-import copy
 import math
 
 import pytest
@@ -144,37 +143,36 @@ def test_unknown_optimizer() -> None:
 @pytest.mark.parametrize("max_norm", [0.5, 3.0, 1e3])
 def test_clipping_is_torch_s_on_each_concept(max_norm: float) -> None:
     """Two concepts, two slots with different numbers of rows and columns."""
-    gradients = {"clip_l": randn(5, 4) * 0.3, "clip_g": randn(4, 6, seed=1)}
-    spans = {
-        "<a>": {"clip_l": slice(0, 2), "clip_g": slice(0, 1)},
-        "<b>": {"clip_l": slice(2, 5), "clip_g": slice(1, 4)},
-    }
-    expected = copy.deepcopy(gradients)
-    norms = []
-    for span in spans.values():
-        parameters = []
-        for slot, rows in span.items():
-            parameters.append(Parameter(torch.zeros_like(expected[slot][rows])))
-            parameters[-1].grad = expected[slot][rows]
-        norms.append(clip_grad_norm_(parameters, max_norm, foreach=False).item())
-    clip_gradients(gradients, spans, max_norm)
-    for slot in gradients:
-        torch.testing.assert_close(gradients[slot], expected[slot])
-    for span, norm in zip(spans.values(), norms, strict=True):
-        clipped = math.sqrt(sum(gradients[slot][rows].square().sum().item() for slot, rows in span.items()))
+    concepts = [
+        [randn(2, 4) * 0.3, randn(1, 6, seed=1)],
+        [randn(3, 4, seed=2) * 0.3, randn(3, 6, seed=3)],
+    ]
+    for gradients in concepts:
+        parameters = [Parameter(torch.zeros_like(gradient)) for gradient in gradients]
+        for parameter, gradient in zip(parameters, gradients, strict=True):
+            parameter.grad = gradient.clone()
+        norm = clip_grad_norm_(parameters, max_norm, foreach=False).item()
+        clip_gradients(gradients, max_norm)
+        for parameter, gradient in zip(parameters, gradients, strict=True):
+            torch.testing.assert_close(gradient, parameter.grad)
+        clipped = math.sqrt(sum(gradient.square().sum().item() for gradient in gradients))
         assert clipped == pytest.approx(min(norm, max_norm), rel=1e-5)
 
 
-def test_clipping_one_concept_leaves_its_neighbour_alone() -> None:
-    gradients = {"clip_l": torch.tensor([[300.0, 400.0], [0.3, 0.4]])}
-    clip_gradients(gradients, {"<a>": {"clip_l": slice(0, 1)}, "<b>": {"clip_l": slice(1, 2)}}, 1.0)
-    torch.testing.assert_close(gradients["clip_l"], torch.tensor([[0.6, 0.8], [0.3, 0.4]]))
+def test_clipping_by_hand() -> None:
+    """Down to the norm that all slots have together, and never up to it."""
+    gradients = [torch.tensor([[300.0, 0.0]]), torch.tensor([[400.0]])]
+    clip_gradients(gradients, 1.0)
+    torch.testing.assert_close(gradients, [torch.tensor([[0.6, 0.0]]), torch.tensor([[0.8]])])
+    small = torch.tensor([[0.3, 0.4]])
+    clip_gradients([small], 1.0)
+    assert torch.equal(small, torch.tensor([[0.3, 0.4]]))
 
 
 def test_clipping_switched_off_and_gradients_of_zero() -> None:
-    gradients = {"clip_l": torch.full((2, 2), 1e6)}
-    clip_gradients(gradients, {"<a>": {"clip_l": slice(0, 2)}}, 0)
-    assert torch.equal(gradients["clip_l"], torch.full((2, 2), 1e6))
-    gradients = {"clip_l": torch.zeros(2, 2)}
-    clip_gradients(gradients, {"<a>": {"clip_l": slice(0, 2)}}, 1.0)
-    assert torch.equal(gradients["clip_l"], torch.zeros(2, 2))
+    gradient = torch.full((2, 2), 1e6)
+    clip_gradients([gradient], 0)
+    assert torch.equal(gradient, torch.full((2, 2), 1e6))
+    gradient = torch.zeros(2, 2)
+    clip_gradients([gradient], 1.0)
+    assert torch.equal(gradient, torch.zeros(2, 2))

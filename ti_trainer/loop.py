@@ -159,7 +159,10 @@ class Loop:
             alone = self.processes.count == 1  # others must hear of the wish first, when all are reading
             if self.rounds % self.read_every == 0 or (stop and alone) or any(seat.is_due for seat in self.seats):
                 self.read(self.processes.any(stop), signals)
-                self.admit()
+                if not alone or signals.received is None:
+                    self.admit()
+        if self.waiting:
+            raise Interrupted(self.how_to_go_on(), signals.received or 0)
 
     def admit(self) -> None:
         """Let concepts in while the batch of those that are being trained has room for theirs."""
@@ -173,6 +176,8 @@ class Loop:
             if seat:
                 self.seats.append(seat)
                 self.console.begin(seat.learner)
+                if seat.learner.is_done:  # resumed with all its steps behind it: there is only the rest to do
+                    self.finish(seat)
 
     def has_room(self, config: TrainConfig) -> bool:
         if not self.seats:
@@ -245,7 +250,7 @@ class Loop:
                 seat.folder.save_checkpoint(learner.checkpoint())
             if learner.is_done:
                 self.finish(seat)
-        if stop and self.seats:
+        if stop and (self.seats or self.waiting):
             raise Interrupted(self.how_to_go_on(), signals.received or 0)
 
     def settle(self, seats: Sequence[Seat]) -> None:

@@ -1,0 +1,58 @@
+"""Learners as the loop makes them, for tests that take the steps by hand, and what a step is, computed simply."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from tests.drawing import draw_batch
+from ti_trainer import TrainConfig
+from ti_trainer.families import Family
+from ti_trainer.learner import Learner
+from ti_trainer.loop import largest_batch
+from ti_trainer.objective import denoising_losses
+from ti_trainer.prepare import Session, prepare
+from ti_trainer.processes import Processes
+from ti_trainer.schedules import parse_timesteps
+from ti_trainer.step import SharedStep
+from ti_trainer.weightings import get_weighting
+
+
+def prepare_all(configs: Sequence[TrainConfig]) -> list[Session]:
+    """The sessions of some configs on one model; their keys are not their tokens."""
+    processes = Processes("fp32")
+    sessions: list[Session] = []
+    for number, config in enumerate(configs):
+        family: Family | None = sessions[0].family if sessions else None
+        sessions.append(prepare(config, processes.device, processes.dtype, family, f"runs/{number}"))
+    return sessions
+
+
+def share(sessions: Sequence[Session]) -> tuple[SharedStep, list[Learner]]:
+    """Learners at step 0, and the step that they share."""
+    step = SharedStep(sessions[0].family, Processes("fp32"), largest_batch(sessions[0].config))
+    return step, [Learner(session) for session in sessions]
+
+
+def learners_of(configs: Sequence[TrainConfig]) -> tuple[SharedStep, list[Learner]]:
+    return share(prepare_all(configs))
+
+
+def take_steps(step: SharedStep, learners: Sequence[Learner], count: int) -> None:
+    """As the loop does, but without readings."""
+    for _ in range(count):
+        for learner, loss in zip(learners, step.gradients(learners), strict=True):
+            learner.update(loss)
+
+
+def one_by_one(learner: Learner) -> tuple[Tensor, list[Tensor]]:
+    """The loss of a learner's present step and its gradient, an example at a time and from its config alone."""
+    config = learner.config
+    weighting, policy = get_weighting(config.weighting, config.gamma), parse_timesteps(config.timesteps)
+    loss = torch.zeros(())
+    for index in range(config.batch_size):
+        batch = draw_batch(learner.data, config.seed, learner.step, [index], config.batch_size, policy)
+        loss = loss + denoising_losses(learner.session.family, batch, weighting).mean() / config.batch_size
+    return loss.detach(), list(torch.autograd.grad(loss, learner.parameters))
