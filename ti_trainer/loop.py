@@ -172,6 +172,8 @@ class Loop:
             if seat:
                 self.seats.append(seat)
                 self.console.begin(seat.learner)
+                if seat.learner.is_done:  # it was stopped before it was published, or is resumed once more
+                    self.finish(seat)
 
     def has_room(self, config: TrainConfig) -> bool:
         if not self.seats:
