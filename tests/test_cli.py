@@ -20,7 +20,14 @@ from PIL import Image
 from ti_trainer import Concept, Run, TrainConfig
 from ti_trainer.cli import COMMANDS, build_parser, main
 from ti_trainer.embedding_files import read_embedding
-from ti_trainer.settings import config_from_mapping, config_to_yaml, field_documentation, field_names, read_yaml
+from ti_trainer.settings import (
+    config_from_mapping,
+    configs_from_mapping,
+    configs_to_yaml,
+    field_documentation,
+    field_names,
+    read_yaml,
+)
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -333,16 +340,17 @@ def test_flags_override_yaml(settings: str, place: Workplace, capsys: pytest.Cap
     assert main(["train", "--config", settings, "--steps", "7", "--init", "dog", "--no-flip", "--print_config"]) == 0
     found = config_from_mapping(yaml.safe_load(capsys.readouterr().out))
     concept = Concept("<my-cat>", str(place.pictures), init="dog", num_vectors=3)
-    assert found == TrainConfig((concept,), steps=7, lr=2e-3, flip=False, output=str(place.path / "elsewhere"))
+    wanted = TrainConfig(concept=concept, steps=7, lr=2e-3, flip=False, output=str(place.path / "elsewhere"))
+    assert found == wanted
     assert not (place.path / "elsewhere").exists()
 
 
 def test_flags_override_yaml_of_several_concepts(place: Workplace, capsys: pytest.CaptureFixture[str]) -> None:
     file = place.file("two.yaml", "concepts:\n- token: <my-cat>\n  init: cat\n- token: <my-dog>\nnum_vectors: 4\n")
     assert main(["train", "--config", file, "--lr", "0.1", "--print_config"]) == 0
-    found = config_from_mapping(yaml.safe_load(capsys.readouterr().out))
+    found = configs_from_mapping(yaml.safe_load(capsys.readouterr().out))
     cat, dog = Concept("<my-cat>", init="cat", num_vectors=4), Concept("<my-dog>", num_vectors=4)
-    assert found == TrainConfig((cat, dog), lr=0.1)
+    assert found == [TrainConfig(concept=cat, lr=0.1), TrainConfig(concept=dog, lr=0.1)]
 
 
 def test_printed_config_is_the_whole_config_and_trains(
@@ -355,12 +363,12 @@ def test_printed_config_is_the_whole_config_and_trains(
     assert config_from_mapping(yaml.safe_load(printed)) == wanted
     file = place.file("printed.yaml", printed)
     assert main(["train", "--config", file, "--print_config"]) == 0
-    assert capsys.readouterr().out == printed == config_to_yaml(wanted)
+    assert capsys.readouterr().out == printed == configs_to_yaml([wanted])
 
     assert main(["train", "--config", file]) == 0
     out = capsys.readouterr().out
     folder = place.path / "runs" / "my-cat"
-    assert (folder / "my-cat.safetensors").read_bytes() == finished_run.embeddings["<my-cat>"].read_bytes()
+    assert (folder / "my-cat.safetensors").read_bytes() == finished_run.embedding.read_bytes()
     assert read_yaml(str(folder / "config.yaml")) == yaml.safe_load(printed)
     for text in (
         str(folder / "my-cat.safetensors"),
@@ -392,7 +400,7 @@ def test_every_flag_of_train_is_documented(monkeypatch: pytest.MonkeyPatch) -> N
     assert parser is not None
     text = " ".join(parser.format_help().partition("options:")[2].split())
     for kind in (Concept, TrainConfig):
-        for name in set(field_names(kind)) - {"concepts"}:
+        for name in set(field_names(kind)) - {"concept"}:
             documentation = field_documentation(kind)[name]
             assert len(documentation) > 15, name
             metavar = rf"(?:, --no-{name}| [A-Z]+)"

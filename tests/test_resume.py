@@ -22,7 +22,7 @@ from safetensors.torch import load_file
 
 from ti_trainer import BadInput, Run, TrainConfig, train
 from ti_trainer.cli import main
-from ti_trainer.settings import config_from_mapping, config_to_yaml, read_yaml
+from ti_trainer.settings import config_from_mapping, configs_to_yaml, read_yaml
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 STEPS = 80
@@ -50,7 +50,7 @@ def long_run(base_settings: dict[str, Any], tmp_path_factory: pytest.TempPathFac
 def config_file(make_config: Callable[..., TrainConfig], tmp_path: Path) -> Path:
     """The same settings for another output folder, as YAML."""
     file = tmp_path / "settings.yaml"
-    file.write_text(config_to_yaml(make_config(**LONG)))
+    file.write_text(configs_to_yaml([make_config(**LONG)]))
     return file
 
 
@@ -188,9 +188,9 @@ def test_other_settings_are_refused(resumable: TrainConfig, change: dict[str, An
 
 
 def test_another_concept_is_refused(resumable: TrainConfig) -> None:
-    other = replace(resumable.concepts[0], init="dog")
-    with pytest.raises(BadInput, match=r"concepts was .*cat.* and is .*dog"):
-        train(replace(resumable, concepts=(other,)))
+    other = replace(resumable.concept, init="dog")
+    with pytest.raises(BadInput, match="init was cat and is dog"):
+        train(replace(resumable, concept=other))
 
 
 def test_resuming_a_finished_run_does_no_harm(resumable: TrainConfig, finished_run: Run) -> None:
@@ -209,7 +209,7 @@ def test_resuming_with_more_steps_goes_on(resumable: TrainConfig, tmp_path: Path
     whole = train(replace(resumable, steps=12, resume=False, output=str(tmp_path / "whole")))
     longer = train(replace(resumable, steps=12))
     assert [line["step"] for line in longer.history] == list(range(1, 13))
-    assert longer.embeddings["<my-cat>"].read_bytes() == whole.embeddings["<my-cat>"].read_bytes()
+    assert longer.embedding.read_bytes() == whole.embedding.read_bytes()
     assert read_yaml(str(longer.folder / "config.yaml"))["steps"] == 12
 
 
