@@ -205,7 +205,7 @@ class Loop:
                 if not folder.acquire():
                     raise BadInput(f"another process is training into {folder.path}; choose another --name")
                 undo.callback(folder.release)
-            if config.resume and folder.steps_saved():
+            if folder.steps_saved() and not config.overwrite:  # also of a process of this job that was killed
                 learner.restore(folder.load_checkpoint())
             report = self.start_report(learner, folder) if writes else None
             undo.pop_all()
