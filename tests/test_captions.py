@@ -6,6 +6,7 @@ from diffusers.loaders import TextualInversionLoaderMixin
 from tests.tiny_text import WIDTH, tiny_text_encoder, tiny_tokenizer
 from ti_trainer.captions import (
     AS_WRITTEN,
+    ROW,
     TEMPLATES,
     CaptionPolicy,
     choose_captions,
@@ -15,13 +16,12 @@ from ti_trainer.captions import (
     load_templates,
     longest_way_to_token,
     mentions,
-    row_names,
     words_of_file,
 )
 from ti_trainer.config import Concept
 from ti_trainer.errors import BadInput
 
-NAMES = {token: row_names(token, count) for token, count in {"<cat>": 3, "<cat-2>": 2, "<dog>": 1, "blorp": 2}.items()}
+ROWS = {"<cat>": range(3), "<cat-2>": range(3, 5), "<dog>": range(5, 6), "blorp": range(6, 8)}
 
 
 class TextOnly(DiffusionPipeline, TextualInversionLoaderMixin):
@@ -33,48 +33,62 @@ class TextOnly(DiffusionPipeline, TextualInversionLoaderMixin):
 
 
 @pytest.mark.parametrize(("token", "count"), [("<cat>", 1), ("<cat>", 3), ("blorp", 2), ("<my-cat_x>", 12)])
-def test_row_names_are_those_of_diffusers(token: str, count: int) -> None:
+def test_rows_stand_where_diffusers_puts_them(token: str, count: int) -> None:
+    """Read by a tokenizer that has a ROW, the caption is diffusers' reading of it, with ROW for each of its rows."""
     tokenizer = tiny_tokenizer()
     known = len(tokenizer)
     pipeline = TextOnly(tokenizer, tiny_text_encoder(tokenizer))
     pipeline.load_textual_inversion({token: torch.ones(count, WIDTH)}, token=token)
-    added = tokenizer.convert_ids_to_tokens(range(known, len(tokenizer)))
-    assert row_names(token, count) == tuple(added)
-    caption = f"a photo of {token}, red"
-    assert expand(caption, {token: row_names(token, count)}) == pipeline.maybe_convert_prompt(caption, tokenizer)
+    assert len(tokenizer) == known + count
+    caption = f"a photo of {token}, red {token}"
+    wanted = tokenizer(pipeline.maybe_convert_prompt(caption, tokenizer)).input_ids
+    text, numbers = expand(caption, {token: range(count)})
+    ours = tiny_tokenizer()
+    ours.add_tokens([ROW])
+    found, rest = ours(text).input_ids, iter(numbers)
+    assert [known + next(rest) if number == known else number for number in found] == wanted
+    assert list(rest) == []
 
 
 @pytest.mark.parametrize(
-    ("caption", "expanded"),
+    ("caption", "expanded", "numbers"),
     [
-        ("a <cat>", "a <cat> <cat>_1 <cat>_2"),
-        ("<cat>, <dog> and <cat>.", "<cat> <cat>_1 <cat>_2, <dog> and <cat> <cat>_1 <cat>_2."),
-        ("a <cat-2> by <cat>", "a <cat-2> <cat-2>_1 by <cat> <cat>_1 <cat>_2"),
-        ('(<cat-2>)\'s "<dog>"', '(<cat-2> <cat-2>_1)\'s "<dog>"'),
-        ("a blorp", "a blorp blorp_1"),
-        ("<dog>\n<cat-2>", "<dog>\n<cat-2> <cat-2>_1"),
+        ("a <cat>", "a R R R", [0, 1, 2]),
+        ("<cat>, <dog> and <cat>.", "R R R, R and R R R.", [0, 1, 2, 5, 0, 1, 2]),
+        ("a <cat-2> by <cat>", "a R R by R R R", [3, 4, 0, 1, 2]),
+        ('(<cat-2>)\'s "<dog>"', '(R R)\'s "R"', [3, 4, 5]),
+        ("a blorp", "a R R", [6, 7]),
+        ("<dog>\n<cat-2>", "R\nR R", [5, 3, 4]),
         # a token inside a longer word is not the token
-        ("a <cat>_big", "a <cat>_big"),
-        ("a <cat>_1", "a <cat>_1"),
-        ("a <cat>s <cat>-like x<cat>", "a <cat>s <cat>-like x<cat>"),
-        ("two blorps, a blorp_1, a mini-blorp", "two blorps, a blorp_1, a mini-blorp"),
-        ("a <Cat> and a cat", "a <Cat> and a cat"),
-        ("", ""),
+        ("a <cat>_big", "a <cat>_big", []),
+        ("a <cat>_1", "a <cat>_1", []),
+        ("a <cat>s <cat>-like x<cat>", "a <cat>s <cat>-like x<cat>", []),
+        ("two blorps, a blorp_1, a mini-blorp", "two blorps, a blorp_1, a mini-blorp", []),
+        ("a <Cat> and a cat", "a <Cat> and a cat", []),
+        ("", "", []),
     ],
 )
-def test_expand(caption: str, expanded: str) -> None:
-    assert expand(caption, NAMES) == expanded
-    assert expand(caption, dict(reversed(NAMES.items()))) == expanded  # whichever concept comes first
-    assert any(mentions(caption, token) for token in NAMES) == (caption != expanded or caption.count("<dog>") > 0)
+def test_expand(caption: str, expanded: str, numbers: list[int]) -> None:
+    """expanded: with R for each ROW."""
+    expanded = expanded.replace("R", ROW)
+    assert expand(caption, ROWS) == (expanded, numbers)
+    assert expand(caption, dict(reversed(ROWS.items()))) == (expanded, numbers)  # whichever concept comes first
+    assert any(mentions(caption, token) for token in ROWS) == (caption != expanded)
 
 
 def test_expand_without_tokens() -> None:
-    assert expand("a <cat> and {token}", {}) == "a <cat> and {token}"
+    assert expand("a <cat> and {token}", {}) == ("a <cat> and {token}", [])
+
+
+def test_a_row_that_somebody_wrote_is_none() -> None:
+    """Otherwise the numbers would not be those of the ROWs in the text."""
+    assert expand(f"a {ROW} <dog>{ROW}", ROWS) == (f"a  {ROW}", [5])
+    assert expand(f"a {ROW}", {}) == ("a ", [])
 
 
 def test_longer_token_that_starts_with_a_shorter_one() -> None:
-    names = {"blorp": ("blorp", "blorp_1"), "blorp-x": ("blorp-x",), "<blorp>": ("<blorp>", "<blorp>_1")}
-    assert expand("blorp-x blorp <blorp>", names) == "blorp-x blorp blorp_1 <blorp> <blorp>_1"
+    rows = {"blorp": range(2), "blorp-x": range(2, 3), "<blorp>": range(3, 5)}
+    assert expand("blorp-x blorp <blorp>", rows) == (" ".join([ROW] * 5), [2, 0, 1, 3, 4])
     assert not mentions("blorp-x", "blorp")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 import shutil
 import subprocess
@@ -20,7 +21,14 @@ from PIL import Image
 from ti_trainer import Concept, Run, TrainConfig
 from ti_trainer.cli import COMMANDS, build_parser, main
 from ti_trainer.embedding_files import read_embedding
-from ti_trainer.settings import config_from_mapping, config_to_yaml, field_documentation, field_names, read_yaml
+from ti_trainer.settings import (
+    config_from_mapping,
+    configs_from_mapping,
+    configs_to_yaml,
+    field_documentation,
+    field_names,
+    read_yaml,
+)
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -238,6 +246,97 @@ def init_longer_than_the_vectors(place: Workplace) -> tuple[list[str], list[str]
     return arguments, ["--init 'a red cat' has 3 tokens", "--num_vectors 2"]
 
 
+def negative_early_stop(place: Workplace) -> tuple[list[str], list[str]]:
+    return place.arguments(early_stop="-1"), ["--early_stop is -1", "choose a number from 0"]
+
+
+def no_micro_batch(place: Workplace) -> tuple[list[str], list[str]]:
+    return place.arguments(micro_batch_size="0"), ["--micro_batch_size is 0", "choose a number from 1"]
+
+
+def micro_batch_that_is_no_number(place: Workplace) -> tuple[list[str], list[str]]:
+    return place.arguments(micro_batch_size="half"), ["--micro_batch_size", "'half'"]
+
+
+def log_never(place: Workplace) -> tuple[list[str], list[str]]:
+    return place.arguments(log_every="0"), ["--log_every is 0", "choose a number from 1"]
+
+
+def setting_of_before(place: Workplace) -> tuple[list[str], list[str]]:
+    return place.arguments(gradient_accumulation="2"), ["--gradient_accumulation is not a flag"]
+
+
+def plots_with_a_value(place: Workplace) -> tuple[list[str], list[str]]:
+    return [*place.arguments(), "--no-plots=yes"], ["--no-plots"]
+
+
+def url_of_an_unknown_kind(place: Workplace) -> tuple[list[str], list[str]]:
+    return place.arguments(output="nowhere://bucket/runs"), ["nobody knows nowhere://", "s3://"]
+
+
+def token_that_is_the_manifest(place: Workplace) -> tuple[list[str], list[str]]:
+    return place.arguments(token="<manifest>"), [
+        "'manifest' is the folder that lists what is done",
+        "--token or --name",
+    ]
+
+
+def listed(place: Workplace, *concepts: dict[str, Any]) -> list[str]:
+    """The arguments of a job with a list of concepts, which lie beside good settings of all."""
+    lines = [json.dumps({"images": str(place.pictures), "init": "cat", **concept}) for concept in concepts]
+    flags = place.arguments()
+    start = flags.index("--model")
+    return ["train", *flags[start:], "--concepts", place.file("concepts.jsonl", "\n".join(lines))]
+
+
+def concepts_of_two_models(place: Workplace) -> tuple[list[str], list[str]]:
+    # not by a flag, which would hold for both
+    shutil.copytree(place.model, place.path / "other")
+    arguments = listed(place, {"token": "<a>"}, {"token": "<b>", "model": str(place.path / "other")})
+    del arguments[1:3]
+    return arguments, ["model is 'tiny-sd' for <a>", f"'{place.path / 'other'}' for <b>", "use one value, or two runs"]
+
+
+def concepts_of_two_precisions(place: Workplace) -> tuple[list[str], list[str]]:
+    arguments = listed(place, {"token": "<a>", "precision": "fp32"}, {"token": "<b>", "precision": "fp16"})
+    start = arguments.index("--precision")
+    del arguments[start : start + 2]
+    return arguments, ["precision is 'fp32' for <a> and 'fp16' for <b>"]
+
+
+def concepts_of_one_name(place: Workplace) -> tuple[list[str], list[str]]:
+    arguments = listed(place, {"token": "<a>"}, {"token": "<b>", "name": "a"})
+    return arguments, ["two concepts are called 'a'", "give each its own token or name"]
+
+
+def concepts_with_one_token_by_a_flag(place: Workplace) -> tuple[list[str], list[str]]:
+    return [*listed(place, {"token": "<a>"}, {"token": "<b>"}), "--token", "<c>"], ["two concepts are called 'c'"]
+
+
+def concept_that_could_be_a_row(place: Workplace) -> tuple[list[str], list[str]]:
+    arguments = listed(place, {"token": "tabby"}, {"token": "tabby_1"})
+    return arguments, ["'tabby_1' could be a row of 'tabby'", "more than a number"]
+
+
+def concept_with_a_misspelt_setting(place: Workplace) -> tuple[list[str], list[str]]:
+    return listed(place, {"token": "<a>"}, {"token": "<b>", "step": 5}), ["'step' is not a setting", "'steps'"]
+
+
+def concepts_in_a_missing_file(place: Workplace) -> tuple[list[str], list[str]]:
+    return ["train", "--concepts", "no-such.jsonl"], ["no-such.jsonl does not exist", "<my-cat>"]
+
+
+def concepts_in_a_text_file(place: Workplace) -> tuple[list[str], list[str]]:
+    file = place.file("concepts.txt", "<a>\n<b>\n")
+    return ["train", "--concepts", file], [f"{file} is no list of concepts", ".jsonl"]
+
+
+def one_of_many_that_is_there(place: Workplace) -> tuple[list[str], list[str]]:
+    shutil.copytree(place.finished.folder, place.path / "runs" / "my-cat")
+    arguments = listed(place, {"token": "<new>"}, {"token": "<my-cat>"})
+    return arguments, [str(place.path / "runs" / "my-cat"), "holds a run", "--resume", "--overwrite"]
+
+
 BAD_INPUTS = [
     no_such_folder,
     folder_without_pictures,
@@ -271,6 +370,23 @@ BAD_INPUTS = [
     unknown_schedule,
     init_file_that_is_missing,
     init_longer_than_the_vectors,
+    negative_early_stop,
+    no_micro_batch,
+    micro_batch_that_is_no_number,
+    log_never,
+    setting_of_before,
+    plots_with_a_value,
+    url_of_an_unknown_kind,
+    token_that_is_the_manifest,
+    concepts_of_two_models,
+    concepts_of_two_precisions,
+    concepts_of_one_name,
+    concepts_with_one_token_by_a_flag,
+    concept_that_could_be_a_row,
+    concept_with_a_misspelt_setting,
+    concepts_in_a_missing_file,
+    concepts_in_a_text_file,
+    one_of_many_that_is_there,
 ]
 
 
@@ -299,6 +415,19 @@ def test_bad_pictures_are_skipped_when_asked(place: Workplace, capsys: pytest.Ca
     assert main(place.arguments(name="without")) == 0
     without = read_embedding(place.path / "runs" / "without" / "my-cat.safetensors").vectors["clip_l"]
     assert torch.equal(skipped, without)
+
+
+def test_names_that_differ_by_more_than_a_row(place: Workplace, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = [*listed(place, {"token": "<tabby>"}, {"token": "<tabby-1>"}, {"token": "<tabby_1>"}), "--no-plots"]
+    assert main([*arguments, "--steps", "1"]) == 0
+    assert sorted(path.stem for path in (place.path / "runs" / "manifest").iterdir()) == ["tabby", "tabby-1", "tabby_1"]
+    rows = [
+        read_embedding(place.path / "runs" / name / f"{name}.safetensors").vectors["clip_l"]
+        for name in ("tabby", "tabby-1", "tabby_1")
+    ]
+    assert not torch.equal(rows[0], rows[1])
+    assert not torch.equal(rows[1], rows[2])
+    assert not list((place.path / "runs").rglob("*.png"))
 
 
 def test_no_token(capsys: pytest.CaptureFixture[str]) -> None:
@@ -333,16 +462,17 @@ def test_flags_override_yaml(settings: str, place: Workplace, capsys: pytest.Cap
     assert main(["train", "--config", settings, "--steps", "7", "--init", "dog", "--no-flip", "--print_config"]) == 0
     found = config_from_mapping(yaml.safe_load(capsys.readouterr().out))
     concept = Concept("<my-cat>", str(place.pictures), init="dog", num_vectors=3)
-    assert found == TrainConfig((concept,), steps=7, lr=2e-3, flip=False, output=str(place.path / "elsewhere"))
+    wanted = TrainConfig(concept=concept, steps=7, lr=2e-3, flip=False, output=str(place.path / "elsewhere"))
+    assert found == wanted
     assert not (place.path / "elsewhere").exists()
 
 
 def test_flags_override_yaml_of_several_concepts(place: Workplace, capsys: pytest.CaptureFixture[str]) -> None:
     file = place.file("two.yaml", "concepts:\n- token: <my-cat>\n  init: cat\n- token: <my-dog>\nnum_vectors: 4\n")
     assert main(["train", "--config", file, "--lr", "0.1", "--print_config"]) == 0
-    found = config_from_mapping(yaml.safe_load(capsys.readouterr().out))
+    found = configs_from_mapping(yaml.safe_load(capsys.readouterr().out))
     cat, dog = Concept("<my-cat>", init="cat", num_vectors=4), Concept("<my-dog>", num_vectors=4)
-    assert found == TrainConfig((cat, dog), lr=0.1)
+    assert found == [TrainConfig(concept=cat, lr=0.1), TrainConfig(concept=dog, lr=0.1)]
 
 
 def test_printed_config_is_the_whole_config_and_trains(
@@ -355,12 +485,12 @@ def test_printed_config_is_the_whole_config_and_trains(
     assert config_from_mapping(yaml.safe_load(printed)) == wanted
     file = place.file("printed.yaml", printed)
     assert main(["train", "--config", file, "--print_config"]) == 0
-    assert capsys.readouterr().out == printed == config_to_yaml(wanted)
+    assert capsys.readouterr().out == printed == configs_to_yaml([wanted])
 
     assert main(["train", "--config", file]) == 0
     out = capsys.readouterr().out
     folder = place.path / "runs" / "my-cat"
-    assert (folder / "my-cat.safetensors").read_bytes() == finished_run.embeddings["<my-cat>"].read_bytes()
+    assert (folder / "my-cat.safetensors").read_bytes() == finished_run.embedding.read_bytes()
     assert read_yaml(str(folder / "config.yaml")) == yaml.safe_load(printed)
     for text in (
         str(folder / "my-cat.safetensors"),
@@ -392,7 +522,7 @@ def test_every_flag_of_train_is_documented(monkeypatch: pytest.MonkeyPatch) -> N
     assert parser is not None
     text = " ".join(parser.format_help().partition("options:")[2].split())
     for kind in (Concept, TrainConfig):
-        for name in set(field_names(kind)) - {"concepts"}:
+        for name in set(field_names(kind)) - {"concept"}:
             documentation = field_documentation(kind)[name]
             assert len(documentation) > 15, name
             metavar = rf"(?:, --no-{name}| [A-Z]+)"

@@ -8,15 +8,14 @@ import torch
 
 from tests.tiny_text import tiny_text_encoder, tiny_tokenizer
 from ti_trainer import preflight
-from ti_trainer.captions import row_names
+from ti_trainer.captions import ROW
 from ti_trainer.config import Concept, TrainConfig
 from ti_trainer.data.batches import ConceptData
 from ti_trainer.data.examples import Example
 from ti_trainer.data.geometry import Framing
 from ti_trainer.data.images import Picture
 from ti_trainer.errors import BadInput
-from ti_trainer.families import TextSlot
-from ti_trainer.placeholders import Placeholders
+from ti_trainer.families import Family, TextSlot
 
 CAT = Concept("<cat>")
 
@@ -24,7 +23,9 @@ CAT = Concept("<cat>")
 @pytest.fixture
 def slot() -> TextSlot:
     tokenizer = tiny_tokenizer()
-    return TextSlot("clip_l", "", tokenizer, tiny_text_encoder(tokenizer))
+    encoder = tiny_text_encoder(tokenizer)
+    tokenizer.add_tokens([ROW])  # as families do
+    return TextSlot("clip_l", "", tokenizer, encoder)
 
 
 def example(*captions: str, path: str = "a.png", size: tuple[int, int] = (64, 64)) -> Example:
@@ -55,54 +56,51 @@ def test_tuning_wants_a_known_word(slot: TextSlot) -> None:
 
 
 def test_captions_without_the_token(slot: TextSlot) -> None:
-    names = row_names("<cat>", 2)
-    slot.tokenizer.add_tokens(list(names))
-    preflight.check_captions(CAT, [example("a {token}", "my <cat>, red"), example("<cat>")], slot, names, "truncate")
+    preflight.check_captions(CAT, [example("a {token}", "my <cat>, red"), example("<cat>")], slot, 2, "truncate")
     for caption in ("a cat", "a <cat>_big", "a <Cat>", "{tokens}"):
         examples = [example("a {token}"), example(caption, path="b.png")]
         with pytest.raises(BadInput, match=rf"caption of b\.png, '{re.escape(caption)}', does not mention <cat>"):
-            preflight.check_captions(CAT, examples, slot, names, "truncate")
+            preflight.check_captions(CAT, examples, slot, 2, "truncate")
 
 
 @pytest.mark.parametrize("count", [1, 3])
 def test_window_is_that_of_the_tokenizer(slot: TextSlot, count: int) -> None:
     """The longest caption that passes is the longest whose rows a truncated text still has, and one more word fails."""
-    names = row_names("<cat>", count)
-    slot.tokenizer.add_tokens(list(names))
-    ids = set(slot.tokenizer.convert_tokens_to_ids(list(names)))
+    names = ["<cat>", "<cat>_1", "<cat>_2"][:count]  # diffusers'
+    reference = tiny_tokenizer()
+    reference.add_tokens(names)
+    ids = set(reference.convert_tokens_to_ids(names))
 
     def all_rows_survive(words: int) -> bool:
-        text = " ".join(["red"] * words + list(names))
-        return ids <= set(slot.tokenizer(text, truncation=True, max_length=77).input_ids)
+        text = " ".join(["red"] * words + names)
+        return ids <= set(reference(text, truncation=True, max_length=77).input_ids)
 
     last = max(words for words in range(90) if all_rows_survive(words))
     assert last == 75 - count
-    preflight.check_captions(CAT, [example("red " * last + "{token}")], slot, names, "truncate")
-    preflight.check_captions(CAT, [example("red " * (last + 1) + "{token}")], slot, names, "chunk")
-    assert preflight.check_captions(CAT, [example("{token}")], slot, names, "truncate") == []
-    (note,) = preflight.check_captions(CAT, [example("{token}" + " red" * 200)], slot, names, "truncate")
+    preflight.check_captions(CAT, [example("red " * last + "{token}")], slot, count, "truncate")
+    preflight.check_captions(CAT, [example("red " * (last + 1) + "{token}")], slot, count, "chunk")
+    assert preflight.check_captions(CAT, [example("{token}")], slot, count, "truncate") == []
+    (note,) = preflight.check_captions(CAT, [example("{token}" + " red" * 200)], slot, count, "truncate")
     assert "only 75 tokens are read" in note
     with pytest.raises(BadInput, match=r"caption of a\.png has 76 tokens, and the 75 .* not hold all of <cat>"):
-        preflight.check_captions(CAT, [example("red " * (last + 1) + "{token}")], slot, names, "truncate")
+        preflight.check_captions(CAT, [example("red " * (last + 1) + "{token}")], slot, count, "truncate")
 
 
 def test_window_of_a_caption_whose_tags_are_shuffled(slot: TextSlot) -> None:
     """The token may then come last, unless it is one of the tags that are kept."""
     long = "{token}, " + "red " * 74 + ", red"
-    names = row_names("<cat>", 1)
-    slot.tokenizer.add_tokens(list(names))
-    preflight.check_captions(CAT, [example(long)], slot, names, "truncate")
+    preflight.check_captions(CAT, [example(long)], slot, 1, "truncate")
     with pytest.raises(BadInput, match="not hold all of <cat>"):
-        preflight.check_captions(Concept("<cat>", shuffle_tags=True), [example(long)], slot, names, "truncate")
+        preflight.check_captions(Concept("<cat>", shuffle_tags=True), [example(long)], slot, 1, "truncate")
     kept = Concept("<cat>", shuffle_tags=True, keep_tags=1)
-    preflight.check_captions(kept, [example(long)], slot, names, "truncate")
+    preflight.check_captions(kept, [example(long)], slot, 1, "truncate")
 
 
 def test_captions_of_a_tuned_word(slot: TextSlot) -> None:
     tuned = Concept("cat", tune=True)
-    preflight.check_captions(tuned, [example("a photo of the {token}")], slot, ("cat",), "truncate")
+    preflight.check_captions(tuned, [example("a photo of the {token}")], slot, 1, "truncate")
     with pytest.raises(BadInput, match="not hold all of cat"):
-        preflight.check_captions(tuned, [example("red " * 75 + "cat")], slot, ("cat",), "truncate")
+        preflight.check_captions(tuned, [example("red " * 75 + "cat")], slot, 1, "truncate")
 
 
 def test_pictures_that_are_small() -> None:
@@ -118,11 +116,11 @@ def test_pictures_that_are_small() -> None:
 
 def test_resolution() -> None:
     family = SimpleNamespace(resolution=512, pixels_per_latent=8)
-    assert preflight.check_resolution(TrainConfig(concepts=(CAT,)), family) == 512
-    assert preflight.check_resolution(TrainConfig(concepts=(CAT,), resolution=72), family) == 72
+    assert preflight.check_resolution(TrainConfig(concept=CAT), family) == 512
+    assert preflight.check_resolution(TrainConfig(concept=CAT, resolution=72), family) == 72
     for size, cure in ((500, 496), (63, 64), (33, 32)):
         with pytest.raises(BadInput, match=f"--resolution is {size}; choose a multiple of 8, such as {cure}"):
-            preflight.check_resolution(TrainConfig(concepts=(CAT,), resolution=size), family)
+            preflight.check_resolution(TrainConfig(concept=CAT, resolution=size), family)
 
 
 def test_memory_and_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,7 +128,7 @@ def test_memory_and_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     for part, size in (("unet", 3 * 2**20), ("vae", 2**20)):
         (model / part).mkdir(parents=True)
         (model / part / "weights.safetensors").write_bytes(b"0" * size)
-    config = TrainConfig(concepts=(CAT,), model=str(model), output=str(tmp_path / "not" / "yet" / "there"))
+    config = TrainConfig(concept=CAT, model=str(model), output=str(tmp_path / "not" / "yet" / "there"))
     free = 4 * 2**20
     monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=free))
     preflight.check_resources(config)
@@ -144,25 +142,25 @@ def test_memory_and_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         preflight.check_resources(config)
 
 
-def test_rows_without_a_gradient(family) -> None:
-    """On the tiny model: every row is reached, unless the window cuts it off; gradients are cleared afterwards."""
+def test_rows_without_a_gradient(family: Family) -> None:
+    """On the tiny model: every row is reached, unless the window cuts it off; no gradient is left in the rows."""
     (slot,) = family.slots
     width = slot.table.shape[1]
-    concepts = (Concept("<cat>"), Concept("<dog>"))
-    rows = [torch.randn(2, width, generator=torch.Generator().manual_seed(seed)) for seed in (0, 1)]
-    placeholders = Placeholders(concepts, [{slot.name: each} for each in rows])
-    family.install(placeholders)
+    rows = {
+        token: family.placeholders.add(
+            token, {slot.name: torch.randn(2, width, generator=torch.Generator().manual_seed(seed))}
+        )
+        for seed, token in enumerate(("<cat>", "<dog>"))
+    }
 
-    def data(caption: str) -> list[ConceptData]:
-        return [
-            ConceptData("<cat>", [example("a {token}")], []),
-            ConceptData("<dog>", [example(caption)], []),
-        ]
+    def check(token: str, caption: str) -> None:
+        preflight.check_gradients(family, rows[token], ConceptData(token, [example(caption)], []))
 
-    preflight.check_gradients(family, placeholders, data("a {token}"))
-    assert all(parameter.grad is None for parameter in placeholders.parameters())
+    check("<cat>", "a {token}")
+    check("<dog>", "a {token} and a <cat>")
+    assert all(row.grad is None for own in rows.values() for row in own.values())
     with pytest.raises(BadInput, match=r"rows \[1\] of <dog> in clip_l get no gradient"):
-        preflight.check_gradients(family, placeholders, data("red " * 74 + "{token}"))
-    placeholders.zero_grad(set_to_none=True)
-    with pytest.raises(BadInput, match=r"of <dog> in clip_l get no gradient"):
-        preflight.check_gradients(family, placeholders, data("a dog"))
+        check("<dog>", "red " * 74 + "{token}")
+    for caption in ("a dog", "a <cat>"):
+        with pytest.raises(BadInput, match=r"of <dog> in clip_l get no gradient"):
+            check("<dog>", caption)

@@ -22,7 +22,8 @@ from safetensors.torch import load_file
 
 from ti_trainer import BadInput, Run, TrainConfig, train
 from ti_trainer.cli import main
-from ti_trainer.settings import config_from_mapping, config_to_yaml, read_yaml
+from ti_trainer.errors import Interrupted
+from ti_trainer.settings import config_from_mapping, configs_to_yaml, read_yaml
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 STEPS = 80
@@ -50,7 +51,7 @@ def long_run(base_settings: dict[str, Any], tmp_path_factory: pytest.TempPathFac
 def config_file(make_config: Callable[..., TrainConfig], tmp_path: Path) -> Path:
     """The same settings for another output folder, as YAML."""
     file = tmp_path / "settings.yaml"
-    file.write_text(config_to_yaml(make_config(**LONG)))
+    file.write_text(configs_to_yaml([make_config(**LONG)]))
     return file
 
 
@@ -188,9 +189,9 @@ def test_other_settings_are_refused(resumable: TrainConfig, change: dict[str, An
 
 
 def test_another_concept_is_refused(resumable: TrainConfig) -> None:
-    other = replace(resumable.concepts[0], init="dog")
-    with pytest.raises(BadInput, match=r"concepts was .*cat.* and is .*dog"):
-        train(replace(resumable, concepts=(other,)))
+    other = replace(resumable.concept, init="dog")
+    with pytest.raises(BadInput, match="init was cat and is dog"):
+        train(replace(resumable, concept=other))
 
 
 def test_resuming_a_finished_run_does_no_harm(resumable: TrainConfig, finished_run: Run) -> None:
@@ -209,8 +210,50 @@ def test_resuming_with_more_steps_goes_on(resumable: TrainConfig, tmp_path: Path
     whole = train(replace(resumable, steps=12, resume=False, output=str(tmp_path / "whole")))
     longer = train(replace(resumable, steps=12))
     assert [line["step"] for line in longer.history] == list(range(1, 13))
-    assert longer.embeddings["<my-cat>"].read_bytes() == whole.embeddings["<my-cat>"].read_bytes()
+    assert longer.embedding.read_bytes() == whole.embedding.read_bytes()
     assert read_yaml(str(longer.folder / "config.yaml"))["steps"] == 12
+
+
+def test_a_run_that_stopped_early_goes_on_when_asked(make_config: Callable[..., TrainConfig], tmp_path: Path) -> None:
+    """Resumed with the same settings it stays as it is; without `early_stop` it becomes the run that never had it."""
+    settings: dict[str, Any] = {"lr": 0.3, "steps": 14, "validate_every": 2, "checkpoint_every": 14, "plots": False}
+    whole = train(make_config(**settings, output=str(tmp_path / "whole")))
+
+    config = make_config(**settings, early_stop=2)
+    early = train(config)
+    stop = early.history[-1]["step"]
+    assert stop == early.best_step + 2 * 2 < 14
+    losses = {line["step"]: line["validation_loss"] for line in early.history if "validation_loss" in line}
+    assert early.best_step == 0 or losses[early.best_step] == min(losses.values())
+    assert [{**line, "seconds": 0} for line in early.history] == [
+        {**line, "seconds": 0} for line in whole.history[:stop]
+    ]
+    again = train(replace(config, resume=True))
+    assert (again.history, again.best_step) == (early.history, early.best_step)
+    longer = train(replace(config, early_stop=0, resume=True))
+    assert longer.best_step == whole.best_step
+    assert load_file(longer.embedding)["emb_params"].equal(load_file(whole.embedding)["emb_params"])
+    assert history_of(longer.folder) == history_of(whole.folder)
+
+
+def test_how_often_the_loss_is_read_changes_nothing(resumable: TrainConfig, finished_run: Run, tmp_path: Path) -> None:
+    """A run that is read seldom is stopped, with steps that nobody has looked at, and goes on reading even less."""
+    config = replace(resumable, resume=False, name="seldom", log_every=5, checkpoint_every=8)
+
+    def stop(line: dict[str, Any]) -> None:
+        if line["step"] == 4:
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(Interrupted):
+        train(config, [stop])
+    folder = Path(config.output) / "seldom"
+    assert sorted(path.name for path in (folder / "checkpoints").iterdir()) == [
+        "step-000000.safetensors",
+        "step-000005.safetensors",
+    ]
+    run = train(replace(config, resume=True, log_every=100))
+    assert run.embedding.read_bytes() == finished_run.embedding.read_bytes()
+    assert history_of(folder) == history_of(finished_run.folder)
 
 
 def test_nothing_to_resume(make_config: Callable[..., TrainConfig], tmp_path: Path) -> None:

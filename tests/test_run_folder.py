@@ -1,6 +1,8 @@
 import json
+import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -10,20 +12,21 @@ import yaml
 from ti_trainer.config import Concept, TrainConfig
 from ti_trainer.errors import BadInput
 from ti_trainer.run_folder import Checkpoint, RunFolder
-from ti_trainer.settings import config_from_mapping, read_yaml
+from ti_trainer.settings import config_from_mapping, config_to_mapping, read_yaml
 
-CONCEPTS = (Concept("<cat>"), Concept("dog", tune=True))
+CAT, DOG = Concept("<cat>"), Concept("dog", tune=True)
 
 
 def settings(tmp_path: Path, **changes) -> TrainConfig:
-    return TrainConfig(**{"concepts": CONCEPTS[:1], "output": str(tmp_path / "runs"), **changes})
+    return TrainConfig(**{"concept": CAT, "output": str(tmp_path / "runs"), **changes})
 
 
 def started(tmp_path: Path, **changes) -> RunFolder:
     """The folder of a run that has begun."""
     folder = RunFolder(settings(tmp_path, **changes))
-    with folder.locked(is_main=True):
-        folder.create()
+    assert folder.acquire()
+    folder.create()
+    folder.release()
     return folder
 
 
@@ -38,12 +41,11 @@ def checkpoint(step: int) -> Checkpoint:
 
 
 def test_layout(tmp_path: Path) -> None:
-    one, two = RunFolder(settings(tmp_path)), RunFolder(settings(tmp_path, concepts=CONCEPTS, name="both"))
+    one, two = RunFolder(settings(tmp_path)), RunFolder(settings(tmp_path, concept=DOG, name="other"))
 
     def places(folder: RunFolder) -> list[str]:
         paths = [folder.config_file, folder.metrics_file, folder.loss_plot, folder.before_after, folder.preview(100)]
-        for concept in folder.config.concepts:
-            paths += [folder.embedding(concept), folder.diffusers_embedding(concept)]
+        paths += [folder.embedding, folder.diffusers_embedding(), folder.diffusers_embedding("_2")]
         return [str(path.relative_to(tmp_path / "runs")) for path in paths]
 
     same = ["config.yaml", "metrics.jsonl", "loss.png", "before_after.png", "previews/step-000100.png"]
@@ -51,13 +53,13 @@ def test_layout(tmp_path: Path) -> None:
         *(f"cat/{name}" for name in same),
         "cat/cat.safetensors",
         "cat/diffusers/learned_embeds.safetensors",
+        "cat/diffusers/learned_embeds_2.safetensors",
     ]
     assert places(two) == [
-        *(f"both/{name}" for name in same),
-        "both/cat.safetensors",
-        "both/diffusers/cat/learned_embeds.safetensors",
-        "both/dog-tuned.safetensors",
-        "both/diffusers/dog-tuned/learned_embeds.safetensors",
+        *(f"other/{name}" for name in same),
+        "other/dog-tuned.safetensors",
+        "other/diffusers/learned_embeds.safetensors",
+        "other/diffusers/learned_embeds_2.safetensors",
     ]
 
 
@@ -70,9 +72,9 @@ def test_nothing_is_written_before_create(tmp_path: Path) -> None:
 
 
 def test_config_of_a_run_starts_the_same_run(tmp_path: Path) -> None:
-    folder = started(tmp_path, concepts=CONCEPTS, lr=1e-5, resolution=64, overwrite=True)
+    folder = started(tmp_path, concept=DOG, lr=1e-5, resolution=64, overwrite=True)
     found = config_from_mapping(read_yaml(str(folder.config_file)))
-    assert found == settings(tmp_path, concepts=CONCEPTS, lr=1e-5, resolution=64)
+    assert found == settings(tmp_path, concept=DOG, lr=1e-5, resolution=64)
     assert [path.name for path in folder.path.iterdir() if path.name.startswith(".")] in ([], [".lock"])
 
 
@@ -167,10 +169,11 @@ def test_resume_without_a_checkpoint(tmp_path: Path) -> None:
 
 
 def test_resume_with_the_same_settings(tmp_path: Path) -> None:
-    changes = {"lr": 1e-5, "max_grad_norm": 0.1 + 0.2, "resolution": 64, "concepts": CONCEPTS}
+    changes = {"lr": 1e-5, "max_grad_norm": 0.1 + 0.2, "resolution": 64, "concept": DOG}
     started(tmp_path, **changes).save_checkpoint(checkpoint(3))
     RunFolder(settings(tmp_path, resume=True, **changes)).check()
     free = {"steps": 1000, "checkpoint_every": 7, "preview_every": 5, "tensorboard": True, "guidance": 1.0}
+    free |= {"early_stop": 3, "log_every": 9, "micro_batch_size": 1, "plots": False, "latent_cache": "x"}
     RunFolder(settings(tmp_path, resume=True, **changes, **free)).check()
 
 
@@ -182,7 +185,8 @@ def test_resume_with_the_same_settings(tmp_path: Path) -> None:
         ({"batch_size": 4}, "batch_size was 8 and is 4"),
         ({"model": "owner/other"}, "model was tiny-sd and is owner/other"),
         ({"resolution": 32}, "resolution was None and is 32"),
-        ({"concepts": (Concept("<cat>", init="dog"),)}, "concepts was"),
+        ({"concept": Concept("<cat>", init="dog")}, "init was auto and is dog"),
+        ({"plots": False, "validate_every": 5}, "but validate_every was 20 and is 5. Use"),
         ({"flip": True, "clip_skip": 1}, "clip_skip was 0 and is 1; flip was False and is True"),
     ],
 )
@@ -242,20 +246,103 @@ def test_two_processes_in_one_folder(tmp_path: Path) -> None:
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == "held\n"
-        with pytest.raises(BadInput, match="another process is training into"), folder.locked(is_main=True):
-            pytest.fail("two processes in one folder")
-        with folder.locked(is_main=False):
-            pass  # the other ranks of that run
+        assert not folder.acquire()
         other.kill()  # -9: the lock goes with the process
-    with folder.locked(is_main=True):
-        folder.create()
-    with folder.locked(is_main=True):
-        pass
+    assert folder.acquire()
+    folder.create()
+    assert not RunFolder(folder.config).acquire()
+    folder.release()
+    assert RunFolder(folder.config).acquire()
 
 
-def test_lock_is_released_after_an_error(tmp_path: Path) -> None:
+def test_folder_in_which_nothing_was_made_is_removed(tmp_path: Path) -> None:
     folder = RunFolder(settings(tmp_path))
-    with pytest.raises(RuntimeError, match="boom"), folder.locked(is_main=True):
-        raise RuntimeError("boom")
-    with folder.locked(is_main=True), pytest.raises(BadInput), RunFolder(folder.config).locked(is_main=True):
-        pass
+    assert folder.acquire()
+    assert folder.path.exists()
+    folder.release()
+    assert not folder.path.exists()
+    started(tmp_path)
+    before = sorted(folder.path.rglob("*"))
+    assert folder.acquire()
+    folder.release()
+    assert sorted(folder.path.rglob("*")) == before
+
+
+def made(folder: RunFolder, content: bytes = b"rows") -> RunFolder:
+    """A run with its last files."""
+    folder.save_checkpoint(checkpoint(3))
+    folder.append_metrics([{"step": 3, "loss": 0.5}])
+    folder.embedding.write_bytes(content)
+    folder.preview(2).parent.mkdir()
+    folder.preview(2).write_bytes(b"png")
+    return folder
+
+
+FILES = ["cat.safetensors", "config.yaml", "metrics.jsonl", "previews/step-000002.png"]
+
+
+def test_publishing_at_home(tmp_path: Path) -> None:
+    """The files stay where they are, checkpoints too; the manifest's line has the config of the run."""
+    folder = made(started(tmp_path))
+    before = {path: path.read_bytes() for path in folder.path.rglob("*") if path.is_file()}
+    assert (folder.finished(), folder.is_complete) == (None, False)
+    folder.publish({"step": 3})
+    assert {path: path.read_bytes() for path in folder.path.rglob("*") if path.is_file()} == before
+    (line,) = (tmp_path / "runs" / "manifest" / "cat.json").read_text(encoding="utf-8").splitlines()
+    assert json.loads(line) == {"step": 3, "config": config_to_mapping(folder.config)}
+    assert folder.finished() == json.loads(line)
+    assert folder.is_complete
+    assert RunFolder(settings(tmp_path, resume=True)).is_complete
+    assert not RunFolder(settings(tmp_path, resume=True, steps=1000)).is_complete
+    assert not RunFolder(settings(tmp_path, overwrite=True)).is_complete
+    started(tmp_path, overwrite=True)  # from its first moment there is no line of the old run
+    assert folder.finished() is None
+
+
+def test_publishing_behind_a_url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everything but checkpoints and the lock arrives, and the local folder goes."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    output = f"file://{tmp_path}/far away"
+    folder = made(started(tmp_path, output=output))
+    assert folder.path.is_relative_to(tmp_path / "temporary")
+    assert RunFolder(settings(tmp_path, output=output)).path == folder.path  # for whoever resumes it
+    assert RunFolder(settings(tmp_path, output=output + "/2")).path != folder.path
+    wanted = {name: (folder.path / name).read_bytes() for name in FILES}
+    assert folder.acquire()
+    folder.publish({"step": 3})
+    folder.release()
+    there = tmp_path / "far away"
+    found = {path.relative_to(there).as_posix(): path.read_bytes() for path in there.rglob("*") if path.is_file()}
+    assert json.loads(found.pop("manifest/cat.json")) == {"step": 3, "config": config_to_mapping(folder.config)}
+    assert found == {f"cat/{name}": content for name, content in wanted.items()}
+    assert not folder.path.exists()
+    assert folder.location == f"{output}/cat"
+    assert folder.location_of(folder.embedding) == f"{output}/cat/cat.safetensors"
+
+
+@pytest.mark.parametrize("remote", [False, True])
+def test_what_is_published_is_not_done_again_by_mistake(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, remote: bool
+) -> None:
+    """Also where only the manifest knows: the folder is elsewhere, or its files have been moved away."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    where = {"output": f"file://{tmp_path}/far"} if remote else {}
+    folder = made(started(tmp_path, **where))
+    folder.publish({})
+    if not remote:
+        shutil.rmtree(folder.path)
+    for many in (False, True):
+        with pytest.raises(BadInput, match=r"cat holds a run; add --resume to go on, --overwrite to delete it"):
+            RunFolder(settings(tmp_path, **where)).check(one_of_many=many)
+        RunFolder(settings(tmp_path, overwrite=True, **where)).check(one_of_many=many)
+        RunFolder(settings(tmp_path, resume=True, **where)).check(one_of_many=many)
+        with pytest.raises(BadInput, match=r"lr was 0\.015 and is 0\.5"):
+            RunFolder(settings(tmp_path, resume=True, lr=0.5, **where)).check(one_of_many=many)
+
+
+def test_resuming_one_of_many_that_has_not_begun(tmp_path: Path) -> None:
+    RunFolder(settings(tmp_path, resume=True)).check(one_of_many=True)
+    started(tmp_path)  # killed before its first checkpoint
+    RunFolder(settings(tmp_path, resume=True)).check(one_of_many=True)
+    with pytest.raises(BadInput, match="holds a run"):
+        RunFolder(settings(tmp_path)).check(one_of_many=True)

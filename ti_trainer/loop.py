@@ -176,7 +176,7 @@ class Loop:
             if seat:
                 self.seats.append(seat)
                 self.console.begin(seat.learner)
-                if seat.learner.is_done:  # resumed with all its steps behind it: there is only the rest to do
+                if seat.learner.is_done:  # it was stopped before it was published, or is resumed once more
                     self.finish(seat)
 
     def has_room(self, config: TrainConfig) -> bool:
@@ -209,7 +209,7 @@ class Loop:
                 if not folder.acquire():
                     raise BadInput(f"another process is training into {folder.path}; choose another --name")
                 undo.callback(folder.release)
-            if config.resume and folder.steps_saved():
+            if folder.steps_saved() and not config.overwrite:  # also of a process of this job that was killed
                 learner.restore(folder.load_checkpoint())
             report = self.start_report(learner, folder) if writes else None
             undo.pop_all()
