@@ -234,4 +234,10 @@ def test_captions_are_read_with_the_rows_of_one_or_of_all() -> None:
     assert ours.expand(caption) == (f"{ROW} {ROW} {ROW}, a {ROW} and {ROW} {ROW}; hotdog <a>s", [3, 4, 5, 2, 0, 1])
     ours.remove("<a>")
     assert ours.expand(caption) == (f"{ROW} {ROW} {ROW}, a {ROW} and <a>; hotdog <a>s", [1, 2, 3, 0])
-    assert Placeholders().expand(f"a {ROW}dog") == ("a dog", [])
+
+
+@pytest.mark.parametrize("written", [ROW, ROW.upper(), "<|Row|>", ROW[:3] + ROW + ROW[3:], ROW * 3])
+def test_a_row_that_is_written_out_is_not_read(written: str) -> None:
+    ours = three_concepts()
+    assert ours.expand(f"a {written}dog <a>", "<a>") == (f"a dog {ROW} {ROW}", [0, 1])
+    assert Placeholders().expand(f"a {written}dog <a>") == ("a dog <a>", [])
