@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ti_trainer import TrainConfig, train
 from ti_trainer.embedding_files import read_embedding
+from ti_trainer.families import load_family
 from ti_trainer.learner import Learner
 from ti_trainer.loop import largest_batch
 from ti_trainer.prepare import prepare
@@ -60,7 +61,11 @@ def test_a_run_in_half_precision_leaves_float32_rows(
 
 def test_gradient_checkpointing_changes_nothing(any_model: Path, make_config: Callable[..., TrainConfig]) -> None:
     config = make_config(model=str(any_model))
-    plain, checkpointed = gradients(config), gradients(replace(config, gradient_checkpointing=True))
+    with_checkpoints = replace(config, gradient_checkpointing=True)
+    plain, checkpointed = gradients(config), gradients(with_checkpoints)
+    for each in (config, with_checkpoints):
+        unet = load_family(each, torch.device("cpu"), torch.float32).pipeline().unet
+        assert unet.is_gradient_checkpointing is bool(each.gradient_checkpointing)
     assert set(plain) == set(checkpointed)
     for slot, gradient in checkpointed.items():
         torch.testing.assert_close(gradient, plain[slot], rtol=1e-5, atol=1e-8)

@@ -49,6 +49,8 @@ class LatentDiffusion(ABC):
             module.requires_grad_(False).eval()
         if config.lean_convolutions and device.type == "cpu":  # nobody has measured it on a GPU
             freeze_convolutions(self.unet)
+        if config.gradient_checkpointing:
+            self.unet.enable_gradient_checkpointing()
         self.unet.to(device)
         for slot in self.slots:
             slot.encoder.to(device)
