@@ -33,7 +33,7 @@ def ours(options: dict[str, Any], after_step: After) -> None:
         resolution=options["resolution"],
         batch_size=options["batch"],
         precision=options["precision"],
-        lean_convolutions=options["lean_convolutions"],
+        lean_unet=options["lean_unet"],
         steps=1_000_000,
         validate_every=0,
         output=options["scratch"],

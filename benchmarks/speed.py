@@ -168,7 +168,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--precision", default="fp32", help="fp32, bf16 or fp16")
-    parser.add_argument("--lean_convolutions", action=argparse.BooleanOptionalAction, default=True, help="ours")
+    parser.add_argument("--lean_unet", action=argparse.BooleanOptionalAction, default=True, help="ours")
     parser.add_argument("--only", nargs="+", choices=["ti_trainer", "recipe", "peer"], default=["ti_trainer", "recipe"])
     parser.add_argument("--peer-script", help="diffusers' textual_inversion.py")
     parser.add_argument("--images", default=str(SAMPLE_DATA / "my-cat"), help="folder of pictures")
@@ -188,7 +188,7 @@ def main() -> None:
             "resolution": resolution,
             "batch": given.batch,
             "precision": given.precision,
-            "lean_convolutions": given.lean_convolutions,
+            "lean_unet": given.lean_unet,
             "peer_script": given.peer_script,
             "products": 5 * given.threads,
         }

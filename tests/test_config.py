@@ -103,7 +103,7 @@ def test_yaml_round_trip() -> None:
         zero_terminal_snr=False,
         long_captions="chunk",
         gradient_checkpointing=True,
-        lean_convolutions=False,
+        lean_unet=False,
         output="[runs]",
         name="123",
         steps=1_000_000,

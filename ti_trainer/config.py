@@ -141,9 +141,9 @@ class ModelConfig:
     """Compute the U-Net's activations twice instead of keeping them: less memory, a third more time; by default where
     the memory is too small otherwise."""
 
-    lean_convolutions: bool = True
-    """On CPUs: convolutions of the U-Net that keep nothing for gradients of their weights, which stay frozen, and that
-    are products of matrices where that is faster; the same numbers to rounding."""
+    lean_unet: bool = True
+    """On CPUs: a U-Net that keeps nothing for gradients of its weights, which stay frozen, and little that is cheap to
+    compute again; its convolutions are products of matrices where that is faster. The same numbers to rounding."""
 
     def __post_init__(self) -> None:
         check_ranges(self, RANGES)

@@ -46,6 +46,7 @@ class Seat:
     learner: Learner
     folder: RunFolder
     report: Report | None  # in the process that writes its files
+    begun_at: int  # the step from which this process trains it
     is_settled: bool = False  # its first step is behind it, and all that could wait for that is done
 
     @property
@@ -207,7 +208,7 @@ class Loop:
                 learner.restore(folder.load_checkpoint())
             report = self.start_report(learner, folder) if writes else None
             undo.pop_all()
-        return Seat(learner, folder, report)
+        return Seat(learner, folder, report, learner.step)
 
     def start_report(self, learner: Learner, folder: RunFolder) -> Report:
         """The first files of a run."""
@@ -229,19 +230,19 @@ class Loop:
             readings[id(seat)], bad = seat.learner.take_readings()
             if bad:
                 self.diverge(seat, readings[id(seat)], bad)
-        self.settle([seat for seat in self.seats if not seat.is_settled])
         measured = [seat.learner for seat in self.seats if seat.learner.is_measured_now]
         found = dict(zip(map(id, measured), self.step.fixed_noise_losses(measured), strict=True))
-        for seat in list(self.seats):
-            learner = seat.learner
-            loss = found.get(id(learner))
+        for seat in self.seats:
+            learner, loss = seat.learner, found.get(id(seat.learner))
             if loss is not None and loss < learner.best_loss:
                 learner.keep(learner.step, loss)
             if seat.report:
-                lines = seat.report.steps(readings[id(seat)], loss)
-                self.console.show(lines)
-                if stop or learner.is_done or learner.step % learner.config.checkpoint_every == 0:
-                    seat.folder.save_checkpoint(learner.checkpoint())
+                self.console.show(seat.report.steps(readings[id(seat)], loss))
+        self.settle([seat for seat in self.seats if not seat.is_settled])
+        for seat in list(self.seats):
+            learner = seat.learner
+            if seat.report and (stop or learner.is_done or learner.step % learner.config.checkpoint_every == 0):
+                seat.folder.save_checkpoint(learner.checkpoint())
             if learner.is_done:
                 self.finish(seat)
         if stop and self.seats:
@@ -260,12 +261,13 @@ class Loop:
             seat.is_settled = True
         if not self.waiting:
             self.step.family.put_away_vae()
-        unknown = [s.learner for s in seats if s.learner.config.validate_every and s.learner.best_loss == float("inf")]
+        new = [seat.learner for seat in seats if seat.begun_at == 0 and seat.learner.config.validate_every]
         with ExitStack() as held:
-            for learner in unknown:
+            for learner in new:
                 held.enter_context(learner.holding(learner.initial))
-            for learner, loss in zip(unknown, self.step.fixed_noise_losses(unknown), strict=True):
-                learner.keep(0, loss)
+            for learner, loss in zip(new, self.step.fixed_noise_losses(new), strict=True):
+                if loss <= learner.best_loss:
+                    learner.keep(0, loss)
 
     def finish(self, seat: Seat) -> None:
         """Write what a concept has become, and publish it."""
@@ -309,6 +311,8 @@ class Loop:
             seat.report.close()
             seat.folder.release()
         self.step.family.placeholders.remove(seat.learner.data.owner)
+        if seat.learner.session.scratch:
+            seat.learner.session.scratch.cleanup()
 
     def fail(self, config: TrainConfig, problem: BadInput | Diverged) -> None:
         if not self.many:

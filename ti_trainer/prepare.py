@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -11,16 +13,19 @@ from tqdm import tqdm
 
 from . import preflight
 from .captions import CaptionPolicy
-from .config import TrainConfig
+from .config import Concept, TrainConfig
 from .data.batches import ConceptData
+from .data.fetching import fetched
 from .data.geometry import Framing, check_crop
 from .data.latent_cache import LatentCache
 from .data.latents import ViewEncoder, views_of
+from .data.listed import ANY_COLUMNS, Columns
 from .data.scanning import load_examples
 from .families import Family, load_family
 from .initializers import initial_rows
 from .optimizers import check_lr_schedule, get_optimizer
 from .placeholders import Rows
+from .remote import is_remote
 from .schedules import parse_timesteps
 from .weightings import get_weighting
 
@@ -36,6 +41,7 @@ class Session:
     encoder: ViewEncoder
     resolution: int
     warnings: list[str]
+    scratch: TemporaryDirectory[str] | None  # holds copies of pictures that lie behind URLs
 
     @property
     def num_vectors(self) -> int:
@@ -66,7 +72,8 @@ def prepare(
     check_crop(config.crop)
     check_lr_schedule(config.lr_schedule)
     concept = config.concept
-    examples, warnings = load_examples(concept, config.skip_bad_images, reading)
+    local, scratch = with_local_pictures(concept)
+    examples, warnings = load_examples(local, config.skip_bad_images, reading)
     if family is None:
         preflight.check_resources(config)
         family = load_family(config, device, dtype)
@@ -95,7 +102,21 @@ def prepare(
     except BaseException:
         family.placeholders.remove(data.owner)
         raise
-    return Session(config, family, rows, data, encoder, resolution, list(dict.fromkeys(warnings)))
+    return Session(config, family, rows, data, encoder, resolution, list(dict.fromkeys(warnings)), scratch)
+
+
+def with_local_pictures(concept: Concept) -> tuple[Concept, TemporaryDirectory[str] | None]:
+    """The concept with copies of what lies behind URLs, and the folder of the copies, if there are any."""
+    columns = Columns(concept.image_column, concept.caption_column)
+    places = {"images": columns, "class_images": ANY_COLUMNS, "masks": ANY_COLUMNS}
+    remote = {name: url for name in places if is_remote(url := getattr(concept, name) or "")}
+    if not remote:
+        return concept, None
+    scratch = TemporaryDirectory(prefix="ti-trainer-")
+    copies: dict[str, Any] = {
+        name: fetched(url, Path(scratch.name), places[name], f"--{name}") for name, url in remote.items()
+    }
+    return replace(concept, **copies), scratch
 
 
 def reading(things: Iterable[Any], count: int) -> Iterable[Any]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from copy import copy
 
+import psutil
 import torch
 from accelerate import Accelerator
 from torch import Tensor
@@ -21,6 +23,8 @@ class Processes:
         self.rank: int = self._accelerator.process_index
         self.count: int = self._accelerator.num_processes
         self.dtype = choose_dtype(precision, self._accelerator.mixed_precision, self.device)
+        if self.device.type == "cpu":
+            torch.set_num_threads(choose_threads(os.environ, torch.get_num_threads(), psutil.cpu_count(logical=False)))
 
     @property
     def is_main(self) -> bool:
@@ -67,3 +71,15 @@ def choose_dtype(precision: str, launched_with: str, device: torch.device) -> to
         return DTYPES[launched_with]
     has_bf16 = device.type == "cuda" and torch.cuda.is_bf16_supported()
     return torch.bfloat16 if has_bf16 else torch.float32
+
+
+def choose_threads(environment: Mapping[str, str], threads: int, cores: int | None) -> int:
+    """The threads of this process on a CPU: `threads`, unless a launcher has cut them down to one.
+
+    `accelerate launch` and torchrun do so where nobody has said anything else; then it is this process's share of the
+    cores, since training is all that it does.
+    """
+    launched = "ACCELERATE_MIXED_PRECISION" in environment or "TORCHELASTIC_RUN_ID" in environment
+    if not launched or environment.get("OMP_NUM_THREADS") != "1" or not cores:
+        return threads
+    return max(1, cores // int(environment.get("LOCAL_WORLD_SIZE", 1)))

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
-from ti_trainer import ModelConfig, TrainConfig
-from ti_trainer.families import convolutions, load_family
+from ti_trainer import TrainConfig
+from ti_trainer.families import convolutions
 from ti_trainer.families.convolutions import FrozenConv2d, freeze_convolutions
 from ti_trainer.learner import Learner
 from ti_trainer.loop import largest_batch
@@ -34,10 +34,11 @@ def output_and_gradient(convolution: nn.Module, pictures: Tensor) -> tuple[Tenso
     return output.detach(), gradient
 
 
-@pytest.fixture(params=["product", "convolution"])
+@pytest.fixture(params=["product", "product row by row", "convolution"])
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Every convolution as a product, then none."""
-    monkeypatch.setattr(convolutions, "OUTWEIGHED", {"product": 0, "convolution": inf}[request.param])
+    monkeypatch.setattr(convolutions, "OUTWEIGHED", inf if request.param == "convolution" else 0)
+    monkeypatch.setattr(convolutions, "FEW", inf if request.param == "product row by row" else 0)
     return request.param
 
 
@@ -49,7 +50,7 @@ def test_numbers_are_torchs(case: str, way: str) -> None:
     wanted = output_and_gradient(convolution, pictures)
     freeze_convolutions(convolution)
     assert isinstance(convolution, FrozenConv2d)
-    assert convolution.weights_outweigh(pictures) == (way == "product")
+    assert convolution.columns(pictures).are_faster() == (way != "convolution")
     for found, expected in zip(output_and_gradient(convolution, pictures), wanted, strict=True):
         torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
 
@@ -58,7 +59,29 @@ def test_numbers_are_torchs(case: str, way: str) -> None:
 def test_way_by_size(side: int) -> None:
     """1280 channels, as within Stable Diffusion: a product at 4 x 4, a convolution at 64 x 64."""
     convolution = FrozenConv2d(1280, 1280, 3, padding=1, device="meta")
-    assert convolution.weights_outweigh(torch.empty(1, 1280, side, side, device="meta")) == (side == 4)
+    assert convolution.columns(torch.empty(1, 1280, side, side, device="meta")).are_faster() == (side == 4)
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+def test_one_picture_is_its_own_columns(batch: int) -> None:
+    """A kernel of 1 x 1 is a product without a copy, except for a batch."""
+    convolution = FrozenConv2d(320, 320, 1)
+    pictures = torch.empty(batch, 320, 64, 64)
+    columns = convolution.columns(pictures)
+    assert columns.are_faster() == (batch == 1)
+    assert (columns.unfold(pictures).data_ptr() == pictures.data_ptr()) == (batch == 1)
+
+
+@pytest.mark.parametrize("case", sorted(CASES))
+def test_columns_are_torchs(case: str) -> None:
+    convolution = FrozenConv2d(5, 7, **CASES[case])
+    pictures = torch.randn(2, 5, 9, 11)
+    columns = convolution.columns(pictures)
+    geometry = convolution.kernel_size, convolution.dilation, convolution.padding, convolution.stride
+    wanted = nn.functional.unfold(pictures, *geometry)  # (B, c * kernel, H * W)
+    found = columns.unfold(pictures)
+    assert torch.equal(found, wanted.transpose(0, 1).flatten(1))
+    torch.testing.assert_close(columns.fold(found), nn.functional.fold(wanted, (9, 11), *geometry))
 
 
 def test_only_weights_are_kept(way: str) -> None:
@@ -85,18 +108,6 @@ def test_other_convolutions_are_left_alone() -> None:
     assert not any(isinstance(module, FrozenConv2d) for module in others)
 
 
-def test_names_and_weights_stay(any_model: Path) -> None:
-    lean, plain = (
-        load_family(ModelConfig(model=str(any_model), lean_convolutions=on), torch.device("cpu"), torch.float32)
-        for on in (True, False)
-    )
-    wanted = plain.pipeline().unet.state_dict()
-    found = lean.pipeline().unet.state_dict()
-    assert list(found) == list(wanted)
-    assert all(torch.equal(found[name], wanted[name]) for name in wanted)
-    assert any(isinstance(module, FrozenConv2d) for module in lean.pipeline().unet.modules())
-
-
 def rows_and_losses(config: TrainConfig) -> tuple[dict[str, Tensor], list[float]]:
     processes = Processes("fp32")
     learner = Learner(prepare(config, processes.device, processes.dtype))
@@ -112,7 +123,7 @@ def rows_and_losses(config: TrainConfig) -> tuple[dict[str, Tensor], list[float]
 def test_the_same_rows(any_model: Path, make_config: Callable[..., TrainConfig], way: str) -> None:
     """After a few steps, to rounding: a thousandth of what one step moves a row."""
     config = make_config(model=str(any_model), steps=4, lr=1e-2)
-    (lean, losses), (plain, wanted) = (rows_and_losses(replace(config, lean_convolutions=on)) for on in (True, False))
+    (lean, losses), (plain, wanted) = (rows_and_losses(replace(config, lean_unet=on)) for on in (True, False))
     assert losses == pytest.approx(wanted, rel=1e-5)
     for slot, rows in plain.items():
         torch.testing.assert_close(lean[slot], rows, rtol=0, atol=1e-5)

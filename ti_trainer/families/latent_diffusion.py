@@ -20,7 +20,6 @@ from ..errors import BadInput
 from ..placeholders import PlaceholderEmbedding, Placeholders
 from ..schedules import TARGETS, NoiseSchedule
 from .base import Conditioning, choose
-from .convolutions import freeze_convolutions
 from .slots import TextSlot, set_end_of_text, text_slots
 from .sources import load_vae
 from .windows import all_windows, first_windows, place_rows
@@ -48,11 +47,15 @@ class LatentDiffusion(ABC):
         self.latent_channels = pipeline.vae.config.latent_channels
         for module in (self.unet, pipeline.vae, *(slot.encoder for slot in self.slots)):
             module.requires_grad_(False).eval()
-        if config.lean_convolutions and device.type == "cpu":  # nobody has measured it on a GPU
-            freeze_convolutions(self.unet)
+        if config.lean_unet and device.type == "cpu":  # nobody has measured it on a GPU
+            from .lean_blocks import make_lean  # imports diffusers, which takes seconds
+
+            make_lean(self.unet)
         if config.gradient_checkpointing:
             self.unet.enable_gradient_checkpointing()
         self.unet.to(device)
+        if device.type == "cuda":
+            to_channels_last(self.unet)
         for slot in self.slots:
             slot.encoder.to(device)
             set_end_of_text(slot)
@@ -158,6 +161,11 @@ class LatentDiffusion(ABC):
 def cast(module: torch.nn.Module, device: torch.device, dtype: torch.dtype) -> None:
     """`module.to(device, dtype)` without the warning that diffusers 0.42 gives at every cast."""
     torch.nn.Module.to(module, device, dtype)
+
+
+def to_channels_last(unet: Any) -> None:
+    """Lay convolutions' weights out as cuDNN multiplies them; it would rearrange every picture otherwise."""
+    unet.to(memory_format=torch.channels_last)
 
 
 def check_supported(pipeline: DiffusionPipeline, config: ModelConfig) -> None:
