@@ -28,7 +28,7 @@ def ours(options: dict[str, Any], after_step: After) -> None:
 
     concept = Concept("<my-cat>", images=options["images"], num_vectors=1)
     config = TrainConfig(
-        concepts=(concept,),
+        concept=concept,
         model=options["model"],
         resolution=options["resolution"],
         batch_size=options["batch"],

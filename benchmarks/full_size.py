@@ -22,9 +22,11 @@ from models import build
 
 from ti_trainer.bundled import MY_CAT, sample_data
 from ti_trainer.config import Concept, TrainConfig
-from ti_trainer.loop import Training
+from ti_trainer.learner import Learner
+from ti_trainer.loop import largest_batch
 from ti_trainer.prepare import prepare
 from ti_trainer.processes import Processes
+from ti_trainer.step import SharedStep
 
 
 def fingerprint(pipeline: StableDiffusionPipeline) -> str:
@@ -43,21 +45,23 @@ def measure(folder: Path, images: Path, resolution: int, steps: int) -> None:
     started = time.perf_counter()
     concept = Concept("<my-cat>", images=str(images), init="cat", num_vectors=2)
     config = TrainConfig(
-        (concept,), model=str(folder), resolution=resolution, batch_size=1, steps=steps, validation_samples=1
+        concept=concept, model=str(folder), resolution=resolution, batch_size=1, steps=steps, validation_samples=1
     )
     processes = Processes("fp32")
-    session = prepare(config, processes)
+    session = prepare(config, processes.device, processes.dtype)
+    session.encode_rest()
     pipeline = session.family.pipeline()
     print(f"parameters: {sum(p.numel() for p in pipeline.unet.parameters()) / 1e6:.0f} M U-Net")
     print(f"loaded and encoded after {time.perf_counter() - started:.1f} s, peak memory {peak_gib():.2f} GiB")
     before = fingerprint(pipeline)
-    training = Training(session, processes)
+    learner = Learner(session)
+    step = SharedStep(session.family, processes, largest_batch(config))
     for _ in range(steps):
         begun = time.perf_counter()
-        losses, _ = training.gradients(stop=False)
-        training.update()
-        print(f"step {training.step}: loss {losses.item():.4f}, {time.perf_counter() - begun:.2f} s")
-    moved = training.rows[0].detach() - training.initial["clip_l"]
+        (loss,) = step.gradients([learner])
+        learner.update(loss)
+        print(f"step {learner.step}: loss {loss.item():.4f}, {time.perf_counter() - begun:.2f} s")
+    moved = learner.rows["clip_l"].detach() - learner.initial["clip_l"]
     print(f"rows moved by {moved.norm(dim=1).tolist()}")
     print(f"peak memory {peak_gib():.2f} GiB")
     print(f"frozen weights {'unchanged' if fingerprint(pipeline) == before else 'CHANGED'}: {before[:16]}")

@@ -24,12 +24,12 @@ sys.path.insert(0, str(ROOT))
 from sample_data.world.attributes import HELD_OUT, SCENES, held_out_description  # noqa: E402
 from sample_data.world.drawing import draw, draw_mask  # noqa: E402
 from sample_data.world.references import VIEWS  # noqa: E402
-from ti_trainer import ModelConfig, train  # noqa: E402
+from ti_trainer import ModelConfig, train_all  # noqa: E402
 from ti_trainer.bundled import JUDGE  # noqa: E402
 from ti_trainer.embedding_files import read_embedding  # noqa: E402
 from ti_trainer.evaluation import IDENTITY, AttributeJudge, attribute_accuracy, draw_in_scenes, load_with_embeddings  # noqa: E402
 from ti_trainer.families import Family  # noqa: E402
-from ti_trainer.settings import config_from_mapping  # noqa: E402
+from ti_trainer.settings import configs_from_mapping  # noqa: E402
 
 COLUMNS = ("scene asked for", "scene of training", "attributes", *IDENTITY)
 
@@ -95,9 +95,9 @@ def main() -> None:
         for background in options.backgrounds:
             figures = []
             for seed in options.seeds:
-                how = {"output": scratch, "name": f"{background}-{seed}", "seed": seed, "mask_background": background}
-                run = train(config_from_mapping({**how, **settings, "concepts": concepts}))
-                family = load_with_embeddings(ModelConfig(), [read_embedding(path) for path in run.embeddings.values()])
+                how = {"output": f"{scratch}/{background}-{seed}", "seed": seed, "mask_background": background}
+                learned = train_all(configs_from_mapping({**how, **settings, "concepts": concepts}))
+                family = load_with_embeddings(ModelConfig(), [read_embedding(run.embedding) for run in learned])
                 figures += [
                     judge_creature(family, judge, n, f"<{n}>", options.scene, options.count, seed)
                     for n in options.creatures

@@ -4,7 +4,7 @@
 
 Every creature of `HELD_OUT` is learned from five pictures. Its attributes (object, colour, pattern, accent) and the
 scene asked for are then judged in 32 pictures for each seed, beside the init word alone (no training) and the oracle
-(the full description as prompt). All creatures train in one run; each learns what it would learn alone.
+(the full description as prompt). All creatures share the steps; each learns what it would learn alone.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from sample_data.world.attributes import HELD_OUT  # noqa: E402
 from sample_data.world.captions import identity_words  # noqa: E402
 from sample_data.world.references import write_references  # noqa: E402
 from sample_data.world.report import write_section  # noqa: E402
-from ti_trainer import ModelConfig, train  # noqa: E402
+from ti_trainer import ModelConfig, train_all  # noqa: E402
 from ti_trainer.bundled import JUDGE, TINY_SD  # noqa: E402
 from ti_trainer.embedding_files import read_embedding  # noqa: E402
 from ti_trainer.evaluation import IDENTITY, AttributeJudge, attribute_accuracy, draw_in_scenes, load_with_embeddings  # noqa: E402
 from ti_trainer.families import Family  # noqa: E402
-from ti_trainer.settings import config_from_mapping  # noqa: E402
+from ti_trainer.settings import configs_from_mapping  # noqa: E402
 
 
 def judge_words(family: Family, judge: AttributeJudge, words: dict[str, str], count: int, seed: int) -> dict[str, Any]:
@@ -88,16 +88,17 @@ def main() -> None:
                     {"token": f"<{name}>", "images": str(folder), "num_vectors": vectors}
                     for name, folder in folders.items()
                 ]
-                where = {"output": scratch, "name": f"{vectors}-{seed}", "model": options.model, "seed": seed}
+                where = {"output": f"{scratch}/{vectors}-{seed}", "model": options.model, "seed": seed}
                 started = time.perf_counter()
-                run = train(config_from_mapping({**where, **settings, "concepts": concepts}))
+                learned = train_all(configs_from_mapping({**where, **settings, "concepts": concepts}))
                 seconds = time.perf_counter() - started
                 family = load_with_embeddings(
-                    ModelConfig(model=options.model), [read_embedding(path) for path in run.embeddings.values()]
+                    ModelConfig(model=options.model), [read_embedding(run.embedding) for run in learned]
                 )
                 tokens = {name: f"<{name}>" for name in folders}
                 figures = judge_words(family, judge, tokens, options.count, seed)
-                runs.append({**figures, "norm": run.history[-1]["norm_ratio"], "seconds": seconds})
+                norms = [run.history[-1]["norm_ratio"] for run in learned]
+                runs.append({**figures, "norm": sum(norms) / len(norms), "seconds": seconds})
             show(f"{vectors} vector{'s' * (vectors > 1)}", runs)
     text = markdown(rows)
     print(text)

@@ -176,7 +176,7 @@ def test_class_word() -> None:
 def test_evaluation_is_the_mean_of_single_comparisons(
     model: Path, clip_folder: Path, judge_folder: Path, finished_run: Run, images: list[Image.Image]
 ) -> None:
-    family = load_with_embeddings(ModelConfig(model=str(model)), [read_embedding(finished_run.embeddings[TOKEN])])
+    family = load_with_embeddings(ModelConfig(model=str(model)), [read_embedding(finished_run.embedding)])
     scorer, judge = ClipScorer(str(clip_folder)), AttributeJudge(str(judge_folder))
     references, how = images[:4], {"count": 8, "seed": 3, "steps": 2, "guidance": 3.0}
     figures = evaluate(family, TOKEN, references, scorer, judge, **how)
@@ -215,8 +215,8 @@ def test_evaluate_command(
     images: list[Image.Image],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    file = finished_run.embeddings[TOKEN]
-    arguments = ["evaluate", str(file), "--model", str(model), "--clip", str(clip_folder), "--images", str(pictures)]
+    file = str(finished_run.embedding)
+    arguments = ["evaluate", file, "--model", str(model), "--clip", str(clip_folder), "--images", str(pictures)]
     arguments += ["--judge", str(judge_folder), "--count", "3", "--seed", "5", "--steps", "2"]
     assert main([*arguments, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
@@ -235,9 +235,9 @@ def test_preview_command(model: Path, finished_run: Run, tmp_path: Path, capsys:
     prompts = ["a photo of a <my-cat>", "a <my-cat> in the snow"]
     flags = ["--model", str(model), "--steps", "2", "--seeds", "2", "--output", str(output)]
     flags += [part for prompt in prompts for part in ("--prompt", prompt)]
-    assert main(["preview", str(finished_run.embeddings[TOKEN]), *flags]) == 0
+    assert main(["preview", str(finished_run.embedding), *flags]) == 0
     assert capsys.readouterr().out.strip().endswith(str(output))
-    family = load_with_embeddings(ModelConfig(model=str(model)), [read_embedding(finished_run.embeddings[TOKEN])])
+    family = load_with_embeddings(ModelConfig(model=str(model)), [read_embedding(finished_run.embedding)])
     rows = [(f"seed {seed}", generate(family, prompts, seed, 2, 5.0)) for seed in range(2)]
     with Image.open(output) as saved:
         found = np.asarray(saved.convert("RGB")).astype(int)
@@ -246,9 +246,9 @@ def test_preview_command(model: Path, finished_run: Run, tmp_path: Path, capsys:
 
 def test_two_files_in_one_preview(model: Path, tmp_path: Path, finished_run: Run) -> None:
     """Each token means its own file's rows."""
-    rows = load_file(finished_run.embeddings[TOKEN])["emb_params"]
+    rows = load_file(finished_run.embedding)["emb_params"]
     write_embedding(Embedding("<other>", {"clip_l": -rows[:1]}), tmp_path / "other.safetensors", "webui")
-    files = [str(finished_run.embeddings[TOKEN]), str(tmp_path / "other.safetensors")]
+    files = [str(finished_run.embedding), str(tmp_path / "other.safetensors")]
     family = load_with_embeddings(ModelConfig(model=str(model)), [read_embedding(file) for file in files])
     for file, caption in zip(files, ["a <my-cat>", "a <other>"], strict=True):
         alone = load_with_embeddings(ModelConfig(model=str(model)), [read_embedding(file)])
@@ -256,6 +256,12 @@ def test_two_files_in_one_preview(model: Path, tmp_path: Path, finished_run: Run
     assert preview(
         files, ["a <my-cat> and a <other>"], ModelConfig(model=str(model)), str(tmp_path / "x.png"), steps=1
     ).exists()
+
+
+def test_two_files_of_one_token_are_refused(model: Path, finished_run: Run) -> None:
+    found = read_embedding(finished_run.embedding)
+    with pytest.raises(BadInput, match="two of the embedding files are called '<my-cat>': draw them one at a time"):
+        load_with_embeddings(ModelConfig(model=str(model)), [found, found])
 
 
 def test_a_file_of_another_width_is_refused(model: Path, tmp_path: Path) -> None:
@@ -266,7 +272,7 @@ def test_a_file_of_another_width_is_refused(model: Path, tmp_path: Path) -> None
 
 def test_a_pickle_draws_as_the_file_for_webuis_does(model: Path, tmp_path: Path, finished_run: Run) -> None:
     """Every format that can be read can be drawn with."""
-    found = read_embedding(finished_run.embeddings[TOKEN])
+    found = read_embedding(finished_run.embedding)
     write_embedding(found, tmp_path / "cat.pt", "a1111-pt")
     other = load_with_embeddings(ModelConfig(model=str(model)), [read_embedding(tmp_path / "cat.pt")])
     wanted = load_with_embeddings(ModelConfig(model=str(model)), [found])

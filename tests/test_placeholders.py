@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from tests.tiny_text import WIDTH, tiny_text_encoder, tiny_tokenizer
-from ti_trainer.config import Concept
+from ti_trainer.captions import ROW
 from ti_trainer.placeholders import PlaceholderEmbedding, Placeholders
 
 VOCABULARY, COLUMNS = 10, 4
@@ -20,58 +20,68 @@ def frozen_table(dtype: torch.dtype = torch.float32) -> nn.Embedding:
     return nn.Embedding.from_pretrained(randn(VOCABULARY, COLUMNS), freeze=True).to(dtype)
 
 
-def table_with_rows(frozen: nn.Embedding, ids: list[int], rows: torch.Tensor) -> torch.Tensor:
-    """The simple way: one table, the rows written over or appended, looked up as a whole."""
-    table = frozen.weight.detach().float().clone()
-    table = torch.cat([table, torch.zeros(max(0, max(ids) + 1 - len(table)), table.shape[1])])
-    return table.index_copy(0, torch.tensor(ids), rows)
+def holding(*initial: torch.Tensor) -> Placeholders:
+    """Concepts <0>, <1> and so on, with these rows."""
+    placeholders = Placeholders()
+    for number, rows in enumerate(initial):
+        placeholders.add(f"<{number}>", {"clip_l": rows})
+    return placeholders
 
 
-CASES = {
-    "new words": [10, 11, 12],
-    "new words out of order": [12, 10, 11],
-    "a tuned word": [3],
-    "tuned and new words": [3, 0, 10],
-}
+CASES = {"one concept": [3], "several": [1, 3, 2], "one row": [1]}
 
 
-@pytest.mark.parametrize("ids", CASES.values(), ids=CASES.keys())
-def test_equals_a_lookup_in_one_table(ids: list[int]) -> None:
-    rows = nn.Parameter(randn(len(ids), COLUMNS, seed=1))
-    theirs = nn.Parameter(rows.detach().clone())
-    frozen = frozen_table()
+@pytest.mark.parametrize("counts", CASES.values(), ids=CASES.keys())
+def test_equals_a_lookup_in_one_table(counts: list[int]) -> None:
+    """The simple way: one table, the rows of all concepts appended, looked up as a whole."""
+    frozen, placeholders = frozen_table(), Placeholders()
+    ours = [
+        placeholders.add(f"<{number}>", {"clip_l": randn(count, COLUMNS, seed=number + 1)})["clip_l"]
+        for number, count in enumerate(counts)
+    ]
+    theirs = [nn.Parameter(rows.detach().clone()) for rows in ours]
+    ids = list(range(VOCABULARY, VOCABULARY + sum(counts)))
     # every id occurs, some of ours several times and some in both texts
     text = torch.tensor([[*range(VOCABULARY)], [*(ids * 7)[:7], 1, 2, ids[0]]])
-    found = PlaceholderEmbedding(frozen, ids, rows)(text)
-    expected = F.embedding(text, table_with_rows(frozen, ids, theirs))
+    found = PlaceholderEmbedding(frozen, "clip_l", placeholders)(text)
+    expected = F.embedding(text, torch.cat([frozen.weight, *theirs]))
     assert torch.equal(found, expected)
     upstream = randn(*found.shape, seed=2)
     found.backward(upstream)
     expected.backward(upstream)
-    torch.testing.assert_close(rows.grad, theirs.grad)
-    assert (rows.grad.norm(dim=1) > 0).all()
+    for one, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(one.grad, other.grad)
+        assert (one.grad.norm(dim=1) > 0).all()
     assert frozen.weight.grad is None
 
 
 def test_text_without_placeholders() -> None:
-    rows = nn.Parameter(randn(2, COLUMNS, seed=1))
-    frozen = frozen_table()
-    found = PlaceholderEmbedding(frozen, [10, 11], rows)(torch.tensor([[0, 5, 9]]))
-    assert torch.equal(found, frozen(torch.tensor([[0, 5, 9]])))
+    frozen, placeholders = frozen_table(), holding(randn(2, COLUMNS, seed=1))
+    text = torch.tensor([[0, 5, 9]])
+    found = PlaceholderEmbedding(frozen, "clip_l", placeholders)(text)
+    assert torch.equal(found, frozen(text))
     found.sum().backward()
+    (rows,) = rows_of(placeholders, "<0>").values()
     assert torch.equal(rows.grad, torch.zeros(2, COLUMNS))
+    placeholders.remove("<0>")
+    assert torch.equal(PlaceholderEmbedding(frozen, "clip_l", placeholders)(text), frozen(text))
+
+
+def rows_of(placeholders: Placeholders, key: str) -> dict[str, nn.Parameter]:
+    return placeholders.present[key][1]
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_float32_rows_in_a_half_precision_table(dtype: torch.dtype) -> None:
     """The encoder gets its own precision; an update smaller than that precision is not lost in the rows."""
-    rows = nn.Parameter(torch.ones(1, COLUMNS))
-    frozen = frozen_table(dtype)
-    embedding = PlaceholderEmbedding(frozen, [10], rows)
+    frozen, placeholders = frozen_table(dtype), Placeholders()
+    rows = placeholders.add("<a>", {"clip_l": torch.ones(1, COLUMNS)})["clip_l"]
+    embedding = PlaceholderEmbedding(frozen, "clip_l", placeholders)
     found = embedding(torch.tensor([[4, 10]]))
     assert found.dtype == dtype
     assert torch.equal(found, torch.stack([frozen.weight[4], torch.ones(COLUMNS, dtype=dtype)])[None])
     found.float().sum().backward()
+    assert rows.grad is not None
     assert rows.grad.dtype == torch.float32
     with torch.no_grad():
         for _ in range(100):
@@ -86,9 +96,10 @@ def test_encoder_never_sees_the_rows() -> None:
     names = {name for name, _ in encoder.named_parameters()}
     digest = hashlib.sha256(encoder.get_input_embeddings().weight.numpy().tobytes()).hexdigest()
     size = len(encoder.get_input_embeddings().weight)
-    rows = nn.Parameter(randn(2, WIDTH, seed=1) + 1e-5)
+    placeholders = holding(randn(2, WIDTH, seed=1) + 1e-5)
+    rows = rows_of(placeholders, "<0>")["clip_l"]
     before = rows.detach().clone()
-    encoder.set_input_embeddings(PlaceholderEmbedding(encoder.get_input_embeddings(), [size, size + 1], rows))
+    encoder.set_input_embeddings(PlaceholderEmbedding(encoder.get_input_embeddings(), "clip_l", placeholders))
 
     assert all(parameter is not rows for parameter in encoder.parameters())
     assert not any(parameter.requires_grad for parameter in encoder.parameters())
@@ -109,7 +120,7 @@ def test_encoder_never_sees_the_rows() -> None:
     assert encoder.get_input_embeddings().weight.shape == (size, WIDTH)
 
     encoder = tiny_text_encoder(tokenizer)
-    encoder.set_input_embeddings(PlaceholderEmbedding(encoder.get_input_embeddings(), [size, size + 1], rows))
+    encoder.set_input_embeddings(PlaceholderEmbedding(encoder.get_input_embeddings(), "clip_l", placeholders))
     optimizer = torch.optim.AdamW([rows], lr=0.1)
     encoder(torch.tensor([[tokenizer.bos_token_id, size, 5, size + 1]])).last_hidden_state.square().sum().backward()
     optimizer.step()
@@ -122,8 +133,9 @@ def test_encoder_with_rows_equals_an_enlarged_encoder() -> None:
     tokenizer = tiny_tokenizer()
     ours, theirs = tiny_text_encoder(tokenizer), tiny_text_encoder(tokenizer)
     size = len(tokenizer)
-    rows = nn.Parameter(randn(2, WIDTH, seed=1))
-    ours.set_input_embeddings(PlaceholderEmbedding(ours.get_input_embeddings(), [size, size + 1], rows))
+    placeholders = holding(randn(2, WIDTH, seed=1))
+    rows = rows_of(placeholders, "<0>")["clip_l"]
+    ours.set_input_embeddings(PlaceholderEmbedding(ours.get_input_embeddings(), "clip_l", placeholders))
     theirs.resize_token_embeddings(size + 2, mean_resizing=False)
     table = theirs.get_input_embeddings().weight
     with torch.no_grad():
@@ -137,64 +149,95 @@ def test_encoder_with_rows_equals_an_enlarged_encoder() -> None:
     torch.testing.assert_close(rows.grad, table.grad[size:])
 
 
-CONCEPTS = (Concept("<a>"), Concept("dog", tune=True), Concept("<b>"))
+COUNTS = {"<a>": 2, "dog": 1, "<b>": 3}
+WIDTHS = {"clip_l": 4, "clip_g": 6}
 
 
-def placeholders() -> Placeholders:
-    counts = {"clip_l": (2, 1, 3), "clip_g": (2, 2, 3)}
-    widths = {"clip_l": 4, "clip_g": 6}
-    return Placeholders(
-        CONCEPTS,
-        [{slot: randn(counts[slot][i], widths[slot], seed=i) for slot in counts} for i in range(len(CONCEPTS))],
-    )
+def initial_rows(token: str) -> dict[str, torch.Tensor]:
+    return {slot: randn(COUNTS[token], width, seed=COUNTS[token]) for slot, width in WIDTHS.items()}
+
+
+def three_concepts() -> Placeholders:
+    placeholders = Placeholders()
+    for token in COUNTS:
+        placeholders.add(token, initial_rows(token))
+    return placeholders
 
 
 def test_every_concept_has_its_rows() -> None:
-    ours = placeholders()
-    for number, (concept, counts) in enumerate(zip(CONCEPTS, [(2, 2), (1, 2), (3, 3)], strict=True)):
-        vectors = ours.vectors(concept.token)
-        assert torch.equal(vectors["clip_l"], randn(counts[0], 4, seed=number))
-        assert torch.equal(vectors["clip_g"], randn(counts[1], 6, seed=number))
-    assert ours.names == {"<a>": ("<a>", "<a>_1"), "<b>": ("<b>", "<b>_1", "<b>_2")}
-    assert ours.spans["<b>"] == {"clip_l": slice(3, 6), "clip_g": slice(4, 7)}
-    parameters = {name: (each.dtype, each.requires_grad) for name, each in ours.named_parameters()}
-    assert parameters == {"rows.clip_l": (torch.float32, True), "rows.clip_g": (torch.float32, True)}
+    ours = three_concepts()
+    for token in COUNTS:
+        for slot, rows in rows_of(ours, token).items():
+            assert torch.equal(rows, initial_rows(token)[slot])
+            assert (rows.dtype, rows.requires_grad, rows.is_leaf) == (torch.float32, True, True)
+    assert ours.numbers() == {"<a>": range(0, 2), "dog": range(2, 3), "<b>": range(3, 6)}
+    for slot in WIDTHS:
+        assert torch.equal(ours.table(slot), torch.cat([initial_rows(token)[slot] for token in COUNTS]))
 
 
-def test_rows_are_float32_and_not_the_table_itself() -> None:
-    table = randn(3, 4).half()
-    ours = Placeholders(CONCEPTS[:1], [{"clip_l": table}])
-    with torch.no_grad():
-        ours.rows["clip_l"] += 1
-    assert ours.rows["clip_l"].dtype == torch.float32
-    assert torch.equal(table, randn(3, 4).half())
-    single = randn(3, 4)
-    with torch.no_grad():
-        Placeholders(CONCEPTS[:1], [{"clip_l": single}]).rows["clip_l"].zero_()
-    assert torch.equal(single, randn(3, 4))
+def test_gradients_of_the_table_go_to_each_ones_own() -> None:
+    ours = three_concepts()
+    upstream = randn(6, 4)
+    ours.table("clip_l").backward(upstream)
+    for token, numbers in ours.numbers().items():
+        assert torch.equal(rows_of(ours, token)["clip_l"].grad, upstream[numbers.start : numbers.stop])
+        assert rows_of(ours, token)["clip_g"].grad is None
 
 
-def test_copies_do_not_follow_the_rows() -> None:
-    ours = placeholders()
-    vectors, snapshot = ours.vectors("<a>"), ours.snapshot()
-    start = vectors["clip_l"].clone()
-    with torch.no_grad():
-        for rows in ours.rows.values():
-            rows.zero_()
-    assert torch.equal(vectors["clip_l"], start)
-    assert torch.equal(snapshot["clip_l"][:2], start)
-    ours.load(snapshot)
-    assert torch.equal(ours.vectors("<a>")["clip_l"], start)
-    assert all(parameter.requires_grad for parameter in ours.parameters())
+def test_rows_are_float32_and_not_the_values_themselves() -> None:
+    for dtype in (torch.float16, torch.float32):
+        table = randn(3, 4).to(dtype)
+        (rows,) = Placeholders().add("<a>", {"clip_l": table}).values()
+        with torch.no_grad():
+            rows += 1
+        assert rows.dtype == torch.float32
+        assert torch.equal(table, randn(3, 4).to(dtype))
+        assert torch.equal(rows, randn(3, 4).to(dtype).float() + 1)
 
 
-def test_holding_other_rows_for_a_while() -> None:
-    ours = placeholders()
-    embedding = PlaceholderEmbedding(nn.Embedding(10, 4), list(range(10, 16)), ours.rows["clip_l"])
-    present = ours.snapshot()
-    with ours.holding({slot: torch.zeros_like(rows) for slot, rows in present.items()}):
-        assert embedding(torch.tensor([10, 15])).count_nonzero() == 0  # what borrows the rows sees the others
-    assert torch.equal(embedding(torch.tensor([10, 15])), present["clip_l"][[0, 5]])
-    with pytest.raises(RuntimeError, match="inside"), ours.holding({slot: rows + 1 for slot, rows in present.items()}):
-        raise RuntimeError("inside")
-    assert all(torch.equal(rows, present[slot]) for slot, rows in ours.snapshot().items())
+def test_who_stays_is_not_touched_when_others_come_and_go() -> None:
+    """The parameters, and what optimisers keep of them, stay; only the numbers of rows move up."""
+    ours = three_concepts()
+    stays = rows_of(ours, "<b>")
+    embedding = PlaceholderEmbedding(frozen_table(), "clip_l", ours)
+    optimizer = torch.optim.AdamW([stays["clip_l"]], lr=0.1)
+    embedding(torch.tensor([[13, 14, 15]])).square().sum().backward()
+    optimizer.step()
+    moved = stays["clip_l"].detach().clone()
+    ours.remove("<a>")
+    ours.add("<c>", {slot: torch.zeros(1, width) for slot, width in WIDTHS.items()})
+    assert ours.numbers() == {"dog": range(0, 1), "<b>": range(1, 4), "<c>": range(4, 5)}
+    assert rows_of(ours, "<b>") is stays
+    assert torch.equal(embedding(torch.tensor([[11, 12, 13]]))[0], moved)
+    assert torch.equal(embedding(torch.tensor([[14]]))[0], torch.zeros(1, 4))
+    assert optimizer.state[stays["clip_l"]]["step"] == 1
+    with pytest.raises(KeyError):
+        ours.remove("<a>")
+
+
+def test_two_concepts_of_one_token_have_two_keys() -> None:
+    ours = Placeholders()
+    for number, key in enumerate(("runs/cat", "other/cat")):
+        ours.add("<cat>", {"clip_l": torch.full((2, 4), float(number))}, key)
+    with pytest.raises(ValueError, match="'other/cat' is present already"):
+        ours.add("<dog>", {"clip_l": torch.zeros(1, 4)}, "other/cat")
+    assert ours.numbers() == {"runs/cat": range(0, 2), "other/cat": range(2, 4)}
+    assert ours.expand("a <cat>", "runs/cat") == (f"a {ROW} {ROW}", [0, 1])
+    assert ours.expand("a <cat>", "other/cat") == (f"a {ROW} {ROW}", [2, 3])
+
+
+def test_captions_are_read_with_the_rows_of_one_or_of_all() -> None:
+    ours = three_concepts()
+    caption = "<b>, a dog and <a>; hotdog <a>s"
+    assert ours.expand(caption, "<a>") == (f"<b>, a dog and {ROW} {ROW}; hotdog <a>s", [0, 1])
+    assert ours.expand(caption, "dog") == (f"<b>, a {ROW} and <a>; hotdog <a>s", [2])
+    assert ours.expand(caption) == (f"{ROW} {ROW} {ROW}, a {ROW} and {ROW} {ROW}; hotdog <a>s", [3, 4, 5, 2, 0, 1])
+    ours.remove("<a>")
+    assert ours.expand(caption) == (f"{ROW} {ROW} {ROW}, a {ROW} and <a>; hotdog <a>s", [1, 2, 3, 0])
+
+
+@pytest.mark.parametrize("written", [ROW, ROW.upper(), "<|Row|>", ROW[:3] + ROW + ROW[3:], ROW * 3])
+def test_a_row_that_is_written_out_is_not_read(written: str) -> None:
+    ours = three_concepts()
+    assert ours.expand(f"a {written}dog <a>", "<a>") == (f"a dog {ROW} {ROW}", [0, 1])
+    assert Placeholders().expand(f"a {written}dog <a>") == ("a dog <a>", [])

@@ -12,11 +12,10 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from ti_trainer import Concept, Run, load_into_pipeline
+from ti_trainer import Run, load_into_pipeline
 from ti_trainer.captions import fill
 from ti_trainer.config import ModelConfig
 from ti_trainer.families import Family, load_family
-from ti_trainer.placeholders import Placeholders
 from ti_trainer.previews import PROMPTS, generate, grid, quiet, save_image
 from ti_trainer.randomness import generator
 
@@ -28,14 +27,14 @@ def array(image: Image.Image) -> np.ndarray:
     return np.asarray(image).astype(int)
 
 
-def install(family: Family, rows: torch.Tensor) -> Family:
-    family.install(Placeholders([Concept(TOKEN)], [{"clip_l": rows}]))
+def with_rows(family: Family, rows: torch.Tensor) -> Family:
+    family.placeholders.add(TOKEN, {"clip_l": rows})
     return family
 
 
 @pytest.fixture
 def learned(family: Family, finished_run: Run) -> Family:
-    return install(family, load_file(finished_run.embeddings[TOKEN])["emb_params"])
+    return with_rows(family, load_file(finished_run.embedding)["emb_params"])
 
 
 @pytest.mark.parametrize("guidance", [1.0, 5.0])
@@ -48,7 +47,7 @@ def test_pictures_are_the_pipelines(
 ) -> None:
     """The reference gets the embedding file and prompt strings, as a user would give them, and the same first noise."""
     pipeline = reference_pipeline(model)
-    load_into_pipeline(pipeline, finished_run.embeddings[TOKEN])
+    load_into_pipeline(pipeline, finished_run.embedding)
     latents = torch.stack([torch.randn(4, 8, 8, generator=generator(3, "preview", number)) for number in range(3)])
     wanted = pipeline(PROMPTS_HERE, latents=latents, num_inference_steps=4, guidance_scale=guidance).images
     found = generate(learned, PROMPTS_HERE, seed=3, steps=4, guidance=guidance)
@@ -77,6 +76,27 @@ def test_a_picture_depends_on_its_seed_and_place_alone(learned: Family) -> None:
     assert np.abs(array(last) - array(many[16])).max() <= 1
     other = generate(learned, prompts[:1], seed=1, steps=2, guidance=5.0)
     assert np.abs(array(other[0]) - array(many[0])).max() > 10
+
+
+def test_prompts_are_read_with_the_rows_of_a_key(
+    learned: Family, model: Path, reference_pipeline: Callable[[Path], Any], finished_run: Run
+) -> None:
+    """Another concept's token, and a token of the same name, are what they are to a pipeline that knows neither."""
+    rows = load_file(finished_run.embedding)["emb_params"]
+    learned.placeholders.add(TOKEN, {"clip_l": -rows}, "same name")
+    learned.placeholders.add("dog", {"clip_l": rows[:1]}, "a tuned word")
+    prompts = [f"a {TOKEN} beside a dog", *PROMPTS_HERE[:2]]
+    pipeline = reference_pipeline(model)
+    load_into_pipeline(pipeline, finished_run.embedding)
+    latents = torch.stack([torch.randn(4, 8, 8, generator=generator(3, "preview", number)) for number in range(3)])
+    wanted = pipeline(prompts, latents=latents, num_inference_steps=3, guidance_scale=5.0).images
+    found = generate(learned, prompts, seed=3, steps=3, guidance=5.0, key=TOKEN)
+    for one, other in zip(found, wanted, strict=True):
+        assert np.abs(array(one) - array(other)).max() <= 1
+    everybody = generate(learned, prompts, seed=3, steps=3, guidance=5.0)
+    assert np.abs(array(everybody[0]) - array(found[0])).max() > 3
+    others = generate(learned, prompts, seed=3, steps=3, guidance=5.0, key="same name")
+    assert np.abs(array(others[1]) - array(found[1])).max() > 3
 
 
 def test_drawing_leaves_no_trace(learned: Family) -> None:
@@ -164,13 +184,13 @@ def test_long_captions_are_wrapped_and_shown_whole() -> None:
 
 def test_before_and_after_are_the_first_and_the_exported_rows(finished_run: Run, model: Path) -> None:
     captions = [fill(prompt, TOKEN) for prompt in PROMPTS["object"]]
-    first = load_file(finished_run.folder / "checkpoints" / "step-000000.safetensors")["rows.clip_l"]
-    best = load_file(finished_run.embeddings[TOKEN])["emb_params"]
+    first = load_file(Path(finished_run.folder) / "checkpoints" / "step-000000.safetensors")["rows.clip_l"]
+    best = load_file(finished_run.embedding)["emb_params"]
     rows = []
     for title, vectors in (("before", first), ("after", best)):
-        family = install(load_family(ModelConfig(model=str(model)), torch.device("cpu"), torch.float32), vectors)
+        family = with_rows(load_family(ModelConfig(model=str(model)), torch.device("cpu"), torch.float32), vectors)
         rows.append((title, generate(family, captions, seed=0, steps=1, guidance=5.0)))
-    with Image.open(finished_run.folder / "before_after.png") as saved:
+    with Image.open(Path(finished_run.folder) / "before_after.png") as saved:
         found = array(saved.convert("RGB"))
     assert np.abs(found - array(grid(rows, captions))).max() <= 1
     assert np.abs(found - array(grid(rows[::-1], captions))).max() > 10

@@ -17,6 +17,7 @@ TOKEN_FIELD = "{token}"
 NAME_FIELD = "[name]"  # what other trainers call it
 WORDS_FIELD = "[filewords]"
 ROW = "<|row|>"  # what a tokenizer reads wherever a row belongs, whosever it is
+ROW_AS_READ = re.compile(re.escape(ROW), re.IGNORECASE)  # to CLIP's tokenizers capitals are small letters
 
 TEMPLATES: dict[str, tuple[str, ...]] = {
     "object": (
@@ -185,9 +186,10 @@ def fill(template: str, token: str) -> str:
 def expand(caption: str, rows: Mapping[str, Sequence[int]]) -> tuple[str, list[int]]:
     """`caption` with a ROW for each row of every token in it, and the numbers of these rows, in order.
 
-    rows: {token: numbers of its rows}. A token inside a longer word is left alone.
+    rows: {token: numbers of its rows}. A token inside a longer word is left alone. A ROW that was there already goes.
     """
-    caption = caption.replace(ROW, "")
+    while ROW_AS_READ.search(caption):  # again: what was left may be one
+        caption = ROW_AS_READ.sub("", caption)
     found: list[int] = []
     if not rows:
         return caption, []

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from tests.drawing import draw_batch
-from ti_trainer.data.batches import Batch, ConceptData, draw_example, same_shape, stack_draws
+from ti_trainer.data.batches import Batch, ConceptData, Draw, draw_example, same_shape, stack_draws
 from ti_trainer.data.examples import Example
 from ti_trainer.data.images import Picture
 from ti_trainer.data.latents import CachedView, LatentPosterior
@@ -19,7 +19,8 @@ def cached(number: int, shape: tuple[int, ...] = SHAPE, mask: float | None = Non
     """A view with the mean `number` and the deviation 100 + number."""
     mean = torch.full(shape, float(number))
     weights = None if mask is None else torch.full((1, *shape[1:]), mask)
-    return CachedView(LatentPosterior(mean, mean + 100), (number, 0, 0, 0, 64, 64), weights)
+    c, h, w = shape
+    return CachedView((number, 0, 0, 0, 64, 64), (c, h, w), lambda: LatentPosterior(mean, mean + 100), weights)
 
 
 def example(number: int, **fields) -> Example:
@@ -38,9 +39,10 @@ def rows_of(batch: Batch) -> list[tuple]:
     """Everything about each example, comparable to the bit."""
     parts = (
         *(batch.posterior.mean, batch.posterior.std, batch.posterior_noise, batch.noise),
-        *(batch.timestep_draws, batch.sizes, batch.weights),
+        *(batch.timestep_draws, batch.sizes, batch.weights, batch.shares),
     )
-    return [(caption, *(part[i].numpy().tobytes() for part in parts)) for i, caption in enumerate(batch.captions)]
+    names = list(zip(batch.captions, batch.owners, strict=True))
+    return [(*names[i], *(part[i].numpy().tobytes() for part in parts)) for i in range(len(names))]
 
 
 def numbers_of(batch: Batch) -> list[int]:
@@ -119,9 +121,44 @@ def test_other_steps_seeds_and_concepts_draw_anew(change: dict) -> None:
 
 
 def test_concepts_in_one_batch_see_what_they_see_alone() -> None:
-    draws = [[draw_example(concept(token), 0, 3, index, 4) for index in range(4)] for token in ("<cat>", "<dog>")]
-    together = rows_of(stack_draws([*draws[0], *draws[1]]))
-    assert together == rows_of(stack_draws(draws[0])) + rows_of(stack_draws(draws[1]))
+    """Batches of their own sizes; each example is that part of its own concept's loss."""
+    draws = [
+        [draw_example(concept(token), 0, 3, index, size) for index in range(size)]
+        for token, size in (("<cat>", 4), ("<dog>", 3))
+    ]
+    together = stack_draws([*draws[0], *draws[1]])
+    assert rows_of(together) == rows_of(stack_draws(draws[0])) + rows_of(stack_draws(draws[1]))
+    assert together.owners == ["<cat>"] * 4 + ["<dog>"] * 3
+    assert together.shares.tolist() == torch.tensor([1 / 4] * 4 + [1 / 3] * 3).tolist()
+
+
+def test_a_key_tells_concepts_of_one_token_apart_and_changes_no_draw() -> None:
+    plain = concept()
+    keyed = ConceptData(plain.token, plain.examples, plain.views, key="runs/cat")
+    one, other = (draw_batch(data, 0, 3, range(SIZE), SIZE) for data in (plain, keyed))
+    assert (one.owners, other.owners) == (["<cat>"] * SIZE, ["runs/cat"] * SIZE)
+    assert [row[:1] + row[2:] for row in rows_of(one)] == [row[:1] + row[2:] for row in rows_of(other)]
+
+
+def test_what_is_drawn_is_not_encoded_until_it_is_stacked() -> None:
+    encoded: list[int] = []
+
+    def view(number: int) -> CachedView:
+        def encode() -> LatentPosterior:
+            encoded.append(number)
+            return cached(number).posterior
+
+        return CachedView((number, 0, 0, 0, 64, 64), SHAPE, encode)
+
+    data = ConceptData("<cat>", [example(number) for number in range(30)], [[view(number)] for number in range(30)])
+    draws = [draw_example(data, 0, 0, index, SIZE) for index in range(SIZE)]
+    assert data.shape == SHAPE
+    assert [len(group) for group in same_shape(dict(enumerate(draws)), lambda shape: 5)] == [5, 3]
+    assert encoded == []
+    drawn = numbers_of(stack_draws(draws))
+    assert encoded == list(dict.fromkeys(drawn))
+    assert numbers_of(stack_draws(draws)) == drawn
+    assert encoded == list(dict.fromkeys(drawn))
 
 
 def test_timesteps_lie_in_their_parts() -> None:
@@ -205,20 +242,29 @@ def test_weights_and_masks_stay_with_their_examples() -> None:
     assert draw_batch(concept(), 0, 1, range(SIZE), SIZE).mask is None
 
 
+def drawn(number: int, shape: tuple[int, ...]) -> Draw:
+    return draw_example(ConceptData("<cat>", [example(number)], [[cached(number, shape)]]), 0, 0, 0, 1)
+
+
 def test_groups_of_one_shape() -> None:
     """In their order, none larger than wanted, and of one shape as a plain batch would be."""
     wide, square = (4, 2, 4), SHAPE
     shapes = [square, wide, square, square, wide, square, square]
-    views = {f"key {number}": cached(number, shape) for number, shape in enumerate(shapes)}
-    assert same_shape(views, 3) == [["key 0", "key 2", "key 3"], ["key 5", "key 6"], ["key 1", "key 4"]]
-    plain = {key: cached(key) for key in range(7)}
-    assert same_shape(plain, 3) == [[0, 1, 2], [3, 4, 5], [6]]
-    assert same_shape({}, 3) == []
+    draws = {f"key {number}": drawn(number, shape) for number, shape in enumerate(shapes)}
+    assert same_shape(draws, lambda shape: 3) == [["key 0", "key 2", "key 3"], ["key 5", "key 6"], ["key 1", "key 4"]]
+    assert same_shape(draws, lambda shape: 12 // (shape[1] * shape[2])) == [
+        *(["key 0", "key 2", "key 3"], ["key 5", "key 6"]),
+        *(["key 1"], ["key 4"]),
+    ]
+    plain = {key: drawn(key, SHAPE) for key in range(7)}
+    assert same_shape(plain, lambda shape: 3) == [[0, 1, 2], [3, 4, 5], [6]]
+    assert same_shape({}, lambda shape: 3) == []
 
 
 def test_a_policy_spreads_the_timesteps() -> None:
-    draws = [draw_example(concept(), 0, 0, index, SIZE) for index in range(SIZE)]
-    plain = stack_draws(draws)
-    spread = stack_draws(draws, torch.square)
+    plain, spread = (
+        stack_draws([draw_example(concept(), 0, 0, index, SIZE, policy) for index in range(SIZE)])
+        for policy in (torch.clone, torch.square)
+    )
     assert torch.equal(spread.timestep_draws, plain.timestep_draws.square())
     assert torch.equal(spread.noise, plain.noise)

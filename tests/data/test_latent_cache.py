@@ -21,7 +21,7 @@ from ti_trainer.data.examples import Example
 from ti_trainer.data.geometry import Framing, View
 from ti_trainer.data.images import Picture
 from ti_trainer.data.latent_cache import LatentCache, picture_hash, tensor_hash
-from ti_trainer.data.latents import LatentPosterior, cache_views
+from ti_trainer.data.latents import CachedView, LatentPosterior, ViewEncoder, views_of
 from ti_trainer.errors import BadInput
 
 VIEW = View((0, 0, 16, 16), (16, 16))
@@ -127,25 +127,34 @@ def encoder() -> Any:
         mean = torch.nn.functional.avg_pool2d(pixels, 2)[:, [0, 1, 2, 0]]
         return LatentPosterior(mean, mean.square())
 
-    found = SimpleNamespace(pixels_per_latent=2, encode_images=encode_images, seen=0)
+    found = SimpleNamespace(pixels_per_latent=2, latent_channels=4, encode_images=encode_images, seen=0)
     return found
+
+
+def encode(
+    examples: list[Example], framing: Framing, encoder: Any, cache: LatentCache | None = None
+) -> list[list[CachedView]]:
+    """All views of the examples, each of them encoded or found."""
+    views = views_of(examples, "<cat>", framing, 1.0, ViewEncoder(encoder, "white", cache))
+    assert all(view.posterior.mean.shape == view.shape for shown in views for view in shown)
+    return views
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_damaged_entries_are_made_anew(tmp_path: Path, examples: list[Example], damage: str) -> None:
     framing = Framing(16)
     folder = tmp_path / "cache"
-    plain = cache_views(examples, "<cat>", framing, 1.0, encoder())
-    cache_views(examples, "<cat>", framing, 1.0, encoder(), LatentCache(str(folder), "vae", 2))
+    plain = encode(examples, framing, encoder())
+    encode(examples, framing, encoder(), LatentCache(str(folder), "vae", 2))
     file = sorted(folder.rglob("*.safetensors"))[1]
     DAMAGES[damage](file)
     if damage == "a folder":  # nothing can be written there, and nobody deletes a user's folder
         with pytest.raises(BadInput, match=r"--latent_cache .* cannot be written"):
-            cache_views(examples, "<cat>", framing, 1.0, encoder(), LatentCache(str(folder), "vae", 2))
+            encode(examples, framing, encoder(), LatentCache(str(folder), "vae", 2))
         return
     for encoded in (1, 0):
         vae, cache = encoder(), LatentCache(str(folder), "vae", 2)
-        found = cache_views(examples, "<cat>", framing, 1.0, vae, cache)
+        found = encode(examples, framing, vae, cache)
         assert (vae.seen, cache.asked, cache.found) == (encoded, 3, 3 - encoded)
         for (one,), (other,) in zip(found, plain, strict=True):
             assert torch.equal(one.posterior.mean, other.posterior.mean)
@@ -155,7 +164,7 @@ def test_damaged_entries_are_made_anew(tmp_path: Path, examples: list[Example], 
 def test_a_changed_picture_is_encoded_again(tmp_path: Path, examples: list[Example]) -> None:
     """Only that one; and a renamed one is found."""
     folder, framing = str(tmp_path / "cache"), Framing(16, crop="random", flip=True)
-    cache_views(examples, "<cat>", framing, 1.0, encoder(), LatentCache(folder, "vae", 2))
+    encode(examples, framing, encoder(), LatentCache(folder, "vae", 2))
     path = Path(examples[1].picture.name)
     with Image.open(path) as image:
         pixels = np.array(image)
@@ -164,9 +173,9 @@ def test_a_changed_picture_is_encoded_again(tmp_path: Path, examples: list[Examp
     (tmp_path / "0.png").rename(tmp_path / "renamed.png")
     examples[0] = Example(Picture.at(tmp_path / "renamed.png"), ("{token}",), (24, 16))
     vae = encoder()
-    found = cache_views(examples, "<cat>", framing, 1.0, vae, LatentCache(folder, "vae", 2))
+    found = encode(examples, framing, vae, LatentCache(folder, "vae", 2))
     assert vae.seen == len(set(framing.views((24, 16), None, "<cat>", 1)))
-    plain = cache_views(examples, "<cat>", framing, 1.0, encoder())
+    plain = encode(examples, framing, encoder())
     for views, wanted in zip(found, plain, strict=True):
         for one, other in zip(views, wanted, strict=True):
             assert torch.equal(one.posterior.mean, other.posterior.mean)

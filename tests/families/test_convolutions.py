@@ -13,9 +13,11 @@ from torch.autograd.graph import saved_tensors_hooks
 from ti_trainer import TrainConfig
 from ti_trainer.families import convolutions
 from ti_trainer.families.convolutions import FrozenConv2d, freeze_convolutions
-from ti_trainer.loop import Training
+from ti_trainer.learner import Learner
+from ti_trainer.loop import largest_batch
 from ti_trainer.prepare import prepare
 from ti_trainer.processes import Processes
+from ti_trainer.step import SharedStep
 
 CASES = {
     "3 x 3": {"kernel_size": 3, "padding": 1},
@@ -108,12 +110,14 @@ def test_other_convolutions_are_left_alone() -> None:
 
 def rows_and_losses(config: TrainConfig) -> tuple[dict[str, Tensor], list[float]]:
     processes = Processes("fp32")
-    training = Training(prepare(config, processes), processes)
+    learner = Learner(prepare(config, processes.device, processes.dtype))
+    step = SharedStep(learner.session.family, processes, largest_batch(config))
     losses = []
     for _ in range(config.steps):
-        losses.append(training.gradients(stop=False)[0].item())
-        training.update()
-    return training.placeholders.snapshot(), losses
+        (loss,) = step.gradients([learner])
+        learner.update(loss)
+        losses.append(loss.item())
+    return learner.snapshot(), losses
 
 
 def test_the_same_rows(any_model: Path, make_config: Callable[..., TrainConfig], way: str) -> None:

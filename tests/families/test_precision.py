@@ -13,16 +13,19 @@ from torch import Tensor
 
 from ti_trainer import TrainConfig, train
 from ti_trainer.embedding_files import read_embedding
-from ti_trainer.loop import Training
+from ti_trainer.families import load_family
+from ti_trainer.learner import Learner
+from ti_trainer.loop import largest_batch
 from ti_trainer.prepare import prepare
 from ti_trainer.processes import Processes
+from ti_trainer.step import SharedStep
 
 
 def gradients(config: TrainConfig) -> dict[str, Tensor]:
     processes = Processes(config.precision)
-    training = Training(prepare(config, processes), processes)
-    training.gradients(stop=False)
-    return {slot: rows.grad.clone() for slot, rows in training.placeholders.rows.items() if rows.grad is not None}
+    session = prepare(config, processes.device, processes.dtype)
+    SharedStep(session.family, processes, largest_batch(config)).gradients([Learner(session)])
+    return {slot: rows.grad.clone() for slot, rows in session.rows.items() if rows.grad is not None}
 
 
 @pytest.mark.parametrize("kind", ["sd1", "sdxl-eps"])
@@ -33,6 +36,7 @@ def test_gradients_in_half_precision(
     """float32 rows and gradients, in the direction that full precision finds: 8 and 11 bits of mantissa."""
     config = make_config(model=str(tiny_models[kind]))
     exact, found = gradients(config), gradients(replace(config, precision=precision))
+    assert set(found) == set(exact)
     for slot, gradient in found.items():
         assert gradient.dtype == torch.float32
         cosines = F.cosine_similarity(gradient, exact[slot], dim=1)
@@ -46,16 +50,22 @@ def test_a_run_in_half_precision_leaves_float32_rows(
     """Pictures are drawn before and after; steps smaller than half precision resolves are not lost."""
     config = make_config(model=str(tiny_models["sdxl-eps"]), precision="bf16", steps=2, lr=1e-6, validate_every=0)
     run = train(config)
-    start = prepare(config, Processes("bf16")).placeholders.snapshot()
-    for slot, rows in read_embedding(run.embeddings["<my-cat>"]).fit({"clip_l": 32, "clip_g": 40}).items():
+    start = prepare(config, torch.device("cpu"), torch.bfloat16).rows
+    for slot, rows in read_embedding(run.embedding).fit({"clip_l": 32, "clip_g": 40}).items():
         moved = (rows - start[slot]).abs()
         assert rows.dtype == torch.float32
         assert 0 < moved.max() < 1e-5
         assert not torch.equal(rows, rows.bfloat16().float())
-    assert (run.folder / "before_after.png").exists()
+    assert (Path(run.folder) / "before_after.png").exists()
 
 
 def test_gradient_checkpointing_changes_nothing(any_model: Path, make_config: Callable[..., TrainConfig]) -> None:
     config = make_config(model=str(any_model))
-    for slot, gradient in gradients(replace(config, gradient_checkpointing=True)).items():
-        torch.testing.assert_close(gradient, gradients(config)[slot], rtol=1e-5, atol=1e-8)
+    with_checkpoints = replace(config, gradient_checkpointing=True)
+    plain, checkpointed = gradients(config), gradients(with_checkpoints)
+    for each in (config, with_checkpoints):
+        unet = load_family(each, torch.device("cpu"), torch.float32).pipeline().unet
+        assert unet.is_gradient_checkpointing is bool(each.gradient_checkpointing)
+    assert set(plain) == set(checkpointed)
+    for slot, gradient in checkpointed.items():
+        torch.testing.assert_close(gradient, plain[slot], rtol=1e-5, atol=1e-8)

@@ -11,12 +11,10 @@ from torch import Tensor
 
 from tests.drawing import draw_batch
 from tests.tiny_models import build_tokenizer
-from ti_trainer import Concept, ModelConfig
+from ti_trainer import ModelConfig
 from ti_trainer.data.images import Picture
 from ti_trainer.families import FAMILIES, Family, load_family
-from ti_trainer.placeholders import Placeholders
 from ti_trainer.prepare import prepare
-from ti_trainer.processes import Processes
 
 TOKEN = "<my-cat>"
 PROMPT = f"a photo of a {TOKEN} in the snow"
@@ -73,7 +71,7 @@ def test_pooled_vector_is_that_of_spliced_embeddings(sdxl: Path, reference_pipel
         plain.load_textual_inversion({TOKEN: rows[slot]}, token=TOKEN, **parts)
     with torch.no_grad():
         _, _, naive, _ = plain.encode_prompt(PROMPT, device="cpu", do_classifier_free_guidance=False)
-    family.install(Placeholders([Concept(TOKEN)], [rows]))
+    family.placeholders.add(TOKEN, rows)
     ours = family.encode_text([PROMPT]).pooled
     assert ours is not None
     torch.testing.assert_close(ours[0], wanted, rtol=1e-5, atol=1e-6)
@@ -87,8 +85,8 @@ def test_pooled_vector_is_that_of_spliced_embeddings(sdxl: Path, reference_pipel
 def test_sizes_are_those_of_the_pipeline(sdxl: Path, reference_pipeline: Any, make_config: Any, pictures: Path) -> None:
     """Original size, crop and target of each example, from picture to U-Net: 48 x 40 pictures shown at 32 x 32."""
     config = make_config(model=str(sdxl))
-    session = prepare(config, Processes("fp32"))
-    batch = draw_batch(session.data[0], 0, 0, range(2), 2)
+    session = prepare(config, torch.device("cpu"), torch.float32)
+    batch = draw_batch(session.data, 0, 0, range(2), 2)
     assert Picture.at(pictures / "0.png").read()  # 48 wide, 40 high: scaled to 38.4 x 32, cut 3.2 at each side
     assert batch.sizes.tolist() == [[40, 48, 0, 3, 32, 32]] * 2
     pipeline = reference_pipeline(sdxl)
@@ -177,7 +175,7 @@ def test_full_size_without_weights() -> None:
     assert (family.resolution, family.pixels_per_latent, family.scale) == (1024, 8, 0.13025)
     assert family.architecture == "stable-diffusion-xl-v1-base"
     rows = {"clip_l": torch.zeros(4, 768), "clip_g": torch.zeros(4, 1280)}
-    family.install(Placeholders([Concept(TOKEN)], [rows]))
+    family.placeholders.add(TOKEN, rows)
     text = family.encode_text([PROMPT, PROMPT, "a cat"])
     assert text.context.shape == (3, 77, 2048)
     assert text.pooled is not None

@@ -7,6 +7,7 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -15,13 +16,16 @@ from safetensors.torch import load_file, save_file
 from tests.original_layout import original_layout
 from tests.tiny_models import TINY_MODELS, build_pipeline
 from ti_trainer import BadInput, ModelConfig
+from ti_trainer.data.latent_cache import tensor_hash
 from ti_trainer.families import Family, load_family
+from ti_trainer.families.latent_diffusion import LatentDiffusion
+from ti_trainer.previews import generate
 
 CPU = torch.device("cpu")
 CAPTIONS = ["a photo of a red cat", "a dog in the snow"]
 
 
-def load(model: Path, **how: object) -> Family:
+def load(model: Path, **how: Any) -> Family:
     return load_family(ModelConfig(model=str(model), **how), CPU, torch.float32)
 
 
@@ -225,14 +229,82 @@ def test_hub_model_from_the_cache(tiny_models: dict[str, Path], tmp_path: Path) 
         load(Path("someone/tiny"), cache_dir=str(tmp_path), offline=True, revision="v2")
 
 
+def written_model(
+    source: str, checkpoint: Callable[[str], Path], tiny_models: dict[str, Path], tmp_path: Path
+) -> dict[str, Any]:
+    """Settings of a model from one of SOURCES, in half precision where its name says so."""
+    kind, _, form = source.partition(" ")
+    if form == "file":
+        return {"model": checkpoint(kind), "model_config": str(tiny_models[kind]), "offline": True}
+    if form == "fp16 variant":
+        build_pipeline(kind).to(dtype=torch.float16).save_pretrained(tmp_path / "model", variant="fp16")
+        return {"model": tmp_path / "model", "variant": "fp16"}
+    if form == "pickle":
+        torch.save({"state_dict": load_file(checkpoint(kind))}, tmp_path / "model.ckpt")
+        return {"model": tmp_path / "model.ckpt", "model_config": str(tiny_models[kind]), "allow_pickle": True}
+    return {"model": tiny_models[kind]}
+
+
+SOURCES = ["sd1 folder", "sd1 fp16 variant", "sd1 file", "sd1 pickle", "sdxl-eps folder", "sdxl-eps fp16 variant"]
+SOURCES += ["sdxl-eps file", "sd2-v folder", "sd2-v file"]
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_a_vae_that_was_put_away_comes_back(
+    source: str, checkpoint: Callable[[str], Path], tiny_models: dict[str, Path], tmp_path: Path
+) -> None:
+    """To the bit, from wherever it came, in float32; and the pipeline draws with it as if it had always been there."""
+    family = load(**written_model(source, checkpoint, tiny_models, tmp_path))
+    assert isinstance(family, LatentDiffusion)
+    first = family.vae
+    weights = {name: tensor.clone() for name, tensor in first.state_dict().items()}
+    pixels = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    posterior = family.encode_images(pixels)
+    pictures = generate(family, ["a cat", "a dog"], seed=0, steps=1, guidance=2.0)
+    assert family.vae is first
+
+    family.put_away_vae()
+    assert family._pipeline.vae is None
+    again = family.encode_images(pixels)
+    assert family.vae is not first
+    assert torch.equal(again.mean, posterior.mean)
+    assert torch.equal(again.std, posterior.std)
+    assert {name: tensor.dtype for name, tensor in family.vae.state_dict().items()} == dict.fromkeys(
+        weights, torch.float32
+    )
+    assert all(torch.equal(tensor, weights[name]) for name, tensor in family.vae.state_dict().items())
+    assert tensor_hash(family.vae.state_dict()) == family.vae_hash == tensor_hash(weights)
+    assert not family.vae.training
+    assert not any(parameter.requires_grad for parameter in family.vae.parameters())
+
+    family.put_away_vae()
+    redrawn = generate(family, ["a cat", "a dog"], seed=0, steps=1, guidance=2.0)
+    assert [image.tobytes() for image in redrawn] == [image.tobytes() for image in pictures]
+    assert pictures[0].tobytes() != pictures[1].tobytes()
+
+
+def test_only_the_vae_is_loaded_again(tiny_models: dict[str, Path], tmp_path: Path) -> None:
+    """The folder may have lost everything else; and the hash of one that was put away is that of its file."""
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_models["sdxl-eps"], folder)
+    family = load(folder)
+    family.put_away_vae()
+    for part in ("unet", "text_encoder", "text_encoder_2"):
+        for file in (folder / part).glob("*.safetensors"):
+            file.write_bytes(b"")
+    kept = load_file(folder / "vae" / "diffusion_pytorch_model.safetensors")
+    assert family.vae_hash == tensor_hash(kept)
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_weights_are_loaded_in_their_precision(tiny_models: dict[str, Path], dtype: torch.dtype) -> None:
-    """The VAE stays float32 for encoding: SDXL's overflows in float16."""
+    """The VAE stays float32 for encoding: SDXL's overflows in float16. And so it is after drawing."""
     for kind in ("sd1", "sdxl-eps"):
         family = load_family(ModelConfig(model=str(tiny_models[kind])), CPU, dtype)
         assert family.pipeline().unet.dtype == dtype
+        assert family.pipeline().vae.dtype == dtype
         assert {slot.encoder.dtype for slot in family.slots} == {dtype}
         exact = load(tiny_models[kind])
         pixels = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
-        fresh = load_family(ModelConfig(model=str(tiny_models[kind])), CPU, dtype)
-        assert torch.equal(fresh.encode_images(pixels).mean, exact.encode_images(pixels).mean)
+        assert torch.equal(family.encode_images(pixels).mean, exact.encode_images(pixels).mean)
+        assert family.vae_hash == exact.vae_hash

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
+from transformers import AutoTokenizer
 
-from ti_trainer import Concept, ModelConfig
+from ti_trainer import ModelConfig
 from ti_trainer.families import Family, load_family
-from ti_trainer.placeholders import Placeholders
 
 TOKEN, OTHER = "<my-cat>", "<dog-2>"
 SHORT = f"a photo of {TOKEN} in the snow"
@@ -25,17 +26,24 @@ def load(model: Path, how: str) -> Family:
     family = load_family(config, torch.device("cpu"), torch.float32)
     family.put_away_vae()
     draws = torch.Generator().manual_seed(0)
-    rows = [
-        {slot.name: torch.randn(count, slot.width, generator=draws) * slot.table.std() for slot in family.slots}
-        for count in (3, 1)
-    ]
-    family.install(Placeholders([Concept(TOKEN), Concept(OTHER)], rows))
+    for token, count in ((TOKEN, 3), (OTHER, 1)):
+        rows = {slot.name: torch.randn(count, slot.width, generator=draws) * slot.table.std() for slot in family.slots}
+        family.placeholders.add(token, rows)
     return family
 
 
-def ids_of(slot: Any, text: str) -> list[int]:
-    text = text.replace(TOKEN, f"{TOKEN} {TOKEN}_1 {TOKEN}_2")
-    return slot.tokenizer(text, add_special_tokens=False, truncation=False).input_ids
+def ids_of(model: Path, slot: Any, text: str, tokens: Sequence[str] = (TOKEN, OTHER)) -> list[int]:
+    """As a tokenizer reads it to which each row has been added as a word; tokens: those whose rows it knows."""
+    tokenizer = AutoTokenizer.from_pretrained(model / f"tokenizer{slot.suffix}")
+    size, names = len(tokenizer), {TOKEN: [TOKEN, f"{TOKEN}_1", f"{TOKEN}_2"], OTHER: [OTHER]}
+    rows = [*names[TOKEN], *names[OTHER]]
+    known = [name for token in tokens for name in names[token]]
+    tokenizer.add_tokens(known)
+    added = {tokenizer.convert_tokens_to_ids(name): size + rows.index(name) for name in known}
+    for token in tokens:
+        text = text.replace(token, " ".join(names[token]))
+    ids = tokenizer(text, add_special_tokens=False, truncation=False, verbose=False).input_ids
+    return [added.get(each, each) for each in ids]
 
 
 def by_hand(family: Family, pieces: list[list[list[int]]]) -> tuple[Tensor, Tensor | None]:
@@ -56,8 +64,8 @@ def by_hand(family: Family, pieces: list[list[list[int]]]) -> tuple[Tensor, Tens
     return torch.cat(contexts, dim=2), pooled
 
 
-def assert_same(family: Family, caption: str, pieces: list[list[list[int]]]) -> None:
-    found = family.encode_text([caption])
+def assert_same(family: Family, caption: str, pieces: list[list[list[int]]], key: str | None = None) -> None:
+    found = family.encode_text([caption], None if key is None else [key])
     context, pooled = by_hand(family, pieces)
     torch.testing.assert_close(found.context, context, rtol=1e-5, atol=1e-6)
     assert (found.pooled is None) == (pooled is None)
@@ -68,15 +76,48 @@ def assert_same(family: Family, caption: str, pieces: list[list[list[int]]]) -> 
 
 def test_long_captions_are_the_windows_in_a_row(any_model: Path) -> None:
     family = load(any_model, "chunk")
-    all_ids = [ids_of(slot, LATE) for slot in family.slots]
+    all_ids = [ids_of(any_model, slot, LATE) for slot in family.slots]
     assert 75 < len(all_ids[0]) <= 150
     assert_same(family, LATE, [[ids[:75], ids[75:]] for ids in all_ids])
 
 
 def test_rows_of_a_token_stay_in_one_window(any_model: Path) -> None:
     family = load(any_model, "chunk")
-    all_ids = [ids_of(slot, ACROSS) for slot in family.slots]
+    all_ids = [ids_of(any_model, slot, ACROSS) for slot in family.slots]
     assert_same(family, ACROSS, [[ids[:74], ids[74:]] for ids in all_ids])
+
+
+@pytest.mark.parametrize("key", [TOKEN, OTHER])
+def test_windows_of_a_caption_with_the_rows_of_its_key(any_model: Path, key: str) -> None:
+    """What another's token is to all but its owner may be cut anywhere."""
+    family = load(any_model, "chunk")
+    for caption, cut in ((LATE, 75), (ACROSS, 74 if key == TOKEN else 75)):
+        all_ids = [ids_of(any_model, slot, caption, [key]) for slot in family.slots]
+        assert 75 < len(all_ids[0]) <= 150
+        assert_same(family, caption, [[ids[:cut], ids[cut:]] for ids in all_ids], key)
+    captions, keys = [LATE, SHORT, LATE, ACROSS], [TOKEN, TOKEN, OTHER, OTHER]
+    together = family.encode_text(captions, keys)
+    for number, (caption, owner) in enumerate(zip(captions, keys, strict=True)):
+        alone = family.encode_text([caption], [owner])
+        length = alone.context.shape[1]
+        torch.testing.assert_close(together.context[number, :length], alone.context[0], rtol=1e-5, atol=1e-6)
+        assert together.mask is not None
+        assert together.mask[number].tolist() == [True] * length + [False] * (154 - length)
+
+
+def test_rows_of_concepts_that_came_later_stay_in_one_window(any_model: Path) -> None:
+    """When an earlier concept goes, their numbers move up."""
+    family = load(any_model, "chunk")
+    before = family.encode_text([ACROSS], [TOKEN])
+    first = {slot.name: torch.zeros(2, slot.width) for slot in family.slots}
+    rows = {slot: values.detach().clone() for slot, values in family.placeholders.present[TOKEN][1].items()}
+    for key in (TOKEN, OTHER):
+        family.placeholders.remove(key)
+    family.placeholders.add("<first>", first)
+    family.placeholders.add(TOKEN, rows)
+    assert torch.equal(family.encode_text([ACROSS], [TOKEN]).context, before.context)
+    family.placeholders.remove("<first>")
+    assert torch.equal(family.encode_text([ACROSS], [TOKEN]).context, before.context)
 
 
 def test_short_captions_are_read_as_ever(any_model: Path) -> None:
@@ -111,8 +152,9 @@ def test_long_and_short_captions_do_not_see_each_other(any_model: Path, order: t
 
 def test_rows_in_any_window_get_gradient(any_model: Path) -> None:
     family = load(any_model, "chunk")
-    for slot in family.slots:
-        rows = slot.encoder.get_input_embeddings()._borrowed[0]
-        family.encode_text([LATE]).context.square().sum().backward()
-        assert (rows.grad.norm(dim=1) > 1e-6).all()
-        rows.grad = None
+    family.encode_text([LATE]).context.square().sum().backward()
+    for _, parameters in family.placeholders.present.values():
+        assert set(parameters) == {slot.name for slot in family.slots}
+        for rows in parameters.values():
+            assert rows.grad is not None
+            assert (rows.grad.norm(dim=1) > 1e-6).all()

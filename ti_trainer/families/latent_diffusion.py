@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import cached_property
@@ -40,7 +41,7 @@ class LatentDiffusion(ABC):
         self.slots = text_slots(pipeline)
         self.placeholders = Placeholders(device)
         check_supported(pipeline, config)
-        self._load_vae = load_vae(pipeline, config)
+        self._vae, self._load_vae = pipeline.vae, load_vae(pipeline, config)
         self.scale = pipeline.vae.config.scaling_factor
         self.pixels_per_latent = pipeline.vae_scale_factor
         self.latent_channels = pipeline.vae.config.latent_channels
@@ -50,6 +51,8 @@ class LatentDiffusion(ABC):
             from .lean_blocks import make_lean  # imports diffusers, which takes seconds
 
             make_lean(self.unet)
+        if config.gradient_checkpointing:
+            self.unet.enable_gradient_checkpointing()
         self.unet.to(device)
         if device.type == "cuda":
             to_channels_last(self.unet)
@@ -67,14 +70,14 @@ class LatentDiffusion(ABC):
 
     @property
     def vae(self) -> Any:
-        """Loaded again where it was put away."""
-        if self._pipeline.vae is None:
-            self._pipeline.vae = self._load_vae().requires_grad_(False).eval()
-        return self._pipeline.vae
+        """In float32; loaded again where it was put away."""
+        if self._vae is None:
+            self._vae = self._load_vae().requires_grad_(False).eval()
+        return self._vae
 
     def put_away_vae(self) -> None:
         """Give back its memory: training works on cached latents."""
-        self._pipeline.vae = None
+        self._vae = self._pipeline.vae = None
 
     @torch.no_grad()
     def encode_images(self, pixels: Tensor) -> LatentPosterior:
@@ -148,8 +151,10 @@ class LatentDiffusion(ABC):
         return prediction.sample.float()
 
     def pipeline(self) -> Any:
-        """The real diffusers pipeline, sharing these weights."""
-        cast(self.vae, self.device, self.dtype)  # pipelines decode in float32 by themselves where a VAE needs it
+        """The real diffusers pipeline, sharing these weights; in half precision with a VAE of its own."""
+        vae = self.vae if self.dtype == torch.float32 else copy.deepcopy(self.vae)  # what is rounded stays so
+        cast(vae, self.device, self.dtype)  # pipelines decode in float32 by themselves where a VAE needs it
+        self._pipeline.vae = vae
         return self._pipeline
 
 
