@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -18,12 +20,14 @@ from ..placeholders import PlaceholderEmbedding, Placeholders
 from ..schedules import TARGETS, NoiseSchedule
 from .base import Conditioning, choose
 from .convolutions import freeze_convolutions
+from .shadows import shadow, shadow_encoder
 from .slots import TextSlot, set_end_of_text, text_slots
 from .windows import all_windows, first_windows
 
 if TYPE_CHECKING:
     from diffusers import DiffusionPipeline
     from transformers.modeling_outputs import BaseModelOutput
+    from typing_extensions import Self
 
 
 class LatentDiffusion(ABC):
@@ -137,6 +141,18 @@ class LatentDiffusion(ABC):
         """The VAE goes to the CPU and the U-Net to the device: training works on cached latents."""
         self.vae.to("cpu")
         self.unet.to(self.device)
+
+    def shadow(self, checkpointing: bool) -> Self:
+        """The same family on the `meta` device, with or without gradient checkpointing: see families/shadows.py."""
+        twin = copy.copy(self)
+        twin.device = torch.device("meta")
+        twin.unet, twin.vae = shadow(self.unet), shadow(self.vae)
+        twin.slots = tuple(replace(slot, encoder=shadow_encoder(slot.encoder)) for slot in self.slots)
+        if checkpointing:
+            twin.unet.enable_gradient_checkpointing()
+        else:
+            twin.unet.disable_gradient_checkpointing()
+        return twin
 
     def pipeline(self) -> Any:
         """The real diffusers pipeline, sharing these weights."""
