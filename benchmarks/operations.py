@@ -20,11 +20,11 @@ import torch
 from models import ARCHITECTURES, build_text_encoders, build_unet, build_vae
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
-from torch.nn.functional import scaled_dot_product_attention
-from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
+
+from ti_trainer.live_bytes import fused_attention
 
 RESOLUTIONS = {"sd15": (256, 512), "sdxl": (1024,)}
 
@@ -36,21 +36,6 @@ class Count:
     flops: int
     bytes: int
     kept: int = 0  # bytes of activations
-
-
-class FusedAttention(TorchFunctionMode):
-    """Attention as one operation, which the `meta` device would write out with all its scores."""
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
-        if func is not scaled_dot_product_attention:
-            return func(*args, **kwargs)
-
-        def fused(query: Tensor, key: Tensor, value: Tensor, attn_mask: Any = None, **others: Any) -> Tensor:
-            others.pop("enable_gqa", None)
-            return ATTENTION(query, key, value, attn_mask=attn_mask, **others)[0]
-
-        return fused(*args, **kwargs)
 
 
 def attention_flops(query: Sequence[int], key: Sequence[int], *others: Any, **named: Any) -> int:
@@ -97,7 +82,7 @@ def count(work: Callable[[], Any], weights: Iterable[Tensor] = ()) -> tuple[Coun
 
     with ExitStack() as stack:
         flops = stack.enter_context(FlopCounterMode(display=False, custom_mapping=ATTENTION_FLOPS))
-        stack.enter_context(FusedAttention())
+        stack.enter_context(fused_attention())
         traffic = stack.enter_context(Traffic())
         stack.enter_context(saved_tensors_hooks(keep, lambda tensor: tensor))
         result = work()

@@ -19,6 +19,7 @@ FLOORS = (
     {
         "errors",
         "atomic",
+        "live_bytes",
         "wording",
         "text_files",
         "remote",
@@ -49,6 +50,7 @@ FLOORS = (
         "dataset_report",
         "contact_sheet",
         "model_facts",
+        "memory",
     },
     {"preflight", "prepare", "export", "reporting", "learner", "step", "console", "loop"},
     # The package's own __init__ offers `train` and its friends to notebooks: it may know all, and nobody imports it.

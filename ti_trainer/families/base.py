@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..data.latents import LatentPosterior
 from ..placeholders import Placeholders
@@ -52,6 +52,12 @@ class Family(Protocol):
     dtype: torch.dtype  # of the frozen weights
 
     @property
+    def unet(self) -> nn.Module: ...
+
+    @property
+    def vae(self) -> nn.Module: ...
+
+    @property
     def architecture(self) -> str:
         """Its name in ModelSpec."""
         ...
@@ -88,6 +94,14 @@ class Family(Protocol):
 
     def put_away_vae(self) -> None:
         """Give back its memory; it comes back by itself when it is needed."""
+        ...
+
+    def checkpoint_activations(self) -> None:
+        """From now on compute the U-Net's activations twice instead of keeping them."""
+        ...
+
+    def shadow(self, checkpointing: bool) -> Family:
+        """The same on the `meta` device, where nothing is computed: predicts nothing but what memory it takes."""
         ...
 
     def pipeline(self) -> DiffusionPipeline:

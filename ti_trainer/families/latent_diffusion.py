@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from ..errors import BadInput
 from ..placeholders import PlaceholderEmbedding, Placeholders
 from ..schedules import TARGETS, NoiseSchedule
 from .base import Conditioning, choose
+from .shadows import shadow, shadow_encoder
 from .slots import TextSlot, set_end_of_text, text_slots
 from .sources import load_vae
 from .windows import all_windows, first_windows, place_rows
@@ -27,6 +29,7 @@ from .windows import all_windows, first_windows, place_rows
 if TYPE_CHECKING:
     from diffusers import DiffusionPipeline
     from transformers.modeling_outputs import BaseModelOutput
+    from typing_extensions import Self
 
 
 class LatentDiffusion(ABC):
@@ -52,7 +55,7 @@ class LatentDiffusion(ABC):
 
             make_lean(self.unet)
         if config.gradient_checkpointing:
-            self.unet.enable_gradient_checkpointing()
+            self.checkpoint_activations()
         self.unet.to(device)
         if device.type == "cuda":
             to_channels_last(self.unet)
@@ -149,6 +152,28 @@ class LatentDiffusion(ABC):
             added_cond_kwargs=self.added(text, sizes),
         )
         return prediction.sample.float()
+
+    def checkpoint_activations(self) -> None:
+        """From now on compute the U-Net's activations twice instead of keeping them."""
+        self.unet.enable_gradient_checkpointing()
+
+    def shadow(self, checkpointing: bool) -> Self:
+        """The same family on the `meta` device, with or without gradient checkpointing: see families/shadows.py.
+
+        Of placeholders it has its own: none.
+        """
+        twin = copy.copy(self)
+        twin.device = torch.device("meta")
+        twin.placeholders = Placeholders(twin.device)
+        twin.unet, twin._vae = shadow(self.unet), shadow(self.vae)
+        twin.slots = tuple(
+            replace(slot, encoder=shadow_encoder(slot.encoder, slot.name, twin.placeholders)) for slot in self.slots
+        )
+        if checkpointing:
+            twin.unet.enable_gradient_checkpointing()
+        else:
+            twin.unet.disable_gradient_checkpointing()
+        return twin
 
     def pipeline(self) -> Any:
         """The real diffusers pipeline, sharing these weights; in half precision with a VAE of its own."""
