@@ -52,14 +52,15 @@ class Console:
         if self.bar is not None:
             self.bar.set_postfix(self.shown, refresh=False)
 
-    def tell(self, learner: Learner, folder: RunFolder) -> None:
-        """That a concept is finished, and where it is."""
+    def tell(self, learner: Learner, folder: RunFolder, peak: int) -> None:
+        """That a concept is finished, and where it is; peak: bytes of memory that this process took."""
         concept, seconds = learner.config.concept, time.perf_counter() - self.started
         if self.many:
             self.say(f"{folder.name}: rows of step {learner.best_step} in {folder.place(folder.embedding)}")
             return
         self.close()
-        self.say(f"\nlearned in {seconds:.0f} s; everything is in {folder.location}")
+        memory = f" with {peak / 2**30:.1f} GiB of memory" if peak else ""
+        self.say(f"\nlearned in {seconds:.0f} s{memory}; everything is in {folder.location}")
         if learner.config.plots:
             self.say(f"before and after:  {folder.place(folder.before_after)}")
         self.say(f"\n{concept.trigger}  (rows of step {learner.best_step})")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,15 +17,14 @@ from .errors import BadInput, Diverged, Incomplete, Interrupted
 from .export import export_embedding
 from .families import Family
 from .learner import Learner, Reading
-from .prepare import prepare
+from .memory import MemoryPlan, peak_bytes, plan_memory
+from .prepare import Session, prepare
 from .processes import Processes
-from .reporting import Callback, Report, describe
+from .reporting import Callback, Report, describe, describe_plan
 from .run_folder import RunFolder
 from .signals import StopSignals
 from .step import SharedStep
 
-# Latent positions (h x w, of all examples together) that keep a device busy: 16 pictures of 512 pixels.
-BUSY = 16 * 64 * 64
 READ_EVERY = {"cpu": 1}  # steps between readings of the loss, by kind of device; elsewhere
 READ_SELDOM = 10
 
@@ -37,6 +37,8 @@ class Run:
     embedding: Path | str  # the file for WebUIs
     history: list[dict[str, Any]]  # the lines of metrics.jsonl
     best_step: int  # the step whose rows were saved
+    predicted_peak: int  # bytes of memory that the first concept was expected to take
+    peak: int  # the most that this process has taken so far
 
 
 @dataclass
@@ -203,7 +205,8 @@ class Loop:
             undo.callback(session.family.placeholders.remove, key)
             if self.family is None:
                 self.family = session.family
-                self.step = SharedStep(session.family, self.processes, largest_batch(config))
+                self.plan = self.plan_for(session)
+                self.step = SharedStep(session.family, self.processes, self.largest)
             learner = Learner(session)
             if writes and not self.many:
                 if not folder.acquire():
@@ -215,6 +218,24 @@ class Loop:
             undo.pop_all()
         return Seat(learner, folder, report, learner.step)
 
+    def plan_for(self, session: Session) -> MemoryPlan:
+        """How the batch is cut, for pictures such as this concept's."""
+        config, data = session.config, session.data
+        shape = max((view.shape for shown in data.views for view in shown), key=math.prod)
+        wanted = sum(each.batch_size for each in (config, *self.waiting))
+        caption = max((caption for example in data.examples for caption in example.captions), key=len)
+        plan = plan_memory(
+            session.family, shape, wanted, config.micro_batch_size, config.gradient_checkpointing, caption
+        )
+        if plan.gradient_checkpointing:
+            session.family.checkpoint_activations()
+        self.positions = plan.micro_batch * math.prod(shape[1:])
+        return plan
+
+    def largest(self, shape: tuple[int, ...]) -> int:
+        """Latents' shape (c, h, w) -> how many go through the U-Net at once."""
+        return max(1, self.positions // math.prod(shape[1:]))
+
     def start_report(self, learner: Learner, folder: RunFolder) -> Report:
         """The first files of a run."""
         session = learner.session
@@ -224,7 +245,7 @@ class Loop:
         if learner.step == 0:
             folder.save_checkpoint(learner.checkpoint())
         if not self.many:
-            self.console.say("\n".join(describe(session)))
+            self.console.say("\n".join([*describe(session), describe_plan(self.plan)]))
         self.console.notes(session.warnings)
         return report
 
@@ -287,9 +308,11 @@ class Loop:
             history = folder.read_metrics()
             folder.publish({"token": config.concept.trigger, "step": learner.step, "best_step": learner.best_step})
             self.console.advance(config.steps - learner.step)  # there are some where it stopped early
-            self.console.tell(learner, folder)
+            self.console.tell(learner, folder, peak_bytes(self.processes.device))
         self.leave(seat)
-        self.runs.append(Run(folder.location, folder.location_of(folder.embedding), history, learner.best_step))
+        places = folder.location, folder.location_of(folder.embedding)
+        peak = peak_bytes(self.processes.device)
+        self.runs.append(Run(*places, history, learner.best_step, self.plan.peak, peak))
 
     def diverge(self, seat: Seat, readings: Sequence[Reading], bad: Reading) -> None:
         """Save the last good rows of a concept, to which its learner has gone back."""
@@ -330,10 +353,3 @@ class Loop:
             return "stopped, and everything is saved; to go on: the same command with --resume"
         learner, folder = self.seats[0].learner, self.seats[0].folder
         return f"stopped after step {learner.step} of {learner.config.steps}; to go on:\n  {folder.resume_command}"
-
-
-def largest_batch(config: TrainConfig) -> Callable[[tuple[int, ...]], int]:
-    """Shape of latents (c, h, w) -> how many go through the U-Net at once."""
-    if config.micro_batch_size:
-        return lambda shape: config.micro_batch_size or 1
-    return lambda shape: max(1, BUSY // (shape[1] * shape[2]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from bisect import bisect
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -17,8 +18,10 @@ from .live_bytes import live_bytes
 
 BUSY = 65_536  # latent positions in one pass, h * w * examples: more of them make no device faster
 # What a process grows by for every byte of activations: tensors of less than 32 MB lie on glibc's heap, and those that
-# are kept leave gaps between them. Measured (benchmarks/README.md); 1.0 where each tensor has pages of its own.
-HEAP = 1.3
+# are kept leave gaps between them; more so with gradient checkpointing, whose blocks come and go between what is kept.
+# Fitted to what was measured (benchmarks/README.md); 1.0 where each tensor has pages of its own.
+HEAP = {False: 1.45, True: 2.0}
+TOKEN = "<row>"
 CUDA_EXTRA = 512 * 2**20  # workspaces of cuBLAS and cuDNN, and gaps between tensors: assumed, never measured
 
 
@@ -70,7 +73,7 @@ def plan_memory(
             return plan
     cures = ["a smaller --resolution"]
     if micro_batch and micro_batch > 1:
-        cures.insert(0, "a smaller --micro_batch")
+        cures.insert(0, "a smaller --micro_batch_size")
     if checkpointing is False:
         cures.append("--gradient_checkpointing")
     if family.dtype == torch.float32 and family.device.type == "cuda":
@@ -85,8 +88,9 @@ def plan_memory(
 def predict_needs(family: Family, latent_shape: tuple[int, int, int], checkpointing: bool, caption: str = "") -> Needs:
     """What a loaded family needs that has not encoded its pictures yet; (c, h, w) is their latents' shape.
 
-    Tensors are counted on the family's shadow for one example: more of them take as many times as much. The VAE is
-    gone before the U-Net comes. On GPUs, CUDA_EXTRA stands for all that is not tensors.
+    Tensors are counted on the family's shadow for one example: more of them take as many times as much. Pictures are
+    encoded between steps, so the VAE meets the models but no activations. On GPUs, CUDA_EXTRA stands for all that is
+    not tensors.
     """
     twin = family.shadow(checkpointing)
     _, height, width = latent_shape
@@ -96,25 +100,23 @@ def predict_needs(family: Family, latent_shape: tuple[int, int, int], checkpoint
     example = live_bytes(lambda: step(twin, latent_shape, caption))
 
     unet, vae = tensors_of(family.unet), tensors_of(family.vae)
-    encoders = [tensor for slot in family.slots for tensor in tensors_of(slot.encoder)]
+    models = [*unet, *(tensor for slot in family.slots for tensor in tensors_of(slot.encoder))]
     if family.device.type == "cuda":
-        held = CUDA_EXTRA + size_of(encoders)
-        return Needs(held + size_of(vae) + encoding, held + size_of(unet), example)
-    loaded = resident([*unet, *encoders])
-    held = psutil.Process().memory_info().rss - loaded - resident(vae)  # libraries
-    return Needs(
-        held + loaded + size_of(vae) + round(HEAP * encoding),
-        held + size_of([*unet, *encoders]),
-        round(HEAP * example),
-    )
+        held = CUDA_EXTRA + size_of(models)
+        return Needs(held + size_of(vae) + encoding, held, example)
+    libraries = psutil.Process().memory_info().rss - resident(models) - resident(vae)
+    held = libraries + size_of(models)
+    touched = size_of(tensors_of(getattr(family.vae, "encoder", family.vae)))  # of the file; nothing is decoded
+    return Needs(held + touched + round(HEAP[False] * encoding), held, round(HEAP[checkpointing] * example))
 
 
 @torch.enable_grad()
 def step(twin: Family, latent_shape: tuple[int, int, int], caption: str) -> None:
-    """A training step of a shadow with one example."""
+    """A training step of a shadow with one example, whose caption has one row more."""
+    twin.placeholders.add(TOKEN, {slot.name: torch.empty(1, slot.width, device="meta") for slot in twin.slots})
     noisy = torch.empty(1, *latent_shape, device="meta")
     timesteps, sizes = torch.empty(1, device="meta"), torch.empty(1, 6, device="meta")
-    prediction = twin.predict(noisy, timesteps, twin.encode_text([caption]), sizes)
+    prediction = twin.predict(noisy, timesteps, twin.encode_text([f"{TOKEN} {caption}"]), sizes)
     (prediction - noisy).square().mean((1, 2, 3)).sum().backward()
 
 
@@ -157,3 +159,15 @@ def free_bytes(device: torch.device) -> int:
     held = psutil.Process().memory_info()
     # pages of files, which several processes share, count as free already
     return psutil.virtual_memory().available + held.rss - getattr(held, "shared", 0)
+
+
+def peak_bytes(device: torch.device) -> int:
+    """The most memory that this process has held so far; 0 where the system does not tell."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_reserved(device)
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 0
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

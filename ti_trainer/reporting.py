@@ -16,6 +16,7 @@ from .config import Concept
 from .dataset_report import short_form
 from .families import TextSlot
 from .learner import Learner, Reading
+from .memory import MemoryPlan
 from .prepare import Session
 from .previews import PROMPTS, generate, grid, save_image
 from .run_folder import RunFolder
@@ -147,6 +148,12 @@ def describe(session: Session) -> list[str]:
         f"{concept.token}: {count} vector{'s' * (count > 1)} ({start}), {short_form(session.data.examples)} "
         f"from {concept.images}",
     ]
+
+
+def describe_plan(plan: MemoryPlan) -> str:
+    """How much memory that takes."""
+    how = " with gradient checkpointing" if plan.gradient_checkpointing else ""
+    return f"at most {plan.micro_batch} pictures at once{how}, about {plan.peak / 2**30:.1f} GiB of memory"
 
 
 def plot_losses(folder: RunFolder) -> None:

@@ -54,7 +54,7 @@ class LatentDiffusion(ABC):
             from .lean_blocks import make_lean  # imports diffusers, which takes seconds
 
             make_lean(self.unet)
-        if config.gradient_checkpointing:
+        if config.gradient_checkpointing:  # also chosen later where the memory is too small otherwise
             self.checkpoint_activations()
         self.unet.to(device)
         if device.type == "cuda":
