@@ -21,6 +21,7 @@ from PIL import Image
 from ti_trainer import Concept, Run, TrainConfig
 from ti_trainer.cli import COMMANDS, build_parser, main
 from ti_trainer.embedding_files import read_embedding
+from ti_trainer.errors import BadInput, Diverged, Incomplete, Interrupted
 from ti_trainer.settings import (
     config_from_mapping,
     configs_from_mapping,
@@ -428,6 +429,34 @@ def test_names_that_differ_by_more_than_a_row(place: Workplace, capsys: pytest.C
     assert not torch.equal(rows[0], rows[1])
     assert not torch.equal(rows[1], rows[2])
     assert not list((place.path / "runs").rglob("*.png"))
+
+
+@pytest.mark.parametrize(
+    ("problem", "status", "said"),
+    [
+        (BadInput("no such thing"), 2, {"0": "error: no such thing\n", "1": ""}),
+        (Diverged("infinite"), 1, {"0": "error: infinite\n", "1": ""}),
+        (Interrupted("stopped", 15), 128 + 15, {"0": "\nstopped\n", "1": ""}),
+        # a process knows only the concepts that it was dealt
+        (Incomplete("1 of 3"), 1, {"0": "error: 1 of 3\n", "1": "error: 1 of 3\n"}),
+    ],
+)
+def test_what_each_process_says_of_a_problem(
+    problem: Exception,
+    status: int,
+    said: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def fail(options: Any) -> None:
+        """Fail."""
+        raise problem
+
+    monkeypatch.setitem(COMMANDS, "train", (COMMANDS["train"][0], fail))
+    for rank, wanted in said.items():
+        monkeypatch.setenv("RANK", rank)
+        assert main(["train"]) == status
+        assert capsys.readouterr().err == wanted
 
 
 def test_no_token(capsys: pytest.CaptureFixture[str]) -> None:

@@ -147,7 +147,7 @@ def shared_jobs(
 ) -> dict[str, list[TrainConfig]]:
     """One concept, and one concept fewer than there are processes, whose batches fit if they are shared by all."""
     jobs = {
-        name: [replace(make_config(**changes, max_grad_norm=0.01), concept=two_concepts[0], name=name)]
+        name: [replace(make_config(**changes, max_grad_norm=0.01, plots=False), concept=two_concepts[0], name=name)]
         for name, changes in GLOBAL_BATCHES.items()
     }
     return {**jobs, "pair": make_two(batch_size=3, micro_batch_size=2, max_grad_norm=0.01, plots=False)}

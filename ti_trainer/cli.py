@@ -239,7 +239,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("\nstopped", file=sys.stderr)
         return 130
     except (BadInput, Diverged, Incomplete, Interrupted) as problem:
-        if int(os.environ.get("RANK", 0)) == 0:
+        # all processes fail in the same way, but each knows only the concepts that it has met
+        if int(os.environ.get("RANK", 0)) == 0 or isinstance(problem, Incomplete):
             print(f"error: {problem}" if not isinstance(problem, Interrupted) else f"\n{problem}", file=sys.stderr)
         if isinstance(problem, Interrupted):
             return 128 + problem.signal_number
