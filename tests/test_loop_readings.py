@@ -150,7 +150,7 @@ def thrown(quick: MakeConfig) -> MakeConfig:
 
     def make(**changes: Any) -> TrainConfig:
         how = {"lr": 0.02, "lr_schedule": "piecewise:10=1000", "validate_every": 2, "validation_samples": 8}
-        return quick(**{"steps": 24, "batch_size": 2, **how, **changes})
+        return quick(**{"steps": 24, "batch_size": 3, **how, **changes})
 
     return make
 
