@@ -23,10 +23,9 @@ from models import build
 from ti_trainer.bundled import MY_CAT, sample_data
 from ti_trainer.config import Concept, TrainConfig
 from ti_trainer.learner import Learner
-from ti_trainer.loop import largest_batch
 from ti_trainer.prepare import prepare
 from ti_trainer.processes import Processes
-from ti_trainer.step import SharedStep
+from ti_trainer.step import SharedStep, largest_batch
 
 
 def fingerprint(pipeline: StableDiffusionPipeline) -> str:

@@ -11,12 +11,11 @@ from tests.drawing import draw_batch
 from ti_trainer import TrainConfig
 from ti_trainer.families import Family
 from ti_trainer.learner import Learner
-from ti_trainer.loop import largest_batch
 from ti_trainer.objective import denoising_losses
 from ti_trainer.prepare import Session, prepare
 from ti_trainer.processes import Processes
 from ti_trainer.schedules import parse_timesteps
-from ti_trainer.step import SharedStep
+from ti_trainer.step import SharedStep, largest_batch
 from ti_trainer.weightings import get_weighting
 
 

@@ -19,7 +19,6 @@ from ti_trainer import TrainConfig, train, train_all
 from ti_trainer.data.batches import stack_draws
 from ti_trainer.embedding_files import read_embedding
 from ti_trainer.learner import Learner
-from ti_trainer.loop import largest_batch
 from ti_trainer.objective import denoising_losses
 from ti_trainer.processes import Processes
 from ti_trainer.step import SharedStep, together

@@ -17,13 +17,13 @@ from .errors import BadInput, Diverged, Incomplete, Interrupted
 from .export import export_embedding
 from .families import Family
 from .learner import Learner, Reading
-from .memory import MemoryPlan, peak_bytes, plan_memory
+from .memory import peak_bytes, plan_memory
 from .prepare import Session, prepare
 from .processes import Processes
 from .reporting import Callback, Report, describe, describe_plan
 from .run_folder import RunFolder
 from .signals import StopSignals
-from .step import SharedStep
+from .step import SharedStep, largest_batch
 
 READ_EVERY = {"cpu": 1}  # steps between readings of the loss, by kind of device; elsewhere
 READ_SELDOM = 10
@@ -179,7 +179,7 @@ class Loop:
                 self.seats.append(seat)
                 self.console.begin(seat.learner)
                 if seat.learner.is_done:  # it was stopped before it was published, or is resumed once more
-                    self.finish(seat)
+                    self.try_to_finish(seat)
 
     def has_room(self, config: TrainConfig) -> bool:
         if not self.seats:
@@ -195,6 +195,7 @@ class Loop:
         with ExitStack() as undo:
             if self.many and writes:  # a single run writes nothing before all is checked, not even a lock
                 if not folder.acquire():
+                    self.console.say(f"{config.run_name} is being trained by another process")
                     return None
                 undo.callback(folder.release)
             if self.many and folder.is_complete:
@@ -204,9 +205,7 @@ class Loop:
             session = prepare(config, self.processes.device, self.processes.dtype, self.family, key)
             undo.callback(session.family.placeholders.remove, key)
             if self.family is None:
-                self.family = session.family
-                self.plan = self.plan_for(session)
-                self.step = SharedStep(session.family, self.processes, self.largest)
+                self.make_step(session)
             learner = Learner(session)
             if writes and not self.many:
                 if not folder.acquire():
@@ -218,23 +217,20 @@ class Loop:
             undo.pop_all()
         return Seat(learner, folder, report, learner.step)
 
-    def plan_for(self, session: Session) -> MemoryPlan:
-        """How the batch is cut, for pictures such as this concept's."""
+    def make_step(self, session: Session) -> None:
+        """Decide how batches are cut, for pictures such as those of the first concept."""
         config, data = session.config, session.data
         shape = max((view.shape for shown in data.views for view in shown), key=math.prod)
         wanted = sum(each.batch_size for each in (config, *self.waiting))
         caption = max((caption for example in data.examples for caption in example.captions), key=len)
-        plan = plan_memory(
+        self.family = session.family
+        self.plan = plan_memory(
             session.family, shape, wanted, config.micro_batch_size, config.gradient_checkpointing, caption
         )
-        if plan.gradient_checkpointing:
-            session.family.checkpoint_activations()
-        self.positions = plan.micro_batch * math.prod(shape[1:])
-        return plan
-
-    def largest(self, shape: tuple[int, ...]) -> int:
-        """Latents' shape (c, h, w) -> how many go through the U-Net at once."""
-        return max(1, self.positions // math.prod(shape[1:]))
+        if self.plan.gradient_checkpointing:
+            self.family.checkpoint_activations()
+        positions = self.plan.micro_batch * math.prod(shape[1:])
+        self.step = SharedStep(self.family, self.processes, largest_batch(config, positions))
 
     def start_report(self, learner: Learner, folder: RunFolder) -> Report:
         """The first files of a run."""
@@ -270,7 +266,7 @@ class Loop:
             if seat.report and (stop or learner.is_done or learner.step % learner.config.checkpoint_every == 0):
                 seat.folder.save_checkpoint(learner.checkpoint())
             if learner.is_done:
-                self.finish(seat)
+                self.try_to_finish(seat)
         if stop and (self.seats or self.waiting):
             raise Interrupted(self.how_to_go_on(), signals.received or 0)
 
@@ -294,6 +290,14 @@ class Loop:
             for learner, loss in zip(new, self.step.fixed_noise_losses(new), strict=True):
                 if loss <= learner.best_loss:
                     learner.keep(0, loss)
+
+    def try_to_finish(self, seat: Seat) -> None:
+        """What keeps one concept from being published does not stop the others."""
+        try:
+            self.finish(seat)
+        except (BadInput, OSError) as problem:
+            self.leave(seat)
+            self.fail(seat.learner.config, problem)
 
     def finish(self, seat: Seat) -> None:
         """Write what a concept has become, and publish it."""
@@ -342,7 +346,7 @@ class Loop:
         if seat.learner.session.scratch:
             seat.learner.session.scratch.cleanup()
 
-    def fail(self, config: TrainConfig, problem: BadInput | Diverged) -> None:
+    def fail(self, config: TrainConfig, problem: BadInput | Diverged | OSError) -> None:
         if not self.many:
             raise problem
         self.failures[config.run_name] = problem

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,7 +19,7 @@ from .errors import BadInput
 from .families import Family, TextSlot
 from .initializers import is_known_word, word_ids
 from .placeholders import Rows
-from .storage import is_remote
+from .run_folder import RunFolder
 from .wording import listing, shorten
 
 MIN_FREE_BYTES = 20 * 2**20
@@ -28,7 +27,7 @@ MIN_FREE_BYTES = 20 * 2**20
 
 def check_resources(config: TrainConfig) -> None:
     """Raises BadInput when the disk is full or the model's weights are larger than the free memory."""
-    place = Path(tempfile.gettempdir() if is_remote(config.output) else config.output).absolute()
+    place = RunFolder(config).path.absolute()
     while not place.exists():
         place = place.parent
     free = shutil.disk_usage(place).free

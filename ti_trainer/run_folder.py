@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import shlex
 import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,6 +51,12 @@ class Checkpoint:
     info: Mapping[str, Any]
 
 
+def work_folder(output: str) -> Path:
+    """Where runs are made whose output is a URL: a folder of the user's own, the same at the next attempt."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return cache / "ti_trainer" / hashlib.sha256(output.encode()).hexdigest()[:16]
+
+
 class RunFolder:
     """The folder of one run. Paths are cheap; nothing is written before `create`.
 
@@ -63,8 +69,7 @@ class RunFolder:
         self.storage = Storage(config.output)
         self.path = Path(config.output) / self.name
         if is_remote(config.output):
-            digest = hashlib.sha256(config.output.encode()).hexdigest()[:12]
-            self.path = Path(tempfile.gettempdir()) / f"ti-trainer-{digest}" / self.name
+            self.path = work_folder(config.output) / self.name
         self._lock = FileLock(self.path / ".lock", timeout=0)
 
     @property
@@ -114,9 +119,9 @@ class RunFolder:
 
     @property
     def is_complete(self) -> bool:
-        """Whether the run is published, with as many steps as are asked for now."""
-        entry = None if self.config.overwrite else self.finished()
-        return entry is not None and entry["config"]["steps"] == self.config.steps
+        """Whether the run is published, and to the end that is asked for now."""
+        entry, asked = None if self.config.overwrite else self.finished(), config_to_mapping(self.config)
+        return entry is not None and all(entry["config"].get(key) == asked[key] for key in ("steps", "early_stop"))
 
     def place(self, file: Path) -> str:
         """Where a file lies when the run is published, as the user writes it."""
@@ -157,7 +162,8 @@ class RunFolder:
 
     def finished(self) -> dict[str, Any] | None:
         """The manifest's entry of this run, which is there when all of it is published."""
-        return self.storage.entry(self.name)
+        entry = self.storage.entry(self.name)
+        return entry if entry and isinstance(entry.get("config"), dict) else None
 
     def acquire(self) -> bool:
         """Keep everybody else from training into this folder until `release`; False when somebody does already."""

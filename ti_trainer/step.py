@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from .config import TrainConfig
 from .data.batches import same_shape, stack_draws
 from .families import Family
 from .learner import Learner
+from .memory import BUSY
 from .objective import denoising_losses
 from .processes import Processes
 from .validation import fixed_noise_losses
@@ -83,3 +86,11 @@ def together(weightings: Sequence[Weighting]) -> Weighting:
     if all(other is first for other in others):
         return first
     return lambda snr, kind: torch.cat([one(part, kind) for one, part in zip(weightings, snr.split(1), strict=True)])
+
+
+def largest_batch(config: TrainConfig, positions: int = BUSY) -> Callable[[tuple[int, ...]], int]:
+    """Latents' shape (c, h, w) -> how many go through the U-Net at once: as many as the config says, or as `positions`.
+
+    positions: of the latents, h x w, of all examples together.
+    """
+    return lambda shape: config.micro_batch_size or max(1, positions // math.prod(shape[1:]))

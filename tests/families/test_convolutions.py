@@ -12,12 +12,11 @@ from torch.autograd.graph import saved_tensors_hooks
 
 from ti_trainer import TrainConfig
 from ti_trainer.families import convolutions
-from ti_trainer.families.convolutions import FrozenConv2d, freeze_convolutions
+from ti_trainer.families.convolutions import FrozenConv2d, fold, freeze_convolutions, unfold
 from ti_trainer.learner import Learner
-from ti_trainer.loop import largest_batch
 from ti_trainer.prepare import prepare
 from ti_trainer.processes import Processes
-from ti_trainer.step import SharedStep
+from ti_trainer.step import SharedStep, largest_batch
 
 CASES = {
     "3 x 3": {"kernel_size": 3, "padding": 1},
@@ -50,7 +49,7 @@ def test_numbers_are_torchs(case: str, way: str) -> None:
     wanted = output_and_gradient(convolution, pictures)
     freeze_convolutions(convolution)
     assert isinstance(convolution, FrozenConv2d)
-    assert convolution.columns(pictures).are_faster() == (way != "convolution")
+    assert convolution.product_is_faster(pictures) == (way != "convolution")
     for found, expected in zip(output_and_gradient(convolution, pictures), wanted, strict=True):
         torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
 
@@ -59,7 +58,7 @@ def test_numbers_are_torchs(case: str, way: str) -> None:
 def test_way_by_size(side: int) -> None:
     """1280 channels, as within Stable Diffusion: a product at 4 x 4, a convolution at 64 x 64."""
     convolution = FrozenConv2d(1280, 1280, 3, padding=1, device="meta")
-    assert convolution.columns(torch.empty(1, 1280, side, side, device="meta")).are_faster() == (side == 4)
+    assert convolution.product_is_faster(torch.empty(1, 1280, side, side, device="meta")) == (side == 4)
 
 
 @pytest.mark.parametrize("batch", [1, 2])
@@ -67,21 +66,23 @@ def test_one_picture_is_its_own_columns(batch: int) -> None:
     """A kernel of 1 x 1 is a product without a copy, except for a batch."""
     convolution = FrozenConv2d(320, 320, 1)
     pictures = torch.empty(batch, 320, 64, 64)
-    columns = convolution.columns(pictures)
-    assert columns.are_faster() == (batch == 1)
-    assert (columns.unfold(pictures).data_ptr() == pictures.data_ptr()) == (batch == 1)
+    columns = unfold(pictures, convolution.weight, convolution.stride, convolution.padding)
+    assert convolution.product_is_faster(pictures) == (batch == 1)
+    assert (columns.data_ptr() == pictures.data_ptr()) == (batch == 1)
 
 
+@pytest.mark.parametrize("many", [0, inf])
 @pytest.mark.parametrize("case", sorted(CASES))
-def test_columns_are_torchs(case: str) -> None:
-    convolution = FrozenConv2d(5, 7, **CASES[case])
+def test_columns_are_torchs(case: str, many: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(convolutions, "MANY", many)
+    convolution = nn.Conv2d(5, 7, **CASES[case])
     pictures = torch.randn(2, 5, 9, 11)
-    columns = convolution.columns(pictures)
-    geometry = convolution.kernel_size, convolution.dilation, convolution.padding, convolution.stride
-    wanted = nn.functional.unfold(pictures, *geometry)  # (B, c * kernel, H * W)
-    found = columns.unfold(pictures)
+    kernel, stride, padding = convolution.kernel_size, convolution.stride, convolution.padding
+    wanted = nn.functional.unfold(pictures, kernel, 1, padding, stride)  # (B, c * kernel, H * W)
+    found = unfold(pictures, convolution.weight, stride, padding)
     assert torch.equal(found, wanted.transpose(0, 1).flatten(1))
-    torch.testing.assert_close(columns.fold(found), nn.functional.fold(wanted, (9, 11), *geometry))
+    folded = fold(found, pictures.shape, convolution.weight, stride, padding)
+    torch.testing.assert_close(folded, nn.functional.fold(wanted, (9, 11), kernel, 1, padding, stride))
 
 
 def test_only_weights_are_kept(way: str) -> None:

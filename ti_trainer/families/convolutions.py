@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
+from itertools import product
+from typing import Any, TypeAlias
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.grad import conv2d_input
 
+Pair: TypeAlias = tuple[int, int]
+
 # Weights so many times as large as input and output together make a product of matrices the faster way: oneDNN
 # rearranges the weights at every call, which in the inner blocks of a U-Net is most of its work (benchmarks/README.md).
-OUTWEIGHED = 4
+OUTWEIGHED = 10
 # With so few columns a product reads its large factor faster row by row, as it lies in memory, than transposed.
 FEW = 64
+# So many elements are added up faster by shifted sums than by torch's `fold`, whose loops are not vectorised.
+MANY = 2**20
 
 
 class FrozenConv2d(nn.Conv2d):
@@ -25,111 +29,88 @@ class FrozenConv2d(nn.Conv2d):
     """
 
     padding: tuple[int, int]  # never "same" or "valid": see is_plain
-    kernel_size: tuple[int, int]
     stride: tuple[int, int]
 
     def forward(self, input: Tensor) -> Tensor:
         """(B, c, h, w) -> (B, C, H, W)."""
-        return Convolution.apply(input, self.weight, self.bias, self.columns(input))
+        geometry = self.stride, self.padding
+        return Convolution.apply(input, self.weight, self.bias, *geometry, self.product_is_faster(input))
 
-    def columns(self, input: Tensor) -> Columns:
-        return Columns(tuple(input.shape), self.out_channels, self.kernel_size, self.stride, self.padding)
+    def product_is_faster(self, input: Tensor) -> bool:
+        if len(input) == 1 and is_pointwise(self.weight, self.stride, self.padding):
+            return True  # without a copy
+        height, width = output_sides(input.shape, self.weight, self.stride, self.padding)
+        pictures = input.numel() + len(input) * self.out_channels * height * width
+        return self.weight.numel() > OUTWEIGHED * pictures
 
 
 class Convolution(torch.autograd.Function):
     """`F.conv2d` that remembers the shape of its input instead of the input."""
 
     @staticmethod
-    def forward(ctx: Any, input: Tensor, weight: Tensor, bias: Tensor | None, columns: Columns) -> Tensor:
+    def forward(
+        ctx: Any, input: Tensor, weight: Tensor, bias: Tensor | None, stride: Pair, padding: Pair, as_product: bool
+    ) -> Tensor:
         ctx.save_for_backward(weight)
-        ctx.columns = columns
-        if not columns.are_faster():
-            return F.conv2d(input, weight, bias, columns.stride, columns.padding)
-        output = weight.flatten(1) @ columns.unfold(input)  # (C, B * H * W)
+        ctx.shape, ctx.stride, ctx.padding, ctx.as_product = input.shape, stride, padding, as_product
+        if not as_product:
+            return F.conv2d(input, weight, bias, stride, padding)
+        output = weight.flatten(1) @ unfold(input, weight, stride, padding)  # (C, B * H * W)
         if bias is not None:
             output += bias[:, None]
-        return output.unflatten(1, (len(input), *columns.sides)).transpose(0, 1)  # (B, C, H, W)
+        sides = output_sides(input.shape, weight, stride, padding)
+        return output.unflatten(1, (len(input), *sides)).transpose(0, 1)  # (B, C, H, W)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        (weight,), (output,), columns = ctx.saved_tensors, gradients, ctx.columns  # output: its gradient
-        if not columns.are_faster():
-            input = conv2d_input(columns.shape, weight, output, columns.stride, columns.padding)
-            return input, None, None, None
-        output, weight = output.transpose(0, 1).flatten(1), weight.flatten(1)  # (C, B * H * W), (C, c * kernel)
-        few = output.shape[1] <= FEW
-        product = (output.T @ weight).T.contiguous() if few else weight.T @ output  # (c * kernel, B * H * W)
-        return columns.fold(product), None, None, None
+        (weight,), (output,) = ctx.saved_tensors, gradients  # output: its gradient, (B, C, H, W)
+        if not ctx.as_product:
+            input = conv2d_input(ctx.shape, weight, output, ctx.stride, ctx.padding)
+            return input, None, None, None, None, None
+        output, rows = output.transpose(0, 1).flatten(1), weight.flatten(1)  # (C, B * H * W), (C, c * kernel)
+        columns = (output.T @ rows).T if output.shape[1] <= FEW else rows.T @ output  # (c * kernel, B * H * W)
+        return fold(columns, ctx.shape, weight, ctx.stride, ctx.padding), None, None, None, None, None
 
 
-@dataclass(frozen=True)
-class Columns:
-    """The input of a convolution as a matrix that its weights are multiplied with: (c * kernel, B * H * W).
+def unfold(input: Tensor, weight: Tensor, stride: Pair, padding: Pair) -> Tensor:
+    """What the weights are multiplied with: (B, c, h, w) -> (c * kernel, B * H * W)."""
+    if is_pointwise(weight, stride, padding):
+        return input.transpose(0, 1).flatten(1)
+    columns = F.unfold(input, weight.shape[2:], padding=padding, stride=stride)  # (B, c * kernel, H * W)
+    return columns.transpose(0, 1).flatten(1)
 
-    torch's own `unfold` and `fold` are two to four times as slow, and go picture by picture.
-    """
 
-    shape: tuple[int, ...]  # of the input: B, c, h, w
-    channels: int  # of the output
-    kernel: tuple[int, int]
-    stride: tuple[int, int]
-    padding: tuple[int, int]
-
-    @property
-    def sides(self) -> tuple[int, int]:
-        """Height and width of the output."""
-        height, width = (
-            (side + 2 * padding - kernel) // stride + 1
-            for side, padding, kernel, stride in zip(
-                self.shape[2:], self.padding, self.kernel, self.stride, strict=True
-            )
+def fold(columns: Tensor, shape: Sequence[int], weight: Tensor, stride: Pair, padding: Pair) -> Tensor:
+    """(c * kernel, B * H * W) -> (B, c, h, w), where columns that came from one pixel add up."""
+    batch, channels, height, width = shape
+    if is_pointwise(weight, stride, padding):
+        return columns.unflatten(1, (batch, height, width)).transpose(0, 1)
+    kernel, sides = weight.shape[2:], output_sides(shape, weight, stride, padding)
+    if columns.numel() < MANY:
+        columns = columns.unflatten(1, (batch, -1)).transpose(0, 1)  # (B, c * kernel, H * W)
+        return F.fold(columns, (height, width), kernel, padding=padding, stride=stride)
+    columns = columns.unflatten(1, (batch, *sides)).unflatten(0, (channels, *kernel))  # (c, kernel, kernel, B, H, W)
+    padded = columns.new_zeros(channels, batch, height + 2 * padding[0], width + 2 * padding[1])
+    for y, x in product(*map(range, kernel)):
+        below, right = (
+            slice(start, start + step * (side - 1) + 1, step)
+            for start, step, side in zip((y, x), stride, sides, strict=True)
         )
-        return height, width
+        padded[:, :, below, right] += columns[:, y, x]
+    return padded.narrow(2, padding[0], height).narrow(3, padding[1], width).transpose(0, 1)
 
-    def are_the_input(self) -> bool:
-        return self.kernel == self.stride == (1, 1) and self.padding == (0, 0)
 
-    def are_faster(self) -> bool:
-        if self.are_the_input() and self.shape[0] == 1:
-            return True
-        (batch, channels, height, width), (kernel_y, kernel_x), (out_y, out_x) = self.shape, self.kernel, self.sides
-        pictures = batch * (channels * height * width + self.channels * out_y * out_x)
-        return channels * self.channels * kernel_y * kernel_x > OUTWEIGHED * pictures
+def is_pointwise(weight: Tensor, stride: Pair, padding: Pair) -> bool:
+    """Whether every pixel of the input is one of the output."""
+    return weight.shape[2:] == stride == (1, 1) and padding == (0, 0)
 
-    def unfold(self, input: Tensor) -> Tensor:
-        """(B, c, h, w) -> (c * kernel, B * H * W)."""
-        if self.are_the_input():
-            return input.transpose(0, 1).flatten(1)
-        batch, channels, *_ = self.shape
-        columns = input.new_empty(channels, self.kernel[0] * self.kernel[1], batch, *self.sides)
-        for offset, pixels in enumerate(self.shifted(F.pad(input, self.margins))):
-            columns[:, offset] = pixels
-        return columns.flatten(2).flatten(0, 1)
 
-    def fold(self, columns: Tensor) -> Tensor:
-        """(c * kernel, B * H * W) -> (B, c, h, w), where columns that came from one pixel add up."""
-        batch, channels, height, width = self.shape
-        if self.are_the_input():
-            return columns.unflatten(1, (batch, height, width)).transpose(0, 1)
-        columns = columns.view(channels, -1, batch, *self.sides)
-        down, right = self.padding
-        padded = columns.new_zeros(batch, channels, height + 2 * down, width + 2 * right)
-        for offset, pixels in enumerate(self.shifted(padded)):
-            pixels += columns[:, offset]
-        return padded[:, :, down : down + height, right : right + width]
-
-    @property
-    def margins(self) -> tuple[int, int, int, int]:
-        down, right = self.padding
-        return right, right, down, down
-
-    def shifted(self, padded: Tensor) -> Iterator[Tensor]:
-        """For each element of the kernel the pixels that it meets, a view (c, B, H, W)."""
-        (stride_y, stride_x), (height, width) = self.stride, self.sides
-        for y in range(self.kernel[0]):
-            for x in range(self.kernel[1]):
-                rows = slice(y, y + stride_y * (height - 1) + 1, stride_y)
-                yield padded[:, :, rows, x : x + stride_x * (width - 1) + 1 : stride_x].transpose(0, 1)
+def output_sides(shape: Sequence[int], weight: Tensor, stride: Pair, padding: Pair) -> tuple[int, int]:
+    height, width = (
+        (side + 2 * margin - kernel) // step + 1
+        for side, margin, kernel, step in zip(shape[2:], padding, weight.shape[2:], stride, strict=True)
+    )
+    return height, width
 
 
 def freeze_convolutions(model: nn.Module) -> None:
