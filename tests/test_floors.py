@@ -52,7 +52,7 @@ FLOORS = (
         "model_facts",
         "memory",
     },
-    {"preflight", "prepare", "export", "reporting", "learner", "step", "console", "loop"},
+    {"preflight", "prepare", "export", "reporting", "learner", "step", "console", "loop", "jobs"},
     # The package's own __init__ offers `train` and its friends to notebooks: it may know all, and nobody imports it.
     {"cli", "app", "__main__", "__init__"},
 )

@@ -15,10 +15,10 @@ import torch
 from filelock import FileLock
 from safetensors.torch import load_file
 
-import ti_trainer.loop
+import ti_trainer.jobs
 from ti_trainer import TrainConfig, train, train_all
 from ti_trainer.errors import Interrupted
-from ti_trainer.loop import deal
+from ti_trainer.jobs import deal
 from ti_trainer.processes import Processes, choose_dtype
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
@@ -138,7 +138,7 @@ def test_what_others_leave_undone_is_taken_over(
         seen.append((line["token"], line["step"]))
 
     lock = FileLock(output / "c-7" / ".lock")
-    monkeypatch.setattr(ti_trainer.loop, "Processes", OneOfTwo)
+    monkeypatch.setattr(ti_trainer.jobs, "Processes", OneOfTwo)
     try:
         runs = train_all(configs, [meanwhile])
     finally:

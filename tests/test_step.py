@@ -21,7 +21,7 @@ from ti_trainer.embedding_files import read_embedding
 from ti_trainer.learner import Learner
 from ti_trainer.objective import denoising_losses
 from ti_trainer.processes import Processes
-from ti_trainer.step import SharedStep, together
+from ti_trainer.step import SharedStep, largest_batch, together
 from ti_trainer.weightings import get_weighting, uniform
 
 MakeConfig = Callable[..., TrainConfig]

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from .config import Concept, ModelConfig, TrainConfig
     from .errors import BadInput
     from .families import load_into_pipeline
-    from .loop import Run, train, train_all
+    from .jobs import train, train_all
+    from .loop import Run
 
 __version__ = "0.1.0"
 _HOME = {
@@ -23,8 +24,8 @@ _HOME = {
     "ModelConfig": "config",
     "TrainConfig": "config",
     "Run": "loop",
-    "train": "loop",
-    "train_all": "loop",
+    "train": "jobs",
+    "train_all": "jobs",
     "load_into_pipeline": "families",
 }
 __all__ = ["BadInput", "Concept", "ModelConfig", "Run", "TrainConfig", "load_into_pipeline", "train", "train_all"]

@@ -83,7 +83,7 @@ def run_train(options: argparse.Namespace) -> None:
     if print_only:
         print(configs_to_yaml(configs), end="")
         return
-    from .loop import train_all
+    from .jobs import train_all
 
     train_all(configs)
 
