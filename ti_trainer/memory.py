@@ -17,8 +17,9 @@ from .live_bytes import live_bytes
 
 BUSY = 65_536  # latent positions in one pass, h * w * examples: more of them make no device faster
 # What a process grows by for every byte of activations: tensors of less than 32 MB lie on glibc's heap, and those that
-# are kept leave gaps between them. Measured (benchmarks/README.md); 1.0 where each tensor has pages of its own.
-HEAP = 1.3
+# are kept leave gaps between them; more so with gradient checkpointing, whose blocks come and go between what is kept.
+# Fitted to what was measured (benchmarks/README.md); 1.0 where each tensor has pages of its own.
+HEAP = {False: 1.45, True: 2.0}
 CUDA_EXTRA = 512 * 2**20  # workspaces of cuBLAS and cuDNN, and gaps between tensors: assumed, never measured
 
 
@@ -103,9 +104,9 @@ def predict_needs(family: Family, latent_shape: tuple[int, int, int], checkpoint
     loaded = resident([*unet, *encoders])
     held = psutil.Process().memory_info().rss - loaded - resident(vae)  # libraries
     return Needs(
-        held + loaded + size_of(vae) + round(HEAP * encoding),
+        held + loaded + size_of(vae) + round(HEAP[False] * encoding),
         held + size_of([*unet, *encoders]),
-        round(HEAP * example),
+        round(HEAP[checkpointing] * example),
     )
 
 
