@@ -80,6 +80,14 @@ def elementwise(left: Any, right: Any, **_: Any) -> Tensor:
     return tensors[0].new_empty(shape, dtype=torch.result_type(left, right))
 
 
+def product(added: Tensor, left: Tensor, right: Tensor, **_: Any) -> Tensor:
+    return left.new_empty(len(left), right.shape[1])
+
+
+def like_first(first: Tensor, *_: Any, **__: Any) -> Tensor:
+    return torch.empty_like(first)
+
+
 def group_norm(
     input: Tensor, weight: Any, bias: Any, batch: int, channels: int, size: int, groups: int, *_: Any
 ) -> Any:
@@ -102,6 +110,9 @@ SHORT_CUTS: dict[Any, Callable[..., Any]] = {
     aten.sub.Tensor: elementwise,
     aten.mul.Tensor: elementwise,
     aten.div.Tensor: elementwise,
+    aten.addmm.default: product,
+    aten.gelu.default: like_first,
+    aten.gelu_backward.default: like_first,
     aten.native_group_norm.default: group_norm,
     aten.native_layer_norm.default: layer_norm,
     aten.native_group_norm_backward.default: norm_backward,
