@@ -350,6 +350,8 @@ SHARED = (*(field.name for field in fields(ModelConfig)), "precision", "micro_ba
 
 def check_together(configs: Sequence[TrainConfig]) -> None:
     """Raises BadInput where runs cannot be trained together, or would write into each other's files."""
+    if not configs:
+        raise BadInput("there is no concept to learn: give one at least")
     first, places, tokens = configs[0], set(), {config.concept.trigger for config in configs}
     for config in configs:
         for name in SHARED:

@@ -17,7 +17,7 @@ from .errors import BadInput, Diverged, Interrupted
 from .export import export_embedding
 from .families import Family
 from .learner import Learner, Reading
-from .memory import peak_bytes, plan_memory
+from .memory import give_back, peak_bytes, plan_memory
 from .prepare import Session, prepare
 from .processes import Processes
 from .reporting import Callback, Report, describe, describe_plan
@@ -120,7 +120,7 @@ class Loop:
             config = self.waiting.popleft()
             try:
                 seat = self.open(config)
-            except BadInput as problem:
+            except (BadInput, OSError) as problem:
                 self.fail(config, problem)
                 continue
             if seat:
@@ -155,6 +155,8 @@ class Loop:
             if self.family is None:
                 self.make_step(session)
             learner = Learner(session)
+            for index in self.processes.share(config.batch_size):
+                _ = learner.draw(index).view.posterior  # encoded here, where a picture that has gone stops nobody else
             if writes and not self.many:
                 if not folder.acquire():
                     raise BadInput(f"another process is training into {folder.path}; choose another --name")
@@ -224,20 +226,32 @@ class Loop:
             return
         if self.rounds == 1:
             self.console.say(f"first step after {time.perf_counter() - self.started:.1f} s")
+        give_back()  # activations of the first step, before the VAE makes its own
         for seat in seats:
-            known = len(seat.learner.session.warnings)
-            seat.learner.session.encode_rest()
-            self.console.notes(seat.learner.session.warnings[known:])
-            seat.is_settled = True
+            seat.is_settled = self.encode(seat)
         if not self.waiting:
             self.step.family.put_away_vae()
-        new = [seat.learner for seat in seats if seat.begun_at == 0 and seat.learner.config.validate_every]
+        settled = [seat for seat in seats if seat.is_settled]
+        new = [seat.learner for seat in settled if seat.begun_at == 0 and seat.learner.config.validate_every]
         with ExitStack() as held:
             for learner in new:
                 held.enter_context(learner.holding(learner.initial))
             for learner, loss in zip(new, self.step.fixed_noise_losses(new), strict=True):
                 if loss <= learner.best_loss:
                     learner.keep(0, loss)
+
+    def encode(self, seat: Seat) -> bool:
+        """Encode the views that are left; False when a picture has changed or gone, and its concept with it."""
+        session = seat.learner.session
+        known = len(session.warnings)
+        try:
+            session.encode_rest()
+        except (BadInput, OSError) as problem:
+            self.leave(seat)
+            self.fail(session.config, problem)
+            return False
+        self.console.notes(session.warnings[known:])
+        return True
 
     def try_to_finish(self, seat: Seat) -> None:
         """What keeps one concept from being published does not stop the others."""
