@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import signal
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -342,7 +341,7 @@ def test_output_behind_a_url(
     """What lies there is what lies in a local output, less checkpoints and locks."""
     output = {"memory": "memory://bucket/my runs", "file": f"file://{tmp_path}/far/runs"}[kind]
     temporary = tmp_path / "temporary"
-    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(temporary))
     remote = [replace(config, output=output) for config in pair]
     runs = train_all(remote)
     assert {run.folder for run in runs} == {f"{output}/my-cat", f"{output}/my-dog"}
@@ -380,7 +379,7 @@ def test_a_remote_run_that_was_stopped_goes_on(
     make_config: MakeConfig, finished_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """From its local folder, and to the same bytes; nothing is published before all of it is there."""
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "temporary"))
     config = make_config(output=f"file://{tmp_path}/far")
 
     def stop(line: dict[str, Any]) -> None:

@@ -2,7 +2,6 @@ import json
 import shutil
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import pytest
@@ -301,7 +300,7 @@ def test_publishing_at_home(tmp_path: Path) -> None:
 
 def test_publishing_behind_a_url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Everything but checkpoints and the lock arrives, and the local folder goes."""
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "temporary"))
     output = f"file://{tmp_path}/far away"
     folder = made(started(tmp_path, output=output))
     assert folder.path.is_relative_to(tmp_path / "temporary")
@@ -325,7 +324,7 @@ def test_what_is_published_is_not_done_again_by_mistake(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, remote: bool
 ) -> None:
     """Also where only the manifest knows: the folder is elsewhere, or its files have been moved away."""
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "temporary"))
     where = {"output": f"file://{tmp_path}/far"} if remote else {}
     folder = made(started(tmp_path, **where))
     folder.publish({})
