@@ -296,7 +296,7 @@ def test_pictures_that_can_wait_do(
 
     monkeypatch.setattr(SharedStep, "gradients", gradients)
     train(quick(steps=1, batch_size=batch_size, flip=flip, validate_every=0, name="one"))
-    assert counts == [(batch_size, batch_size, False)]
+    assert counts == [(batch_size, batch_size, True)]
     assert len(encoded) == views
     assert all(view.is_encoded for shown in sessions[0].data.views for view in shown)
     assert sessions[0].family._pipeline.vae is None
@@ -307,7 +307,7 @@ def test_pictures_that_can_wait_do(
             each.clear()
         config = quick(steps=5, batch_size=batch_size, flip=flip, validate_every=0, preview_every=preview_every)
         train(replace(config, name=f"previews-{preview_every}"))
-        assert counts[:3] == [(batch_size, batch_size, False), (views, views, True), (views, views, True)]
+        assert counts[:3] == [(batch_size, batch_size, True), (views, views, True), (views, views, True)]
         assert counts[3:] == [(views, views, put_away)] * 2
         assert (sessions[0].family._pipeline.vae is None) is put_away
 

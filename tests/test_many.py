@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -19,12 +20,16 @@ from fsspec.implementations.memory import MemoryFileSystem
 from safetensors import safe_open
 from safetensors.torch import load_file
 
+import ti_trainer.loop
 import ti_trainer.prepare
 from ti_trainer import BadInput, Concept, Run, TrainConfig, train, train_all
 from ti_trainer.cli import main
+from ti_trainer.data.batches import draw_example
 from ti_trainer.embedding_files import read_embedding
 from ti_trainer.errors import Incomplete, Interrupted
+from ti_trainer.prepare import Session
 from ti_trainer.settings import config_from_mapping, configs_from_mapping, configs_to_yaml, read_yaml
+from ti_trainer.storage import Storage
 
 MakeConfig = Callable[..., TrainConfig]
 
@@ -504,3 +509,29 @@ def test_lists_that_the_command_refuses(
         assert message in errors
         assert "Traceback" not in errors
         assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize("seen_first", [True, False])
+def test_a_picture_that_goes_after_the_scan(
+    make_two: Callable[..., list[TrainConfig]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seen_first: bool
+) -> None:
+    """One that the first step shows, or one of the others: its concept fails alone."""
+    cat, dog = make_two(steps=2, batch_size=1, validate_every=0, plots=False)
+    folder = tmp_path / "photos"
+    shutil.copytree(cat.concept.images, folder)
+    cat = replace(cat, concept=replace(cat.concept, images=str(folder)))
+    original = ti_trainer.loop.prepare
+
+    def prepare(*arguments: Any) -> Session:
+        session = original(*arguments)
+        if session.config is cat:
+            shown = draw_example(session.data, cat.seed, 0, 0, 1).view
+            for example, views in zip(session.data.examples, session.data.views, strict=True):
+                if (views[0] is shown) is seen_first:
+                    (folder / Path(example.picture.name).name).unlink()
+        return session
+
+    monkeypatch.setattr(ti_trainer.loop, "prepare", prepare)
+    with pytest.raises(Incomplete, match="1 of 2 concepts failed:\n  my-cat: "):
+        train_all([cat, dog])
+    assert list(Storage(cat.output).published()) == ["my-dog"]

@@ -99,6 +99,8 @@ class Loop:
     def run(self, signals: StopSignals) -> None:
         """All steps of all concepts."""
         self.admit()
+        if self.seats:
+            self.step.family.put_away_vae()  # it comes back for the other views, when the first step is done
         while self.seats:
             losses = self.step.gradients([seat.learner for seat in self.seats])
             for seat, loss in zip(self.seats, losses, strict=True):
