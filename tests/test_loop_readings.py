@@ -286,7 +286,7 @@ def test_pictures_that_can_wait_do(
     def gradients(self: SharedStep, learners: list[Learner]) -> list[torch.Tensor]:
         before = len(encoded)
         losses = original(self, learners)
-        counts.append((before, len(encoded), sessions[0].family._pipeline.vae is None))
+        counts.append((before, len(encoded), sessions[0].family._vae is None))
         shown = {id(learners[0].draw(index).view) for index in range(batch_size)}
         if len(counts) == 1:
             ready = {id(view) for shown in sessions[0].data.views for view in shown if view.is_encoded}
@@ -299,7 +299,7 @@ def test_pictures_that_can_wait_do(
     assert counts == [(batch_size, batch_size, True)]
     assert len(encoded) == views
     assert all(view.is_encoded for shown in sessions[0].data.views for view in shown)
-    assert sessions[0].family._pipeline.vae is None
+    assert sessions[0].family._vae is None
     assert len({pixels.numpy().tobytes() for pixels in encoded}) == views
 
     for preview_every, put_away in ((0, True), (3, False)):
@@ -309,7 +309,7 @@ def test_pictures_that_can_wait_do(
         train(replace(config, name=f"previews-{preview_every}"))
         assert counts[:3] == [(batch_size, batch_size, True), (views, views, True), (views, views, True)]
         assert counts[3:] == [(views, views, put_away)] * 2
-        assert (sessions[0].family._pipeline.vae is None) is put_away
+        assert (sessions[0].family._vae is None) is put_away
 
 
 def test_the_vae_stays_while_concepts_wait(
@@ -321,7 +321,7 @@ def test_the_vae_stays_while_concepts_wait(
 
     def look(line: dict[str, Any]) -> None:
         if line["step"] == 2:
-            loaded.append((line["token"], len(encoded), sessions[0].family._pipeline.vae is None))
+            loaded.append((line["token"], len(encoded), sessions[0].family._vae is None))
 
     train_all([cat, dog], callbacks=[look])
     assert sessions[0].family is sessions[1].family
