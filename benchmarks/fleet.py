@@ -25,6 +25,7 @@ from statistics import median
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
+BATCH = 8
 
 
 def configs(count: int, steps: int, output: str, micro_batch_size: int | None) -> list[Any]:
@@ -36,6 +37,7 @@ def configs(count: int, steps: int, output: str, micro_batch_size: int | None) -
             name=f"concept-{number}",
             seed=number,
             steps=steps,
+            batch_size=BATCH,
             output=output,
             plots=False,
             micro_batch_size=micro_batch_size,
@@ -131,16 +133,13 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--micro_batch_size", type=int, help="examples that go through the U-Net at once")
-    parser.add_argument("--batch", type=int, default=8, help=argparse.SUPPRESS)
     parser.add_argument("--work", nargs=2, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.work:
         work(given.work[0], json.loads(given.work[1]))
         return
-    print(f"{given.steps} steps of {given.batch}, {given.threads} threads in all")
-    print(
-        "| concepts | processes | images/s | s a concept | one by one: s a concept | **at once / one by one** | rows |"
-    )
+    print(f"{given.steps} steps of {BATCH}, {given.threads} threads in all")
+    print("| concepts | processes | images/s | s a concept | one by one, s a concept | **ratio** | rows |")
     print("|---|---|---|---|---|---|---|")
     for count in given.concepts:
         for processes in given.processes:
@@ -156,7 +155,7 @@ def main() -> None:
             ratios = sorted(a / b for a, b in pairs)
             seconds, apart = (median(each) for each in zip(*pairs, strict=True))
             cells = [
-                *(str(count), str(processes), f"{count * given.steps * given.batch / seconds:.1f}"),
+                *(str(count), str(processes), f"{count * given.steps * BATCH / seconds:.1f}"),
                 *(f"{seconds / count:.2f}", f"{apart / count:.2f}"),
                 f"**{median(ratios):.2f}** ({ratios[0]:.2f} to {ratios[-1]:.2f})",
                 f"{rows:.1e}",
