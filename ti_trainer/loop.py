@@ -157,14 +157,14 @@ class Loop:
             if self.family is None:
                 self.make_step(session)
             learner = Learner(session)
-            for index in self.processes.share(config.batch_size):
-                _ = learner.draw(index).view.posterior  # encoded here, where a picture that has gone stops nobody else
             if writes and not self.many:
                 if not folder.acquire():
                     raise BadInput(f"another process is training into {folder.path}; choose another --name")
                 undo.callback(folder.release)
             if folder.steps_saved() and not config.overwrite:  # also of a process of this job that was killed
                 learner.restore(folder.load_checkpoint())
+            for index in self.processes.share(config.batch_size):
+                _ = learner.draw(index).view.posterior  # encoded here, where a picture that has gone stops nobody else
             report = self.start_report(learner, folder) if writes else None
             undo.pop_all()
         return Seat(learner, folder, report, learner.step)
@@ -175,14 +175,13 @@ class Loop:
         shape = max((view.shape for shown in data.views for view in shown), key=math.prod)
         wanted = sum(each.batch_size for each in (config, *self.waiting))
         caption = max((caption for example in data.examples for caption in example.captions), key=len)
-        self.family = session.family
-        self.plan = plan_memory(
-            session.family, shape, wanted, config.micro_batch_size, config.gradient_checkpointing, caption
-        )
+        family, how = session.family, (config.micro_batch_size, config.gradient_checkpointing)
+        self.plan = plan_memory(family, shape, wanted, *how, caption)
         if self.plan.gradient_checkpointing:
-            self.family.checkpoint_activations()
+            family.checkpoint_activations()
         positions = self.plan.micro_batch * math.prod(shape[1:])
-        self.step = SharedStep(self.family, self.processes, largest_batch(config, positions))
+        self.step = SharedStep(family, self.processes, largest_batch(config, positions))
+        self.family = family
 
     def start_report(self, learner: Learner, folder: RunFolder) -> Report:
         """The first files of a run."""
