@@ -125,11 +125,21 @@ def test_a_shadow_leaves_the_family_alone(any_model: Path) -> None:
     assert not any(tensor.is_meta for tensor in memory.tensors_of(family.unet))
 
 
+def test_captions_that_are_shared_are_kept_once(family: Family) -> None:
+    """Half as many captions as examples take half of what the text encoder keeps for one, beside the U-Net's."""
+    apart, shared = (predict_needs(family, SHAPE, False, "a red cat", distinct).example for distinct in (1.0, 0.5))
+    twin = family.shadow(checkpointing=False)
+    twin.placeholders.add("<a>", {slot.name: torch.empty(1, slot.width, device="meta") for slot in twin.slots})
+    kept_for_one = live_bytes.kept_bytes(lambda: twin.encode_text(["<a> a red cat"]))
+    assert apart - shared == pytest.approx(memory.HEAP[False] * kept_for_one / 2, rel=0.05)
+    assert kept_for_one > 0
+
+
 @pytest.fixture
 def needs(monkeypatch: pytest.MonkeyPatch) -> dict[bool, Needs]:
     """Made-up needs, with checkpointing and without."""
     made_up = {False: Needs(encoding=90, held=100, example=50), True: Needs(encoding=90, held=100, example=20)}
-    monkeypatch.setattr(memory, "predict_needs", lambda family, shape, checkpointing, caption: made_up[checkpointing])
+    monkeypatch.setattr(memory, "predict_needs", lambda family, shape, checkpointing, *text: made_up[checkpointing])
     return made_up
 
 

@@ -26,6 +26,15 @@ def live_bytes(work: Callable[[], object]) -> int:
     return count.peak
 
 
+def kept_bytes(work: Callable[[], object]) -> int:
+    """The bytes of tensors made by `work` that are there as long as what it returns: its graph's included."""
+    with fused_attention(), LiveBytes() as count:
+        result = work()
+        kept = count.live
+    del result
+    return kept
+
+
 class LiveBytes(TorchDispatchMode):
     """Follows every tensor that an operation makes until its last view, or the graph that keeps it, is gone."""
 

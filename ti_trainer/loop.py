@@ -174,9 +174,10 @@ class Loop:
         config, data = session.config, session.data
         shape = max((view.shape for shown in data.views for view in shown), key=math.prod)
         wanted = sum(each.batch_size for each in (config, *self.waiting))
-        caption = max((caption for example in data.examples for caption in example.captions), key=len)
+        captions = {caption for example in data.examples for caption in example.captions}
+        distinct = min(1.0, len(captions) / config.batch_size)
         family, how = session.family, (config.micro_batch_size, config.gradient_checkpointing)
-        self.plan = plan_memory(family, shape, wanted, *how, caption)
+        self.plan = plan_memory(family, shape, wanted, *how, max(captions, key=len), distinct)
         if self.plan.gradient_checkpointing:
             family.checkpoint_activations()
         positions = self.plan.micro_batch * math.prod(shape[1:])

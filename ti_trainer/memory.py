@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from .errors import BadInput
 from .families import Family
-from .live_bytes import live_bytes
+from .live_bytes import kept_bytes, live_bytes
 
 BUSY = 65_536  # latent positions in one pass, h * w * examples: more of them make no device faster
 # What a process grows by for every byte of activations: tensors of less than 32 MB lie on glibc's heap, and those that
@@ -55,18 +55,20 @@ def plan_memory(
     micro_batch: int | None = None,
     checkpointing: bool | None = None,
     caption: str = "",
+    distinct: float = 1.0,
     available: int | None = None,
 ) -> MemoryPlan:
     """As many examples at once as fit, at most `wanted` and BUSY; gradient checkpointing where not even one does.
 
-    What is not None is taken as it is. latent_shape: (c, h, w) of the largest pictures; caption: the longest one.
+    What is not None is taken as it is. latent_shape: (c, h, w) of the largest pictures; caption: the longest one;
+    distinct: captions for each example, which are encoded once each.
     Raises BadInput when nothing fits. Attention is never cut into slices: torch's fused one keeps no scores.
     """
     _, height, width = latent_shape
     if available is None:
         available = free_bytes(family.device)
     for choice in (False, True) if checkpointing is None else (checkpointing,):
-        needs = predict_needs(family, latent_shape, choice, caption)
+        needs = predict_needs(family, latent_shape, choice, caption, distinct)
         fitting = (available - needs.held) // needs.example
         examples = micro_batch or max(1, min(wanted, BUSY // (height * width), fitting))
         plan = MemoryPlan(examples, choice, needs.peak(examples), available)
@@ -86,7 +88,9 @@ def plan_memory(
     )
 
 
-def predict_needs(family: Family, latent_shape: tuple[int, int, int], checkpointing: bool, caption: str = "") -> Needs:
+def predict_needs(
+    family: Family, latent_shape: tuple[int, int, int], checkpointing: bool, caption: str = "", distinct: float = 1.0
+) -> Needs:
     """What a loaded family needs that has not encoded its pictures yet; (c, h, w) is their latents' shape.
 
     Tensors are counted on the family's shadow for one example: more of them take as many times as much. Pictures are
@@ -98,7 +102,9 @@ def predict_needs(family: Family, latent_shape: tuple[int, int, int], checkpoint
     unit = family.pixels_per_latent
     pixels = torch.empty(1, 3, height * unit, width * unit, device="meta")
     encoding = live_bytes(lambda: twin.encode_images(pixels))
-    example = live_bytes(lambda: step(twin, latent_shape, caption))
+    twin.placeholders.add(TOKEN, {slot.name: torch.empty(1, slot.width, device="meta") for slot in twin.slots})
+    text = kept_bytes(lambda: twin.encode_text([f"{TOKEN} {caption}"]))
+    example = live_bytes(lambda: step(twin, latent_shape, caption)) - round((1 - distinct) * text)
 
     unet, vae = tensors_of(family.unet), tensors_of(family.vae)
     models = [*unet, *(tensor for slot in family.slots for tensor in tensors_of(slot.encoder))]
@@ -114,7 +120,6 @@ def predict_needs(family: Family, latent_shape: tuple[int, int, int], checkpoint
 @torch.enable_grad()
 def step(twin: Family, latent_shape: tuple[int, int, int], caption: str) -> None:
     """A training step of a shadow with one example, whose caption has one row more."""
-    twin.placeholders.add(TOKEN, {slot.name: torch.empty(1, slot.width, device="meta") for slot in twin.slots})
     noisy = torch.empty(1, *latent_shape, device="meta")
     timesteps, sizes = torch.empty(1, device="meta"), torch.empty(1, 6, device="meta")
     prediction = twin.predict(noisy, timesteps, twin.encode_text([f"{TOKEN} {caption}"]), sizes)
