@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 import yaml
 
-from ti_trainer.config import SHARED, Concept, TrainConfig, check_together
+from ti_trainer.config import Concept, TrainConfig
 from ti_trainer.errors import BadInput
 from ti_trainer.settings import (
     config_from_mapping,
@@ -14,6 +14,7 @@ from ti_trainer.settings import (
     field_documentation,
     read_yaml,
 )
+from ti_trainer.together import SHARED, check_together
 
 CAT = Concept("<cat>")
 LEARNED = Concept(

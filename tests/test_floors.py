@@ -25,6 +25,7 @@ FLOORS = (
         "remote",
         "config",
         "settings",
+        "together",
         "concept_lists",
         "randomness",
         "captions",

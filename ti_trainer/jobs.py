@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from .config import TrainConfig, check_together
+from .config import TrainConfig
 from .console import Console
 from .errors import Incomplete
 from .loop import Loop, Run
@@ -13,6 +13,7 @@ from .processes import Processes
 from .reporting import Callback
 from .run_folder import RunFolder
 from .signals import StopSignals
+from .together import check_together
 
 
 def train(config: TrainConfig, callbacks: Sequence[Callback] = ()) -> Run:
