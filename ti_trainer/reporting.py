@@ -96,6 +96,7 @@ class Report:
                     session.data.owner,
                 )
             titled.append((title, images))
+        session.family.put_away_vae()  # training does without it
         return grid(titled, captions)
 
     def close(self) -> None:
