@@ -87,7 +87,8 @@ class LatentDiffusion(ABC):
         """(B, 3, H, W) in [-1, 1] -> posterior of (B, c, h, w), float32: SDXL's VAE overflows in float16."""
         vae = self.vae
         cast(vae, self.device, torch.float32)
-        posterior = vae.encode(pixels.to(self.device, torch.float32)).latent_dist
+        pixels = pixels.to(self.device, torch.float32, memory_format=torch.channels_last)  # 0.9 x the time on CPUs
+        posterior = vae.encode(pixels).latent_dist
         return LatentPosterior(posterior.mean, posterior.std)
 
     @cached_property
