@@ -14,6 +14,7 @@ import hashlib
 import resource
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -23,7 +24,7 @@ from models import build
 from ti_trainer.bundled import MY_CAT, sample_data
 from ti_trainer.config import Concept, TrainConfig
 from ti_trainer.learner import Learner
-from ti_trainer.prepare import prepare
+from ti_trainer.prepare import load_model, prepare
 from ti_trainer.processes import Processes
 from ti_trainer.step import SharedStep, largest_batch
 
@@ -47,7 +48,7 @@ def measure(folder: Path, images: Path, resolution: int, steps: int) -> None:
         concept=concept, model=str(folder), resolution=resolution, batch_size=1, steps=steps, validation_samples=1
     )
     processes = Processes("fp32")
-    session = prepare(config, processes.device, processes.dtype)
+    session = prepare(config, partial(load_model, config, processes.device, processes.dtype))
     session.encode_rest()
     pipeline = session.family.pipeline()
     print(f"parameters: {sum(p.numel() for p in pipeline.unet.parameters()) / 1e6:.0f} M U-Net")

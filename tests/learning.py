@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache, partial
 
 import torch
 from torch import Tensor
 
 from tests.drawing import draw_batch
 from ti_trainer import TrainConfig
-from ti_trainer.families import Family
 from ti_trainer.learner import Learner
 from ti_trainer.objective import denoising_losses
-from ti_trainer.prepare import Session, prepare
+from ti_trainer.prepare import Session, load_model, prepare
 from ti_trainer.processes import Processes
 from ti_trainer.schedules import parse_timesteps
 from ti_trainer.step import SharedStep, largest_batch
@@ -22,11 +22,8 @@ from ti_trainer.weightings import get_weighting
 def prepare_all(configs: Sequence[TrainConfig]) -> list[Session]:
     """The sessions of some configs on one model; their keys are not their tokens."""
     processes = Processes("fp32")
-    sessions: list[Session] = []
-    for number, config in enumerate(configs):
-        family: Family | None = sessions[0].family if sessions else None
-        sessions.append(prepare(config, processes.device, processes.dtype, family, f"runs/{number}"))
-    return sessions
+    load = cache(partial(load_model, configs[0], processes.device, processes.dtype))
+    return [prepare(config, load, f"runs/{number}") for number, config in enumerate(configs)]
 
 
 def share(sessions: Sequence[Session]) -> tuple[SharedStep, list[Learner]]:

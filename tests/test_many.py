@@ -159,6 +159,23 @@ def test_a_list_of_one_is_a_run(make_config: MakeConfig, finished_run: Run) -> N
     assert manifest(Path(run.folder).parent).keys() == {"my-cat"}
 
 
+def test_a_bad_first_one(make_config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is found out when the model is there already; the others use that."""
+    loaded: list[TrainConfig] = []
+    original = ti_trainer.prepare.load_family
+
+    def load_family(config: TrainConfig, *where: Any) -> Any:
+        loaded.append(config)
+        return original(config, *where)
+
+    monkeypatch.setattr(ti_trainer.prepare, "load_family", load_family)
+    bad = make_config(token="<bad>", resolution=63, plots=False)
+    with pytest.raises(Incomplete, match="bad: --resolution is 63"):
+        train_all([bad, make_config(plots=False)])
+    assert loaded == [bad]
+    assert manifest(tmp_path / "runs").keys() == {"my-cat"}
+
+
 def test_two_bad_ones_among_good_ones(
     make_config: MakeConfig, pictures: Path, other_pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

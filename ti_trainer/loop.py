@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from .export import export_embedding
 from .families import Family
 from .learner import Learner, Reading
 from .memory import give_back, peak_bytes, plan_memory
-from .prepare import Session, prepare
+from .prepare import Session, load_model, prepare
 from .processes import Processes
 from .reporting import Callback, Report, describe, describe_plan
 from .run_folder import RunFolder
@@ -81,6 +82,7 @@ class Loop:
         self.seats: list[Seat] = []
         self.runs: list[Run] = []
         self.failures: dict[str, Exception] = {}
+        self.load = cache(partial(load_model, configs[0], processes.device, processes.dtype))
         self.family: Family | None = None
         self.rounds = 0
         kind = processes.device.type
@@ -152,7 +154,7 @@ class Loop:
                 self.console.say(f"{config.run_name} is finished already")
                 return None
             key = f"{config.output}/{config.run_name}"
-            session = prepare(config, self.processes.device, self.processes.dtype, self.family, key)
+            session = prepare(config, self.load, key)
             undo.callback(session.family.placeholders.remove, key)
             if self.family is None:
                 self.make_step(session)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -59,12 +59,17 @@ class Session:
             self.warnings.append(f"latent cache: {disk.found} of {disk.asked} found")
 
 
-def prepare(
-    config: TrainConfig, device: torch.device, dtype: torch.dtype, family: Family | None = None, key: str = ""
-) -> Session:
+def load_model(config: TrainConfig, device: torch.device, dtype: torch.dtype) -> Family:
+    """The frozen model; raises BadInput where it cannot be loaded or the machine is too small for it."""
+    preflight.check_resources(config)
+    return load_family(config, device, dtype)
+
+
+def prepare(config: TrainConfig, load: Callable[[], Family], key: str = "") -> Session:
     """Check everything, cheap things first; raises BadInput before anything is written.
 
-    family: where the model is loaded already; key: under which its placeholders are to know the concept.
+    load: what gives the model, which is asked only when the pictures are good; key: under which its placeholders are
+    to know the concept.
     """
     get_optimizer(config.optimizer)
     get_weighting(config.weighting)
@@ -74,9 +79,7 @@ def prepare(
     concept = config.concept
     local, scratch = with_local_pictures(concept)
     examples, warnings = load_examples(local, config.skip_bad_images, reading)
-    if family is None:
-        preflight.check_resources(config)
-        family = load_family(config, device, dtype)
+    family = load()
     resolution = preflight.check_resolution(config, family)
     bucket_step = family.bucket_step if config.buckets else None
     framing = Framing(

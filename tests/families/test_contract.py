@@ -378,9 +378,7 @@ def test_every_row_of_every_slot_gets_gradient(
 ) -> None:
     config, family = make_config(model=str(any_model)), load(any_model)
     sessions = [
-        prepare(
-            replace(config, concept=replace(concept, init="random", num_vectors=3)), CPU, torch.float32, family, key
-        )
+        prepare(replace(config, concept=replace(concept, init="random", num_vectors=3)), lambda: family, key)
         for concept, key in zip(two_concepts, ("first", "second"), strict=True)
     ]
     for session in sessions:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from math import inf
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from ti_trainer import TrainConfig
 from ti_trainer.families import convolutions
 from ti_trainer.families.convolutions import FrozenConv2d, fold, freeze_convolutions, unfold
 from ti_trainer.learner import Learner
-from ti_trainer.prepare import prepare
+from ti_trainer.prepare import load_model, prepare
 from ti_trainer.processes import Processes
 from ti_trainer.step import SharedStep, largest_batch
 
@@ -111,7 +112,7 @@ def test_other_convolutions_are_left_alone() -> None:
 
 def rows_and_losses(config: TrainConfig) -> tuple[dict[str, Tensor], list[float]]:
     processes = Processes("fp32")
-    learner = Learner(prepare(config, processes.device, processes.dtype))
+    learner = Learner(prepare(config, partial(load_model, config, processes.device, processes.dtype)))
     step = SharedStep(learner.session.family, processes, largest_batch(config))
     losses = []
     for _ in range(config.steps):

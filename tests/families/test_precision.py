@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,14 +16,14 @@ from ti_trainer import TrainConfig, train
 from ti_trainer.embedding_files import read_embedding
 from ti_trainer.families import load_family
 from ti_trainer.learner import Learner
-from ti_trainer.prepare import prepare
+from ti_trainer.prepare import load_model, prepare
 from ti_trainer.processes import Processes
 from ti_trainer.step import SharedStep, largest_batch
 
 
 def gradients(config: TrainConfig) -> dict[str, Tensor]:
     processes = Processes(config.precision)
-    session = prepare(config, processes.device, processes.dtype)
+    session = prepare(config, partial(load_model, config, processes.device, processes.dtype))
     SharedStep(session.family, processes, largest_batch(config)).gradients([Learner(session)])
     return {slot: rows.grad.clone() for slot, rows in session.rows.items() if rows.grad is not None}
 
@@ -49,7 +50,7 @@ def test_a_run_in_half_precision_leaves_float32_rows(
     """Pictures are drawn before and after; steps smaller than half precision resolves are not lost."""
     config = make_config(model=str(tiny_models["sdxl-eps"]), precision="bf16", steps=2, lr=1e-6, validate_every=0)
     run = train(config)
-    start = prepare(config, torch.device("cpu"), torch.bfloat16).rows
+    start = prepare(config, partial(load_model, config, torch.device("cpu"), torch.bfloat16)).rows
     for slot, rows in read_embedding(run.embedding).fit({"clip_l": 32, "clip_g": 40}).items():
         moved = (rows - start[slot]).abs()
         assert rows.dtype == torch.float32

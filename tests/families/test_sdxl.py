@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from tests.tiny_models import build_tokenizer
 from ti_trainer import ModelConfig
 from ti_trainer.data.images import Picture
 from ti_trainer.families import FAMILIES, Family, load_family
-from ti_trainer.prepare import prepare
+from ti_trainer.prepare import load_model, prepare
 
 TOKEN = "<my-cat>"
 PROMPT = f"a photo of a {TOKEN} in the snow"
@@ -85,7 +86,7 @@ def test_pooled_vector_is_that_of_spliced_embeddings(sdxl: Path, reference_pipel
 def test_sizes_are_those_of_the_pipeline(sdxl: Path, reference_pipeline: Any, make_config: Any, pictures: Path) -> None:
     """Original size, crop and target of each example, from picture to U-Net: 48 x 40 pictures shown at 32 x 32."""
     config = make_config(model=str(sdxl))
-    session = prepare(config, torch.device("cpu"), torch.float32)
+    session = prepare(config, partial(load_model, config, torch.device("cpu"), torch.float32))
     batch = draw_batch(session.data, 0, 0, range(2), 2)
     assert Picture.at(pictures / "0.png").read()  # 48 wide, 40 high: scaled to 38.4 x 32, cut 3.2 at each side
     assert batch.sizes.tolist() == [[40, 48, 0, 3, 32, 32]] * 2
