@@ -2,8 +2,10 @@
 
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import psutil
 import pytest
 import torch
 import torch.nn.functional as F
@@ -22,6 +24,34 @@ CPU = torch.device("cpu")
 
 def load(model: Path) -> Family:
     return load_family(ModelConfig(model=str(model)), CPU, torch.float32)
+
+
+@pytest.mark.parametrize(
+    ("files", "free"),
+    [
+        ({}, 1000),
+        ({"memory.max": "max", "memory.current": "700", "memory.stat": "active_file 1\ninactive_file 2"}, 1000),
+        ({"memory.max": "900", "memory.current": "700", "memory.stat": "active_file 30\ninactive_file 5"}, 235),
+        ({"memory.max": "900", "memory.current": "950", "memory.stat": "active_file 30\ninactive_file 5"}, 0),
+        ({"memory.max": "9000", "memory.current": "700", "memory.stat": "active_file 3\ninactive_file 5"}, 1000),
+        (
+            {
+                "memory/memory.limit_in_bytes": "900",
+                "memory/memory.usage_in_bytes": "700",
+                "memory/memory.stat": "cache 9\ntotal_inactive_file 40\ntotal_active_file 4",
+            },
+            244,
+        ),
+    ],
+)
+def test_memory_of_a_container(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: dict[str, str], free: int
+) -> None:
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=1000))
+    for name, content in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(f"{content}\n", encoding="utf-8")
+    assert memory.available_bytes(tmp_path) == free
 
 
 def inputs(family: Family, examples: int) -> tuple[Tensor, Tensor, Conditioning, Tensor]:

@@ -23,6 +23,12 @@ BUSY = 65_536  # latent positions in one pass, h * w * examples: more of them ma
 # Fitted to what was measured (benchmarks/README.md); 1.0 where each tensor has pages of its own.
 HEAP = {False: 1.45, True: 2.0}
 TOKEN = "<row>"
+# where Linux tells a container's limit, what is used of it, and how much of that are pages of files; cgroups v2 and v1
+CGROUPS = Path("/sys/fs/cgroup")
+CGROUP_FILES = (
+    ("", "memory.max", "memory.current", ""),
+    ("memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_"),
+)
 CUDA_EXTRA = 512 * 2**20  # workspaces of cuBLAS and cuDNN, and gaps between tensors: assumed, never measured
 
 
@@ -164,7 +170,22 @@ def free_bytes(device: torch.device) -> int:
         return torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device)
     held = psutil.Process().memory_info()
     # pages of files, which several processes share, count as free already
-    return psutil.virtual_memory().available + held.rss - getattr(held, "shared", 0)
+    return available_bytes() + held.rss - getattr(held, "shared", 0)
+
+
+def available_bytes(cgroups: Path = CGROUPS) -> int:
+    """Memory that is free on this machine or, where that is less, in the container; pages of files count as free."""
+    free = psutil.virtual_memory().available
+    for folder, limit, used, prefix in CGROUP_FILES:
+        try:
+            own = cgroups / folder
+            stat = dict(line.split() for line in (own / "memory.stat").read_text().splitlines())
+            files = sum(int(stat[f"{prefix}{kind}_file"]) for kind in ("active", "inactive"))
+            left = int((own / limit).read_text()) - int((own / used).read_text()) + files
+        except (OSError, ValueError, KeyError):  # no such cgroup, or one without a limit ("max")
+            continue
+        free = min(free, max(0, left))
+    return free
 
 
 def peak_bytes(device: torch.device) -> int:

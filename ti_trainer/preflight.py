@@ -6,7 +6,6 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-import psutil
 import torch
 
 from .bundled import resolve
@@ -18,6 +17,7 @@ from .data.geometry import Framing
 from .errors import BadInput
 from .families import Family, TextSlot
 from .initializers import is_known_word, word_ids
+from .memory import available_bytes
 from .placeholders import Rows
 from .run_folder import RunFolder
 from .wording import listing, shorten
@@ -36,7 +36,7 @@ def check_resources(config: TrainConfig) -> None:
     source = Path(resolve(config.model))
     files = [source] if source.is_file() else source.glob("*/*.safetensors")
     weights = sum(file.stat().st_size for file in files)
-    memory = psutil.virtual_memory().available
+    memory = available_bytes()
     if weights > memory:
         raise BadInput(
             f"--model {config.model} has {weights / 2**30:.1f} GiB of weights and {memory / 2**30:.1f} GiB of memory "
