@@ -330,18 +330,23 @@ def test_what_is_published_is_not_done_again_by_mistake(
     folder.publish({})
     if not remote:
         shutil.rmtree(folder.path)
-    for many in (False, True):
+    manifest = folder.storage.published()
+    for known in (None, manifest):
         with pytest.raises(BadInput, match=r"cat holds a run; add --resume to go on, --overwrite to delete it"):
-            RunFolder(settings(tmp_path, **where)).check(one_of_many=many)
-        RunFolder(settings(tmp_path, overwrite=True, **where)).check(one_of_many=many)
-        RunFolder(settings(tmp_path, resume=True, **where)).check(one_of_many=many)
-        with pytest.raises(BadInput, match=r"lr was 0\.015 and is 0\.5"):
-            RunFolder(settings(tmp_path, resume=True, lr=0.5, **where)).check(one_of_many=many)
+            RunFolder(settings(tmp_path, **where)).check(known)
+        RunFolder(settings(tmp_path, overwrite=True, **where)).check(known)
+    RunFolder(settings(tmp_path, resume=True, **where)).check(manifest)
+    with pytest.raises(BadInput, match=r"lr was 0\.015 and is 0\.5"):
+        RunFolder(settings(tmp_path, resume=True, lr=0.5, **where)).check(manifest)
+    with pytest.raises(BadInput, match=r"cat holds no checkpoint .* finished, and --overwrite"):
+        RunFolder(settings(tmp_path, resume=True, **where)).check()
+    damaged = {"cat": {"config": "?"}}  # as if absent
+    RunFolder(settings(tmp_path, **where)).check(damaged)
 
 
 def test_resuming_one_of_many_that_has_not_begun(tmp_path: Path) -> None:
-    RunFolder(settings(tmp_path, resume=True)).check(one_of_many=True)
+    RunFolder(settings(tmp_path, resume=True)).check({})
     started(tmp_path)  # killed before its first checkpoint
-    RunFolder(settings(tmp_path, resume=True)).check(one_of_many=True)
+    RunFolder(settings(tmp_path, resume=True)).check({})
     with pytest.raises(BadInput, match="holds a run"):
-        RunFolder(settings(tmp_path)).check(one_of_many=True)
+        RunFolder(settings(tmp_path)).check({})

@@ -13,6 +13,7 @@ from .processes import Processes
 from .reporting import Callback
 from .run_folder import RunFolder
 from .signals import StopSignals
+from .storage import Storage
 from .together import check_together
 
 
@@ -41,8 +42,10 @@ def train_all(configs: Sequence[TrainConfig], callbacks: Sequence[Callback] = ()
     started = time.perf_counter()
     check_together(configs)
     many = len(configs) > 1
+    outputs = {config.output for config in configs} if many else ()
+    manifests = {output: Storage(output).published() for output in outputs}  # each in one go: it may be far away
     for config in configs:
-        RunFolder(config).check(one_of_many=many)
+        RunFolder(config).check(manifests.get(config.output))
     processes = Processes(configs[0].precision)
     processes.wait()  # all have checked the folders before one writes into them
     speaks, order = processes.is_main, list(configs)

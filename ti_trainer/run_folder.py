@@ -22,7 +22,7 @@ from .config import TrainConfig
 from .embedding_files.write import write_tensors
 from .errors import BadInput
 from .settings import config_to_mapping, configs_to_yaml, read_yaml
-from .storage import Storage, is_remote
+from .storage import Storage, is_remote, line_of
 
 # settings that a resumed run may change: they do not change what the finished steps were
 FREE_ON_RESUME = {
@@ -42,6 +42,9 @@ FREE_ON_RESUME = {
 }
 
 
+Entry = Mapping[str, Any]  # of the manifest
+
+
 @dataclass(frozen=True)
 class Checkpoint:
     """The state of a run after `step` steps; everything else is a function of the config."""
@@ -49,6 +52,11 @@ class Checkpoint:
     step: int
     tensors: Mapping[str, Tensor]
     info: Mapping[str, Any]
+
+
+def with_config(entry: Entry | None) -> Entry | None:
+    """An entry of the manifest, unless it is damaged or somebody else's."""
+    return entry if entry and isinstance(entry.get("config"), dict) else None
 
 
 def work_folder(output: str) -> Path:
@@ -135,24 +143,27 @@ class RunFolder:
     def holds_run(self) -> bool:
         return self.config_file.exists() or self.checkpoints.exists()
 
-    def check(self, one_of_many: bool = False) -> None:
+    def check(self, manifest: Mapping[str, Entry] | None = None) -> None:
         """Raises BadInput when the folder holds a run that is neither resumed nor overwritten, or another one's.
 
-        one_of_many: to resume many concepts is to do what is missing, so there may be nothing yet.
+        manifest: what is published of the output, where the run is one of many; to resume those is to do what is
+        missing, so there may be nothing yet, or something finished.
         """
+        line_of(self.name)  # refuses names that cannot be published
+        entry = self.finished() if manifest is None else with_config(manifest.get(self.name))
+        place = self.storage.place(self.name)
         if self.path.exists() and not self.path.is_dir():
             raise BadInput(f"{self.path} is a file; choose another --output or --name")
         if self.config.resume:
-            if self.steps_saved() or self.finished():
-                self.check_same_run()
-            elif not one_of_many:
-                raise BadInput(f"{self.path} holds no checkpoint to resume from; leave out --resume")
-        elif (self.holds_run or self.finished()) and not self.config.overwrite:
-            place = self.storage.place(self.name)
+            if manifest is None and not self.steps_saved():
+                cure = "it is finished, and --overwrite does it again" if entry else "leave out --resume"
+                raise BadInput(f"{place} holds no checkpoint to resume from; {cure}")
+            if self.steps_saved() or entry:
+                self.check_same_run(entry)
+        elif (self.holds_run or entry) and not self.config.overwrite:
             raise BadInput(f"{place} holds a run; add --resume to go on, --overwrite to delete it, or a new --name")
 
-    def check_same_run(self) -> None:
-        entry = self.finished()
+    def check_same_run(self, entry: Entry | None) -> None:
         saved = entry["config"] if entry else read_yaml(str(self.config_file))
         asked = config_to_mapping(self.config)
         differ = [key for key in asked if key not in FREE_ON_RESUME and saved.get(key) != asked[key]]
@@ -160,10 +171,9 @@ class RunFolder:
             changes = "; ".join(f"{key} was {saved.get(key)} and is {asked[key]}" for key in differ)
             raise BadInput(f"--resume goes on with the same settings, but {changes}. Use: {self.resume_command}")
 
-    def finished(self) -> dict[str, Any] | None:
+    def finished(self) -> Entry | None:
         """The manifest's entry of this run, which is there when all of it is published."""
-        entry = self.storage.entry(self.name)
-        return entry if entry and isinstance(entry.get("config"), dict) else None
+        return with_config(self.storage.entry(self.name))
 
     def acquire(self) -> bool:
         """Keep everybody else from training into this folder until `release`; False when somebody does already."""
