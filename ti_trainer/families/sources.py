@@ -205,6 +205,8 @@ def uncollected() -> Iterator[None]:
     try:
         yield
     finally:
+        gc.freeze()
+        gc.unfreeze()  # the two together make all that is new old, so that no early search looks through it
         if was_on:
             gc.enable()
 
