@@ -11,15 +11,17 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
+from torch.optim import AdamW
 
 import ti_trainer.step
 from tests.drawing import draw_batch
-from tests.learning import learners_of, one_by_one
+from tests.learning import learners_of, one_by_one, prepare_all
 from ti_trainer import TrainConfig, train, train_all
 from ti_trainer.data.batches import stack_draws
 from ti_trainer.embedding_files import read_embedding
 from ti_trainer.learner import Learner
 from ti_trainer.objective import denoising_losses
+from ti_trainer.optimizers import OPTIMIZERS
 from ti_trainer.processes import Processes
 from ti_trainer.step import SharedStep, largest_batch, together
 from ti_trainer.weightings import get_weighting, uniform
@@ -267,3 +269,32 @@ def test_they_learn_together_what_they_learn_alone(acquainted: list[TrainConfig]
         assert (found - wanted).norm() < 1e-4 * (wanted - first).norm()
         losses = [[line["loss"] for line in each.history] for each in (run, alone)]
         assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+
+
+def test_nothing_waits_for_the_device(
+    any_model: Path, make_config: MakeConfig, other_pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Steps on `meta`, where asking for a number is an error, as is meeting a tensor that was left on the CPU."""
+    meta = torch.device("meta")
+    # the fused one knows no `meta`; both read the gradients alone
+    monkeypatch.setitem(OPTIMIZERS, "adamw", lambda rows, lr, decay: AdamW(rows, lr=lr, weight_decay=decay))
+    common = {"model": str(any_model), "weighting": "min_snr", "max_grad_norm": 1.0}
+    sessions = prepare_all([make_config(**common), make_config(**common, token="<my-dog>", images=str(other_pictures))])
+    family = sessions[0].family
+    twin = family.shadow(checkpointing=False)
+    twin.schedule = family.schedule.to(meta)
+    learners = []
+    for session in sessions:
+        rows = twin.placeholders.add(session.data.token, session.rows, session.data.owner)
+        learners.append(Learner(replace(session, family=twin, rows=rows)))
+    step = SharedStep(twin, Processes("fp32"), lambda shape: 3)
+    for _ in range(2):
+        for learner, loss in zip(learners, step.gradients(learners), strict=True):
+            assert loss.is_meta
+            learner.update(loss)
+    assert [len(learner.readings) for learner in learners] == [2, 2]
+    with pytest.raises((RuntimeError, NotImplementedError), match="meta"):
+        learners[0].take_readings()
+    twin.schedule = family.schedule
+    with pytest.raises(RuntimeError):
+        step.gradients(learners)
