@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -26,7 +27,8 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 
 # Trains from each YAML file. For each, a line is printed: what this process wrote, made, renamed or deleted, which
 # lines of manifests it wrote, and what was sent. At step 5 of its second concept, rank 1 kills itself where it is asked
-# to, and rank 0, when that has happened, gets the signal that launchers then send.
+# to, and rank 0, when that has happened, gets the signal that launchers then send. Asked to "lose N", rank 1 cannot
+# open the pictures of my-cat any more once the model is there and it has sent N messages.
 SCRIPT = """
 import json, os, signal, sys, time
 from pathlib import Path
@@ -38,10 +40,16 @@ def watch(event, arguments):
     writes = event == "open" and isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
     if (writes or event in ("os.mkdir", "os.rename", "os.remove")) and str(arguments[0]).startswith(root):
         touched.add(str(arguments[0]))
+    if event == "open" and mode.startswith("lose") and rank == 1:
+        path = str(arguments[0])
+        if path.endswith("unet/config.json"):
+            loaded.append(path)
+        if loaded and path.endswith(".png") and sum(sent.values()) >= int(mode.split()[1]) and "/cat/" in path:
+            raise OSError(f"{path} has gone")
     if event == "os.rename" and Path(os.fspath(arguments[1])).parent.name == "manifest":
         published.append(Path(os.fspath(arguments[1])).stem)
 
-touched, published, sent, seen = set(), [], {}, []
+touched, published, sent, seen, loaded = set(), [], {}, [], []
 sys.addaudithook(watch)
 import torch
 import torch.distributed
@@ -69,7 +77,7 @@ def act(line):
         signal.raise_signal(signal.SIGTERM)
 
 from ti_trainer import train_all
-from ti_trainer.errors import Interrupted
+from ti_trainer.errors import Incomplete, Interrupted
 from ti_trainer.settings import configs_from_mapping, read_yaml
 
 for file in files:
@@ -79,6 +87,8 @@ for file in files:
         runs = train_all(configs_from_mapping(read_yaml(file), {"resume": True} if mode == "resume" else {}), [act])
     except Interrupted:
         sys.exit(143)
+    except Incomplete as problem:
+        sys.exit(str(problem))
     names = sorted(Path(run.folder).name for run in runs)
     print("REPORT" + json.dumps({"touched": sorted(touched), "published": published, "sent": sent, "runs": names}))
 """
@@ -234,3 +244,19 @@ def test_a_process_that_is_killed(five: list[TrainConfig], tmp_path: Path) -> No
     assert {name: contents(output / name) for name in before} == before
     for run in alone:
         assert_same_run(output / Path(run.folder).name, run)
+
+
+@pytest.mark.parametrize("messages", [0, 6])
+def test_a_picture_that_one_process_loses(
+    make_two: Callable[..., list[TrainConfig]], tmp_path: Path, messages: int
+) -> None:
+    """Before the first step or after it: nobody waits for that process, and the other concept is trained by all."""
+    output, file = tmp_path / "shared", tmp_path / "two.yaml"
+    file.write_text(configs_to_yaml([replace(config, output=str(output)) for config in make_two(plots=False)]))
+    with processes(3, output, f"lose {messages}", [file]) as started:
+        errors = [process.communicate(timeout=120)[1] for process in started]
+    assert [process.returncode for process in started] == [1, 1, 1], errors
+    for rank, said in enumerate(errors):
+        reason = r"my-cat: .*\.png has gone" if rank == 1 else "my-cat: another process cannot train my-cat"
+        assert re.search(f"1 of 2 concepts failed:\n  {reason}", said), (rank, said)
+    assert published(output) == ["my-dog"]

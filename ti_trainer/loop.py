@@ -122,22 +122,37 @@ class Loop:
         """Let concepts in while the batch of those that are being trained has room for theirs."""
         while self.waiting and self.has_room(self.waiting[0]):
             config = self.waiting.popleft()
+            seat, problem = None, None
             try:
                 seat = self.open(config)
-            except (BadInput, OSError) as problem:
-                self.fail(config, problem)
-                continue
+            except (BadInput, OSError) as error:
+                problem = error
             if seat:
                 self.seats.append(seat)
-                self.console.begin(seat.learner)
-                if seat.learner.is_done:  # it was stopped before it was published, or is resumed once more
-                    self.try_to_finish(seat)
+            if self.stops_here(config, seat, problem) or not seat:
+                continue
+            self.console.begin(seat.learner)
+            if seat.learner.is_done:  # it was stopped before it was published, or is resumed once more
+                self.try_to_finish(seat)
+
+    def stops_here(self, config: TrainConfig, seat: Seat | None, problem: BadInput | OSError | None) -> bool:
+        """Whether any process cannot train a concept, or need not; then none does, or it would wait for that one.
+
+        A concept with a problem has failed for all of them.
+        """
+        is_bad, is_left_out = self.processes.any(problem is not None), self.processes.any(seat is None)
+        if seat and (is_bad or is_left_out):
+            self.leave(seat)
+        if is_bad:
+            self.fail(config, problem or BadInput(f"another process cannot train {config.run_name}; it says why"))
+        return is_bad or is_left_out
 
     def has_room(self, config: TrainConfig) -> bool:
         if not self.seats:
             return True
         taken = sum(seat.learner.config.batch_size for seat in self.seats)
-        most = self.step.largest(self.seats[0].learner.data.shape) * self.processes.count
+        # told from settings alone, and not from the memory: all processes that share examples must let in the same
+        most = largest_batch(config)(self.seats[0].learner.data.shape) * self.processes.count
         return taken + config.batch_size <= most
 
     def open(self, config: TrainConfig) -> Seat | None:
@@ -232,7 +247,8 @@ class Loop:
             self.console.say(f"first step after {time.perf_counter() - self.started:.1f} s")
         give_back()  # activations of the first step, before the VAE makes its own
         for seat in seats:
-            seat.is_settled = self.encode(seat)
+            problem = self.encode(seat.learner.session)
+            seat.is_settled = not self.stops_here(seat.learner.config, seat, problem)
         if not self.waiting:
             self.step.family.put_away_vae()
         settled = [seat for seat in seats if seat.is_settled]
@@ -244,18 +260,15 @@ class Loop:
                 if loss <= learner.best_loss:
                     learner.keep(0, loss)
 
-    def encode(self, seat: Seat) -> bool:
-        """Encode the views that are left; False when a picture has changed or gone, and its concept with it."""
-        session = seat.learner.session
+    def encode(self, session: Session) -> BadInput | OSError | None:
+        """Encode the views that are left; returns the problem when a picture has changed or gone."""
         known = len(session.warnings)
         try:
             session.encode_rest()
         except (BadInput, OSError) as problem:
-            self.leave(seat)
-            self.fail(session.config, problem)
-            return False
+            return problem
         self.console.notes(session.warnings[known:])
-        return True
+        return None
 
     def try_to_finish(self, seat: Seat) -> None:
         """What keeps one concept from being published does not stop the others."""
