@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import shutil
@@ -308,3 +309,23 @@ def test_weights_are_loaded_in_their_precision(tiny_models: dict[str, Path], dty
         pixels = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
         assert torch.equal(family.encode_images(pixels).mean, exact.encode_images(pixels).mean)
         assert family.vae_hash == exact.vae_hash
+
+
+@pytest.mark.parametrize(("on", "frozen"), [(True, False), (False, False), (True, True)])
+def test_the_garbage_collector_is_as_it_was(model: Path, on: bool, frozen: bool) -> None:
+    """Also after a model that cannot be loaded. What somebody has frozen stays so."""
+    assert gc.isenabled()
+    try:
+        if not on:
+            gc.disable()
+        if frozen:
+            gc.freeze()
+        count = gc.get_freeze_count()
+        load(model)
+        with pytest.raises(BadInput):
+            load(model, variant="none")
+        # some of what was frozen goes because nobody holds it any more
+        assert (gc.isenabled(), count * 0.9 <= gc.get_freeze_count() <= count) == (on, True)
+    finally:
+        gc.unfreeze()
+        gc.enable()
