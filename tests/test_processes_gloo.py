@@ -246,17 +246,16 @@ def test_a_process_that_is_killed(five: list[TrainConfig], tmp_path: Path) -> No
         assert_same_run(output / Path(run.folder).name, run)
 
 
-@pytest.mark.parametrize("messages", [0, 6])
+@pytest.mark.parametrize("messages", [0, 4])
 def test_a_picture_that_one_process_loses(
     make_two: Callable[..., list[TrainConfig]], tmp_path: Path, messages: int
 ) -> None:
-    """Before the first step or after it: nobody waits for that process, and the other concept is trained by all."""
+    """Before the first step or after it: all know why, nobody waits, and the other concept is trained by all."""
     output, file = tmp_path / "shared", tmp_path / "two.yaml"
     file.write_text(configs_to_yaml([replace(config, output=str(output)) for config in make_two(plots=False)]))
     with processes(3, output, f"lose {messages}", [file]) as started:
         errors = [process.communicate(timeout=120)[1] for process in started]
     assert [process.returncode for process in started] == [1, 1, 1], errors
-    for rank, said in enumerate(errors):
-        reason = r"my-cat: .*\.png has gone" if rank == 1 else "my-cat: another process cannot train my-cat"
-        assert re.search(f"1 of 2 concepts failed:\n  {reason}", said), (rank, said)
+    for said in errors:
+        assert re.search(r"1 of 2 concepts failed:\n  my-cat: .*\.png has gone", said), said
     assert published(output) == ["my-dog"]

@@ -138,14 +138,16 @@ class Loop:
     def stops_here(self, config: TrainConfig, seat: Seat | None, problem: BadInput | OSError | None) -> bool:
         """Whether any process cannot train a concept, or need not; then none does, or it would wait for that one.
 
-        A concept with a problem has failed for all of them.
+        A concept with a problem has failed for all of them, for the reason of the first that has one.
         """
-        is_bad, is_left_out = self.processes.any(problem is not None), self.processes.any(seat is None)
-        if seat and (is_bad or is_left_out):
+        of_all = self.processes.gather((seat is not None, str(problem) if problem else ""))
+        stops = not all(has_seat and not reason for has_seat, reason in of_all)
+        if seat and stops:
             self.leave(seat)
-        if is_bad:
-            self.fail(config, problem or BadInput(f"another process cannot train {config.run_name}; it says why"))
-        return is_bad or is_left_out
+        reasons = [reason for _, reason in of_all if reason]
+        if reasons:
+            self.fail(config, problem or BadInput(reasons[0]))
+        return stops
 
     def has_room(self, config: TrainConfig) -> bool:
         if not self.seats:

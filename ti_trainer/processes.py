@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from copy import copy
+from typing import TypeVar
 
 import psutil
 import torch
 from accelerate import Accelerator
+from accelerate.utils import gather_object
 from torch import Tensor
+
+Value = TypeVar("Value")
 
 DTYPES = {"no": torch.float32, "fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -54,6 +58,10 @@ class Processes:
         """Whether any process wishes it."""
         ((wishes,),) = self.sum([torch.tensor(float(wish), device=self.device)])
         return bool(wishes > 0)
+
+    def gather(self, value: Value) -> list[Value]:
+        """What each process has, in their order."""
+        return gather_object([value]) if self.count > 1 else [value]
 
     def wait(self) -> None:
         if self.count > 1:

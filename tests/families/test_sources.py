@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import inspect
 import json
 import os
 import shutil
@@ -313,8 +314,15 @@ def test_weights_are_loaded_in_their_precision(tiny_models: dict[str, Path], dty
 
 @pytest.mark.parametrize(("on", "frozen"), [(True, False), (False, False), (True, True)])
 def test_the_garbage_collector_is_as_it_was(model: Path, on: bool, frozen: bool) -> None:
-    """Also after a model that cannot be loaded. What somebody has frozen stays so."""
+    """Also after a model that cannot be loaded. What somebody has frozen stays so. Meanwhile it looks for nothing."""
     assert gc.isenabled()
+    searches: list[int] = []
+
+    def note(phase: str, info: dict[str, int]) -> None:
+        if phase == "start" and any(frame.function == "from_pretrained" for frame in inspect.stack(0)):
+            searches.append(info["generation"])
+
+    gc.callbacks.append(note)
     try:
         if not on:
             gc.disable()
@@ -326,6 +334,8 @@ def test_the_garbage_collector_is_as_it_was(model: Path, on: bool, frozen: bool)
             load(model, variant="none")
         # some of what was frozen goes because nobody holds it any more
         assert (gc.isenabled(), count * 0.9 <= gc.get_freeze_count() <= count) == (on, True)
+        assert bool(searches) is frozen
     finally:
+        gc.callbacks.remove(note)
         gc.unfreeze()
         gc.enable()
