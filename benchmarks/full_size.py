@@ -21,12 +21,12 @@ import torch
 from diffusers import StableDiffusionPipeline
 from models import build
 
-from ti_trainer.bundled import MY_CAT, sample_data
-from ti_trainer.config import Concept, TrainConfig
-from ti_trainer.learner import Learner
-from ti_trainer.prepare import load_model, prepare
-from ti_trainer.processes import Processes
-from ti_trainer.step import SharedStep, largest_batch
+from ti_trainer.config.bundled import MY_CAT, sample_data
+from ti_trainer.config.config import Concept, TrainConfig
+from ti_trainer.training.learner import Learner
+from ti_trainer.training.prepare import load_model, prepare
+from ti_trainer.training.processes import Processes
+from ti_trainer.training.step import SharedStep, largest_batch
 
 
 def fingerprint(pipeline: StableDiffusionPipeline) -> str:

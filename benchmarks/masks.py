@@ -25,11 +25,12 @@ from sample_data.world.attributes import HELD_OUT, SCENES, held_out_description 
 from sample_data.world.drawing import draw, draw_mask  # noqa: E402
 from sample_data.world.references import VIEWS  # noqa: E402
 from ti_trainer import ModelConfig, train_all  # noqa: E402
-from ti_trainer.bundled import JUDGE  # noqa: E402
+from ti_trainer.config.bundled import JUDGE  # noqa: E402
+from ti_trainer.config.settings import configs_from_mapping  # noqa: E402
 from ti_trainer.embedding_files import read_embedding  # noqa: E402
-from ti_trainer.evaluation import IDENTITY, AttributeJudge, attribute_accuracy, draw_in_scenes, load_with_embeddings  # noqa: E402
-from ti_trainer.families import Family  # noqa: E402
-from ti_trainer.settings import configs_from_mapping  # noqa: E402
+from ti_trainer.families import Family, load_with_embeddings  # noqa: E402
+from ti_trainer.reports.evaluation import draw_in_scenes  # noqa: E402
+from ti_trainer.reports.judge import IDENTITY, AttributeJudge, attribute_accuracy  # noqa: E402
 
 COLUMNS = ("scene asked for", "scene of training", "attributes", *IDENTITY)
 

@@ -24,7 +24,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
-from ti_trainer.live_bytes import fused_attention
+from ti_trainer.training.memory.live_bytes import fused_attention
 
 RESOLUTIONS = {"sd15": (256, 512), "sdxl": (1024,)}
 

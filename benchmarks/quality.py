@@ -26,11 +26,12 @@ from sample_data.world.captions import identity_words  # noqa: E402
 from sample_data.world.references import write_references  # noqa: E402
 from sample_data.world.report import write_section  # noqa: E402
 from ti_trainer import ModelConfig, train_all  # noqa: E402
-from ti_trainer.bundled import JUDGE, TINY_SD  # noqa: E402
+from ti_trainer.config.bundled import JUDGE, TINY_SD  # noqa: E402
+from ti_trainer.config.settings import configs_from_mapping  # noqa: E402
 from ti_trainer.embedding_files import read_embedding  # noqa: E402
-from ti_trainer.evaluation import IDENTITY, AttributeJudge, attribute_accuracy, draw_in_scenes, load_with_embeddings  # noqa: E402
-from ti_trainer.families import Family  # noqa: E402
-from ti_trainer.settings import configs_from_mapping  # noqa: E402
+from ti_trainer.families import Family, load_with_embeddings  # noqa: E402
+from ti_trainer.reports.evaluation import draw_in_scenes  # noqa: E402
+from ti_trainer.reports.judge import IDENTITY, AttributeJudge, attribute_accuracy  # noqa: E402
 
 
 def judge_words(family: Family, judge: AttributeJudge, words: dict[str, str], count: int, seed: int) -> dict[str, Any]:

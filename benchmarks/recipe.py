@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
-from ti_trainer.captions import load_templates
+from ti_trainer.data.captions import load_templates
 
 TOKEN = "<my-cat>"
 PARTS = {"": CLIPTextModel, "_2": CLIPTextModelWithProjection}  # suffix of a text encoder in the folder -> its class

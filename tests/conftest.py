@@ -24,12 +24,12 @@ import pytest
 import torch
 from PIL import Image
 
-import ti_trainer.loop
+import ti_trainer.training.loop
 from tests.tiny_models import TINY_MODELS, build_folder, build_tokenizer
 from ti_trainer import Concept, ModelConfig, Run, TrainConfig, train
+from ti_trainer.config.settings import config_from_mapping
 from ti_trainer.families import Family, load_family
-from ti_trainer.prepare import Session
-from ti_trainer.settings import config_from_mapping
+from ti_trainer.training.prepare import Session
 
 CPU = torch.device("cpu")
 
@@ -174,7 +174,7 @@ def sessions(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Session]]:
         seen.append(original(*arguments))
         return seen[-1]
 
-    original = ti_trainer.loop.prepare
-    monkeypatch.setattr(ti_trainer.loop, "prepare", prepare)
+    original = ti_trainer.training.loop.prepare
+    monkeypatch.setattr(ti_trainer.training.loop, "prepare", prepare)
     yield seen
     seen.clear()

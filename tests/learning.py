@@ -10,13 +10,13 @@ from torch import Tensor
 
 from tests.drawing import draw_batch
 from ti_trainer import TrainConfig
-from ti_trainer.learner import Learner
-from ti_trainer.objective import denoising_losses
-from ti_trainer.prepare import Session, load_model, prepare
-from ti_trainer.processes import Processes
-from ti_trainer.schedules import parse_timesteps
-from ti_trainer.step import SharedStep, largest_batch
-from ti_trainer.weightings import get_weighting
+from ti_trainer.method.timesteps import parse_timesteps
+from ti_trainer.method.weightings import get_weighting
+from ti_trainer.training.learner import Learner
+from ti_trainer.training.objective import denoising_losses
+from ti_trainer.training.prepare import Session, load_model, prepare
+from ti_trainer.training.processes import Processes
+from ti_trainer.training.step import SharedStep, largest_batch
 
 
 def prepare_all(configs: Sequence[TrainConfig]) -> list[Session]:

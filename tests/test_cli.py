@@ -20,9 +20,7 @@ from PIL import Image
 
 from ti_trainer import Concept, Run, TrainConfig
 from ti_trainer.cli import COMMANDS, build_parser, main
-from ti_trainer.embedding_files import read_embedding
-from ti_trainer.errors import BadInput, Diverged, Incomplete, Interrupted
-from ti_trainer.settings import (
+from ti_trainer.config.settings import (
     config_from_mapping,
     configs_from_mapping,
     configs_to_yaml,
@@ -30,6 +28,8 @@ from ti_trainer.settings import (
     field_names,
     read_yaml,
 )
+from ti_trainer.embedding_files import read_embedding
+from ti_trainer.errors import BadInput, Diverged, Incomplete, Interrupted
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -449,10 +449,9 @@ def test_what_each_process_says_of_a_problem(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     def fail(options: Any) -> None:
-        """Fail."""
         raise problem
 
-    monkeypatch.setitem(COMMANDS, "train", (COMMANDS["train"][0], fail))
+    monkeypatch.setattr(COMMANDS["train"], "run", fail)
     for rank, wanted in said.items():
         monkeypatch.setenv("RANK", rank)
         assert main(["train"]) == status
@@ -540,8 +539,8 @@ def test_help_is_light_and_lists_the_commands() -> None:
     assert done.returncode == 0, done.stderr
     text, _, loaded = done.stdout.partition("loaded:")
     assert not {"torch", "diffusers", "transformers", "accelerate", "numpy", "PIL"} & set(loaded.split())
-    for name, (_, run) in COMMANDS.items():
-        assert re.search(rf"^ +{name} +{re.escape(str(run.__doc__).split(';')[0][:30])}", text, re.MULTILINE)
+    for name, command in COMMANDS.items():
+        assert re.search(rf"^ +{name} +{re.escape(str(command.__doc__).split(';')[0][:30])}", text, re.MULTILINE)
 
 
 def test_every_flag_of_train_is_documented(monkeypatch: pytest.MonkeyPatch) -> None:

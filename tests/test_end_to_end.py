@@ -13,8 +13,10 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from ti_trainer import ModelConfig, load_into_pipeline
-from ti_trainer.bundled import JUDGE, MY_CAT, TINY_CLIP, TINY_SD, sample_data
-from ti_trainer.evaluation import AttributeJudge, attribute_accuracy, draw_in_scenes, load_with_embeddings
+from ti_trainer.config.bundled import JUDGE, MY_CAT, TINY_CLIP, TINY_SD, sample_data
+from ti_trainer.families import load_with_embeddings
+from ti_trainer.reports.evaluation import draw_in_scenes
+from ti_trainer.reports.judge import AttributeJudge, attribute_accuracy
 
 ROOT = Path(__file__).resolve().parents[1]
 CAT = {"object": "cat", "colour": "orange", "pattern": "striped", "accent": "blue"}

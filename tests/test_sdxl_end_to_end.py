@@ -15,7 +15,7 @@ from tests.original_layout import original_layout
 from tests.tiny_models import build_pipeline
 from ti_trainer import load_into_pipeline
 from ti_trainer.cli import main
-from ti_trainer.settings import config_from_mapping, read_yaml
+from ti_trainer.config.settings import config_from_mapping, read_yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 ARGUMENTS = ["--config", "configs/sdxl.yaml", "--token", "<my-cat>", "--steps", "5", "--validation_samples", "2"]

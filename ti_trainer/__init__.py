@@ -11,21 +11,21 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .config import Concept, ModelConfig, TrainConfig
+    from .config.config import Concept, ModelConfig, TrainConfig
     from .errors import BadInput
     from .families import load_into_pipeline
-    from .jobs import train, train_all
-    from .loop import Run
+    from .training.jobs import train, train_all
+    from .training.loop import Run
 
 __version__ = "0.1.0"
 _HOME = {
     "BadInput": "errors",
-    "Concept": "config",
-    "ModelConfig": "config",
-    "TrainConfig": "config",
-    "Run": "loop",
-    "train": "jobs",
-    "train_all": "jobs",
+    "Concept": "config.config",
+    "ModelConfig": "config.config",
+    "TrainConfig": "config.config",
+    "Run": "training.loop",
+    "train": "training.jobs",
+    "train_all": "training.jobs",
     "load_into_pipeline": "families",
 }
 __all__ = ["BadInput", "Concept", "ModelConfig", "Run", "TrainConfig", "load_into_pipeline", "train", "train_all"]

@@ -5,11 +5,18 @@ import pytest
 import torch
 
 from tests.drawing import draw_batch
-from ti_trainer.data.batches import Batch, ConceptData, Draw, draw_example, same_shape, stack_draws
+from ti_trainer.data.batches import (
+    Batch,
+    ConceptData,
+    Draw,
+    draw_example,
+    same_shape,
+    stack_draws,
+)
 from ti_trainer.data.examples import Example
 from ti_trainer.data.images import Picture
 from ti_trainer.data.latents import CachedView, LatentPosterior
-from ti_trainer.randomness import generator
+from ti_trainer.method.randomness import generator
 
 SIZE = 8  # of a batch
 SHAPE = (4, 2, 2)

@@ -4,7 +4,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageEnhance, ImageOps
 
-from ti_trainer.bundled import MY_CAT, sample_data
+from ti_trainer.config.bundled import MY_CAT, sample_data
 from ti_trainer.data.duplicates import Fingerprint, duplicate_notes, fingerprint
 from ti_trainer.data.images import Picture, decode
 

@@ -12,13 +12,13 @@ from ti_trainer.data.geometry import (
     Framing,
     View,
     bucket_sizes,
-    check_crop,
     largest_window,
     mask_weights,
     nearest_bucket,
     subject_box,
 )
 from ti_trainer.errors import BadInput
+from ti_trainer.method.crops import check_crop
 
 PICTURES = [(64, 64), (48, 40), (40, 48), (65, 33), (33, 65), (300, 100), (100, 301), (7, 5), (1, 9), (1920, 1080)]
 

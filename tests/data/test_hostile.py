@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ti_trainer.config import Concept
+from ti_trainer.config.config import Concept
 from ti_trainer.data.images import MAX_BYTES
 from ti_trainer.data.scanning import load_examples
 from ti_trainer.errors import BadInput

@@ -4,10 +4,10 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from ti_trainer.captions import TEMPLATES
-from ti_trainer.config import Concept
+from ti_trainer.config.config import Concept
+from ti_trainer.data.captions import TEMPLATES
 from ti_trainer.data.scanning import load_examples
-from ti_trainer.data.sources import find_pictures
+from ti_trainer.data.sources.folders import find_pictures
 from ti_trainer.errors import BadInput
 
 

@@ -14,15 +14,22 @@ import torch
 from torch import Tensor
 
 from tests.drawing import draw_batch
-from ti_trainer import Concept, ModelConfig, TrainConfig, load_into_pipeline, train, train_all
-from ti_trainer.captions import ROW
+from ti_trainer import (
+    Concept,
+    ModelConfig,
+    TrainConfig,
+    load_into_pipeline,
+    train,
+    train_all,
+)
 from ti_trainer.embedding_files import Embedding, read_embedding, write_embedding
 from ti_trainer.families import Family, load_family
-from ti_trainer.objective import denoising_losses
-from ti_trainer.prepare import Session, prepare
-from ti_trainer.previews import generate
-from ti_trainer.randomness import generator
-from ti_trainer.weightings import uniform
+from ti_trainer.method.randomness import generator
+from ti_trainer.method.tokens import ROW
+from ti_trainer.method.weightings import uniform
+from ti_trainer.reports.previews import generate
+from ti_trainer.training.objective import denoising_losses
+from ti_trainer.training.prepare import Session, prepare
 
 CPU = torch.device("cpu")
 TOKEN = "<my-cat>"

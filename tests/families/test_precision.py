@@ -15,10 +15,10 @@ from torch import Tensor
 from ti_trainer import TrainConfig, train
 from ti_trainer.embedding_files import read_embedding
 from ti_trainer.families import load_family
-from ti_trainer.learner import Learner
-from ti_trainer.prepare import load_model, prepare
-from ti_trainer.processes import Processes
-from ti_trainer.step import SharedStep, largest_batch
+from ti_trainer.training.learner import Learner
+from ti_trainer.training.prepare import load_model, prepare
+from ti_trainer.training.processes import Processes
+from ti_trainer.training.step import SharedStep, largest_batch
 
 
 def gradients(config: TrainConfig) -> dict[str, Tensor]:

@@ -15,7 +15,7 @@ from tests.tiny_models import build_tokenizer
 from ti_trainer import ModelConfig
 from ti_trainer.data.images import Picture
 from ti_trainer.families import FAMILIES, Family, load_family
-from ti_trainer.prepare import load_model, prepare
+from ti_trainer.training.prepare import load_model, prepare
 
 TOKEN = "<my-cat>"
 PROMPT = f"a photo of a {TOKEN} in the snow"

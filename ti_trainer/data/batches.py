@@ -10,8 +10,9 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from ..captions import AS_WRITTEN, CaptionPolicy, draw_caption, fill
-from ..randomness import generator
+from ..method.randomness import generator
+from ..method.tokens import fill
+from .captions import AS_WRITTEN, CaptionPolicy, draw_caption
 from .examples import Example
 from .latents import CachedView, LatentPosterior
 

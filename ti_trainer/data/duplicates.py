@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from ..wording import listing
+from ..files.wording import listing
 from .images import Decoded, on_ground
 
 NEAR_BITS = 10  # of 64: the same picture saved or scaled again has at most 10, different ones had 14 and more

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,10 +12,10 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from ..errors import BadInput
-from ..randomness import generator
+from ..method.crops import CROPS, check_crop
+from ..method.randomness import generator
 
 Box = tuple[float, float, float, float]  # left, top, right, bottom in pixels of the upright picture
-Span = tuple[float, float]  # of the subject along one side
 
 
 @dataclass(frozen=True)
@@ -46,39 +45,6 @@ class View:
             *(round(top * scale), round((width - right if self.mirrored else left) * scale)),
             *(self.size[1], self.size[0]),
         )
-
-
-def at_centre(side: float, window: float, subject: Span | None, draw: float) -> float:
-    return (side - window) * 0.5
-
-
-def anywhere(side: float, window: float, subject: Span | None, draw: float) -> float:
-    """At random, in whole pixels; a picture with a mask never loses the middle of its subject."""
-    low, high = 0.0, side - window
-    if subject:
-        middle = sum(subject) / 2
-        low, high = max(low, middle - window), min(high, middle)
-    return min(round(low + draw * (high - low)), side - window)
-
-
-def around_subject(side: float, window: float, subject: Span | None, draw: float) -> float:
-    """The subject as near to the middle as the picture's edge allows; without a mask the centre."""
-    if subject is None:
-        return at_centre(side, window, subject, draw)
-    return min(max((sum(subject) - window) / 2, 0), side - window)
-
-
-# length of a picture's side, of the part of it that is shown, where the subject lies, a draw in [0, 1) -> start
-CROPS: dict[str, Callable[[float, float, Span | None, float], float]] = {
-    "centre": at_centre,
-    "random": anywhere,
-    "subject": around_subject,
-}
-
-
-def check_crop(name: str) -> None:
-    if name not in CROPS:
-        raise BadInput(f"--crop is '{name}'; choose one of {', '.join(CROPS)}")
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from PIL import ExifTags, Image, ImageCms, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from ..errors import BadInput
-from ..wording import printable
+from ..files.wording import printable
 
 # What a file holds decides, not its name. Pillow knows more formats, among them one that starts Ghostscript.
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "DIB", "TIFF", "GIF", "AVIF")

@@ -11,8 +11,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from ..atomic import write_bytes
 from ..errors import BadInput
+from ..files.atomic import write_bytes
 from .geometry import View
 
 VERSION = 1  # of what an entry means; an entry of another version is not found

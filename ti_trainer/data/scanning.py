@@ -11,18 +11,18 @@ from typing import Any
 
 from PIL import ImageColor
 
-from ..bundled import resolve
-from ..captions import choose_captions, load_templates, words_of_file
-from ..config import Concept
+from ..config.bundled import resolve
+from ..config.config import Concept
 from ..errors import BadInput
-from ..text_files import read_text
-from ..wording import listing, printable, shorten
+from ..files.text import read_text
+from ..files.wording import listing, printable, shorten
+from .captions import choose_captions, load_templates, words_of_file
 from .duplicates import Fingerprint, duplicate_notes, fingerprint
 from .examples import Example, MaskSource
 from .images import Decoded, Picture, decode
-from .listed import Columns
 from .masks import upright_mask
-from .sources import MASK_MODES, Found, find_mask, find_masks, find_pictures
+from .sources.folders import MASK_MODES, Found, find_mask, find_masks, find_pictures
+from .sources.lists import Columns
 
 SCAN_PIXELS = 64  # a JPEG is decoded this small: enough for the fingerprint, and all of its data are read
 WORKERS = min(8, os.cpu_count() or 1)  # Pillow decodes outside of Python's lock

@@ -9,8 +9,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ..config import MAX_VECTORS, check_token
 from ..errors import BadInput
+from ..files.names import MAX_VECTORS, check_token
 from .content import Content, parse
 from .embedding import MODEL_FAMILIES, WIDTHS, Embedding, in_order
 from .formats import FORMATS, SLOT_KEYS

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from ..config import check_token
 from ..errors import BadInput
+from ..files.names import check_token
 
 LONGEST = 128
 

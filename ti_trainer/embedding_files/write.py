@@ -9,8 +9,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ..atomic import write_bytes
 from ..errors import BadInput
+from ..files.atomic import write_bytes
 from .embedding import Embedding, in_order
 from .formats import FORMATS
 from .tensors import tensor_bytes

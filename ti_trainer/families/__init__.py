@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ..config import ModelConfig
-from ..embedding_files import read_embedding
+from ..config.config import ModelConfig
+from ..embedding_files import Embedding, read_embedding
 from ..errors import BadInput
 from .base import Conditioning, Family
+from .loading import load_pipeline, pipeline_class
 from .sd import StableDiffusion
 from .sdxl import StableDiffusionXL
 from .slots import TextSlot, set_end_of_text, text_slots
-from .sources import load_pipeline, pipeline_class
 
 if TYPE_CHECKING:
     from diffusers import DiffusionPipeline
@@ -35,7 +35,17 @@ REFUSED = {
     "StableDiffusionXLInpaintPipeline": INPAINTING,
 }
 
-__all__ = ["FAMILIES", "Conditioning", "Family", "TextSlot", "load_family", "load_into_pipeline", "text_slots"]
+__all__ = [
+    "FAMILIES",
+    "Conditioning",
+    "Family",
+    "TextSlot",
+    "fastest_device",
+    "load_family",
+    "load_into_pipeline",
+    "load_with_embeddings",
+    "text_slots",
+]
 
 
 def load_family(config: ModelConfig, device: torch.device, dtype: torch.dtype) -> Family:
@@ -48,6 +58,23 @@ def load_family(config: ModelConfig, device: torch.device, dtype: torch.dtype) -
         known = f"a {name}, for which there is no family; known are {', '.join(FAMILIES)}"
         raise BadInput(f"--model {config.model} is {REFUSED.get(name, known)}")
     return FAMILIES[name](load_pipeline(name, config, dtype), config, device, dtype)
+
+
+def fastest_device() -> torch.device:
+    """The GPU where there is one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def load_with_embeddings(model: ModelConfig, embeddings: Sequence[Embedding]) -> Family:
+    """The model with the rows of embedding files in their places; raises BadInput when a file does not fit."""
+    device = fastest_device()
+    family = load_family(model, device, torch.float16 if device.type == "cuda" else torch.float32)
+    widths = {slot.name: slot.width for slot in family.slots}
+    for embedding in embeddings:
+        if embedding.token in family.placeholders.present:
+            raise BadInput(f"two of the embedding files are called '{embedding.token}': draw them one at a time")
+        family.placeholders.add(embedding.token, embedding.fit(widths))
+    return family
 
 
 def load_into_pipeline(pipeline: DiffusionPipeline, path: str | Path, token: str | None = None) -> str:

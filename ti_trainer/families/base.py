@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from ..data.latents import LatentPosterior
-from ..placeholders import Placeholders
-from ..schedules import NoiseSchedule
+from ..method.placeholders import Placeholders
+from ..method.schedules import NoiseSchedule
 from .slots import TextSlot
 
 if TYPE_CHECKING:

@@ -12,18 +12,18 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from ..captions import ROW
-from ..config import ModelConfig
+from ..config.config import ModelConfig
 from ..data.batches import upload
 from ..data.latent_cache import tensor_hash
 from ..data.latents import LatentPosterior
 from ..errors import BadInput
-from ..placeholders import PlaceholderEmbedding, Placeholders
-from ..schedules import TARGETS, NoiseSchedule
+from ..method.placeholders import PlaceholderEmbedding, Placeholders
+from ..method.schedules import TARGETS, NoiseSchedule
+from ..method.tokens import ROW
 from .base import Conditioning, choose
+from .loading import load_vae
 from .shadows import shadow, shadow_encoder
 from .slots import TextSlot, set_end_of_text, text_slots
-from .sources import load_vae
 from .windows import all_windows, first_windows, place_rows
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class LatentDiffusion(ABC):
         for module in (self.unet, pipeline.vae, *(slot.encoder for slot in self.slots)):
             module.requires_grad_(False).eval()
         if config.lean_unet and device.type == "cpu":  # nobody has measured it on a GPU
-            from .lean_blocks import make_lean  # imports diffusers, which takes seconds
+            from .lean.blocks import make_lean
 
             make_lean(self.unet)
         if config.gradient_checkpointing:  # also chosen later where the memory is too small otherwise

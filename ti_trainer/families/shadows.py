@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from ..placeholders import PlaceholderEmbedding, Placeholders
+from ..method.placeholders import PlaceholderEmbedding, Placeholders
 
 Module = TypeVar("Module", bound=nn.Module)
 

@@ -1,0 +1,225 @@
+import pytest
+import torch
+from diffusers import DiffusionPipeline
+from diffusers.loaders import TextualInversionLoaderMixin
+
+from tests.tiny_text import WIDTH, tiny_text_encoder, tiny_tokenizer
+from ti_trainer.config.config import Concept
+from ti_trainer.data.captions import (
+    AS_WRITTEN,
+    TEMPLATES,
+    CaptionPolicy,
+    choose_captions,
+    draw_caption,
+    load_templates,
+    longest_way_to_token,
+    words_of_file,
+)
+from ti_trainer.errors import BadInput
+from ti_trainer.method.tokens import ROW, expand, fill, mentions
+
+ROWS = {"<cat>": range(3), "<cat-2>": range(3, 5), "<dog>": range(5, 6), "blorp": range(6, 8)}
+
+
+class TextOnly(DiffusionPipeline, TextualInversionLoaderMixin):
+    """The part of a diffusers pipeline that loads embeddings."""
+
+    def __init__(self, tokenizer, text_encoder) -> None:
+        super().__init__()
+        self.register_modules(tokenizer=tokenizer, text_encoder=text_encoder)
+
+
+@pytest.mark.parametrize(("token", "count"), [("<cat>", 1), ("<cat>", 3), ("blorp", 2), ("<my-cat_x>", 12)])
+def test_rows_stand_where_diffusers_puts_them(token: str, count: int) -> None:
+    """Read by a tokenizer that has a ROW, the caption is diffusers' reading of it, with ROW for each of its rows."""
+    tokenizer = tiny_tokenizer()
+    known = len(tokenizer)
+    pipeline = TextOnly(tokenizer, tiny_text_encoder(tokenizer))
+    pipeline.load_textual_inversion({token: torch.ones(count, WIDTH)}, token=token)
+    assert len(tokenizer) == known + count
+    caption = f"a photo of {token}, red {token}"
+    wanted = tokenizer(pipeline.maybe_convert_prompt(caption, tokenizer)).input_ids
+    text, numbers = expand(caption, {token: range(count)})
+    ours = tiny_tokenizer()
+    ours.add_tokens([ROW])
+    found, rest = ours(text).input_ids, iter(numbers)
+    assert [known + next(rest) if number == known else number for number in found] == wanted
+    assert list(rest) == []
+
+
+@pytest.mark.parametrize(
+    ("caption", "expanded", "numbers"),
+    [
+        ("a <cat>", "a R R R", [0, 1, 2]),
+        ("<cat>, <dog> and <cat>.", "R R R, R and R R R.", [0, 1, 2, 5, 0, 1, 2]),
+        ("a <cat-2> by <cat>", "a R R by R R R", [3, 4, 0, 1, 2]),
+        ('(<cat-2>)\'s "<dog>"', '(R R)\'s "R"', [3, 4, 5]),
+        ("a blorp", "a R R", [6, 7]),
+        ("<dog>\n<cat-2>", "R\nR R", [5, 3, 4]),
+        # a token inside a longer word is not the token
+        ("a <cat>_big", "a <cat>_big", []),
+        ("a <cat>_1", "a <cat>_1", []),
+        ("a <cat>s <cat>-like x<cat>", "a <cat>s <cat>-like x<cat>", []),
+        ("two blorps, a blorp_1, a mini-blorp", "two blorps, a blorp_1, a mini-blorp", []),
+        ("a <Cat> and a cat", "a <Cat> and a cat", []),
+        ("", "", []),
+    ],
+)
+def test_expand(caption: str, expanded: str, numbers: list[int]) -> None:
+    """expanded: with R for each ROW."""
+    expanded = expanded.replace("R", ROW)
+    assert expand(caption, ROWS) == (expanded, numbers)
+    assert expand(caption, dict(reversed(ROWS.items()))) == (expanded, numbers)  # whichever concept comes first
+    assert any(mentions(caption, token) for token in ROWS) == (caption != expanded)
+
+
+def test_expand_without_tokens() -> None:
+    assert expand("a <cat> and {token}", {}) == ("a <cat> and {token}", [])
+
+
+def test_a_row_that_somebody_wrote_is_none() -> None:
+    """Otherwise the numbers would not be those of the ROWs in the text."""
+    assert expand(f"a {ROW} <dog>{ROW}", ROWS) == (f"a  {ROW}", [5])
+    assert expand(f"a {ROW}", {}) == ("a ", [])
+
+
+def test_longer_token_that_starts_with_a_shorter_one() -> None:
+    rows = {"blorp": range(2), "blorp-x": range(2, 3), "<blorp>": range(3, 5)}
+    assert expand("blorp-x blorp <blorp>", rows) == (" ".join([ROW] * 5), [2, 0, 1, 3, 4])
+    assert not mentions("blorp-x", "blorp")
+
+
+def test_fill() -> None:
+    assert fill("{token} by {token}, {other} {}", "<cat>") == "<cat> by <cat>, {other} {}"
+
+
+@pytest.mark.parametrize("name", list(TEMPLATES))
+def test_bundled_templates(name: str) -> None:
+    templates = load_templates(name)
+    assert len(set(templates)) == len(templates) >= 10
+    assert all(template.count("{token}") == 1 and mentions(fill(template, "<cat>"), "<cat>") for template in templates)
+
+
+def test_templates_from_a_file(tmp_path) -> None:
+    file = tmp_path / "mine.txt"
+    file.write_bytes("\ufeffa {token} ü\r\n\r\n  {token} here  \n".encode())
+    assert load_templates(str(file)) == ("a {token} ü", "{token} here")
+    file.write_text("a photo of [name], [filewords]\nein Bild von {}\n", encoding="utf-16")
+    assert load_templates(str(file)) == ("a photo of {token}, [filewords]", "ein Bild von {token}")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "choose object or style or person"),
+        (b"", "is empty"),
+        (b" \n\n", "is empty"),
+        (b"a {token}\na photo\n", "'a photo' in"),
+        ("a {token} ü".encode("latin-1"), "UTF-8"),
+    ],
+)
+def test_templates_that_are_refused(tmp_path, content: bytes | None, message: str) -> None:
+    file = tmp_path / "mine.txt"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(BadInput) as refusal:
+        load_templates(str(file))
+    assert message in str(refusal.value)
+    assert str(file) in str(refusal.value)
+
+
+def draws(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def test_plain_draw_is_one_draw() -> None:
+    """A caption with equal chances, by one draw of the generator, whose next draws stay what they were."""
+    captions = tuple(f"{i}, {{token}}, x" for i in range(5))
+    for seed in range(20):
+        used, reference = draws(seed), draws(seed)
+        assert draw_caption(captions, AS_WRITTEN, used) == captions[int(torch.randint(5, (), generator=reference))]
+        assert torch.equal(used.get_state(), reference.get_state())
+
+
+def test_shuffled_tags() -> None:
+    """All orders of what is not kept, evenly; nothing is lost."""
+    policy = CaptionPolicy(shuffle_tags=True, keep_tags=1)
+    drawn = [draw_caption(("{token}, a,b ,  c",), policy, draws(seed)) for seed in range(600)]
+    counts = {caption: drawn.count(caption) for caption in set(drawn)}
+    assert set(counts) == {f"{{token}}, {x}, {y}, {z}" for x, y, z in ("abc", "acb", "bac", "bca", "cab", "cba")}
+    assert all(abs(count - 100) < 4.5 * 100**0.5 for count in counts.values())
+    assert drawn[:20] == [draw_caption(("{token}, a,b ,  c",), policy, draws(seed)) for seed in range(20)]
+
+
+def test_dropped_tags() -> None:
+    """Each with its own probability, in their order; neither the kept ones nor the token's."""
+    policy = CaptionPolicy(keep_tags=1, tag_dropout=0.3)
+    drawn = [draw_caption(("head, a, my {token}, b",), policy, draws(seed)).split(", ") for seed in range(1000)]
+    assert all(tags[0] == "head" and "my {token}" in tags for tags in drawn)
+    assert all(tags == [tag for tag in ("head", "a", "my {token}", "b") if tag in tags] for tags in drawn)
+    for tag in "ab":
+        assert abs(sum(tag in tags for tags in drawn) / 1000 - 0.7) < 4.5 * (0.3 * 0.7 / 1000) ** 0.5
+    both = sum("a" in tags and "b" in tags for tags in drawn) / 1000
+    assert abs(both - 0.49) < 4.5 * (0.49 * 0.51 / 1000) ** 0.5
+    everything = CaptionPolicy(tag_dropout=1.0)
+    assert draw_caption(("a, my {token}, b",), everything, draws()) == "my {token}"
+
+
+def test_dropped_captions() -> None:
+    policy = CaptionPolicy(caption_dropout=0.25)
+    drawn = [draw_caption(("a {token}, red",), policy, draws(seed)) for seed in range(1000)]
+    assert set(drawn) == {"{token}", "a {token}, red"}
+    assert abs(drawn.count("{token}") / 1000 - 0.25) < 4.5 * (0.25 * 0.75 / 1000) ** 0.5
+
+
+def test_longest_way_to_the_token() -> None:
+    assert longest_way_to_token("a, {token}, b", AS_WRITTEN) == "a, {token}, b"
+    assert longest_way_to_token("a, {token}, b", CaptionPolicy(shuffle_tags=True)) == "a, b, {token}"
+    assert longest_way_to_token("{token}, a, b", CaptionPolicy(shuffle_tags=True, keep_tags=1)) == "{token}, a, b"
+    policy = CaptionPolicy(shuffle_tags=True, keep_tags=1, tag_dropout=0.5)
+    captions = "head, a, {token}, b, c"
+    longest = max(
+        (draw_caption((captions,), policy, draws(seed)) for seed in range(300)), key=lambda text: text.index("{token}")
+    )
+    assert longest.index("{token}") == longest_way_to_token(captions, policy).index("{token}")
+
+
+@pytest.mark.parametrize(
+    ("settings", "own", "expected"),
+    [
+        ({}, ["a <cat> at home"], ["a {token} at home"]),
+        ({}, ["a [name], <cat>_1, {token}"], ["a {token}, <cat>_1, {token}"]),
+        ({}, [], ["t1 {token}", "t2 {token}, black dog"]),
+        ({}, ["my {token} on [filewords]"], ["my {token} on black dog"]),
+        ({"captions": "templates"}, ["sofa"], ["t1 {token}", "t2 {token}, sofa"]),
+        ({"captions": "templates"}, ["sofa", "bed"], ["t1 {token}", "t2 {token}, sofa", "t2 {token}, bed"]),
+        ({"captions": "filename"}, ["sofa"], ["black dog"]),
+        ({"captions": "filename", "add_token": True}, [], ["{token}, black dog"]),
+        ({"add_token": True}, ["a sofa", "a <cat>", "<cat>s"], ["{token}, a sofa", "a {token}", "{token}, <cat>s"]),
+    ],
+)
+def test_where_captions_come_from(settings: dict, own: list[str], expected: list[str]) -> None:
+    templates = ("t1 {token}", "t2 {token}, [filewords]")
+    assert choose_captions(Concept("<cat>", **settings), own, "black dog", templates) == tuple(expected)
+
+
+def test_words_that_are_missing_leave_no_comma() -> None:
+    assert choose_captions(Concept("<cat>"), [], "", ("t {token}, [filewords]",)) == ("t {token}",)
+    bare = Concept("<cat>", captions="filename", add_token=True)
+    assert choose_captions(bare, [], "", ()) == ("{token}",)
+
+
+@pytest.mark.parametrize(
+    ("stem", "words"),
+    [
+        ("black_cat on_sofa", "black cat on sofa"),
+        ("03-black cat (2)", "black cat"),
+        ("0001", ""),
+        ("2024_01_02 snow", "01 02 snow"),
+        ("3d_render", "3d render"),
+        ("t-shirt", "t-shirt"),
+        ("кот_猫", "кот 猫"),
+    ],
+)
+def test_words_of_a_file(stem: str, words: str) -> None:
+    assert words_of_file(stem) == words

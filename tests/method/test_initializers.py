@@ -1,0 +1,185 @@
+from typing import NamedTuple
+
+import pytest
+import torch
+from transformers import CLIPTokenizer
+
+from tests.tiny_text import tiny_tokenizer
+from ti_trainer.embedding_files import Embedding, write_embedding
+from ti_trainer.errors import BadInput
+from ti_trainer.method.initializers import (
+    DEFAULT_VECTORS,
+    SPREAD,
+    Start,
+    initial_rows,
+    is_known_word,
+    word_in_token,
+)
+
+TOKENIZER = tiny_tokenizer()
+WIDTH = 64
+
+
+class Words(NamedTuple):
+    tokenizer: CLIPTokenizer
+    table: torch.Tensor
+
+
+def table(width: int = WIDTH) -> torch.Tensor:
+    """Columns with means and deviations of their own."""
+    draws = torch.Generator().manual_seed(0)
+    means, deviations = torch.randn(width, generator=draws), torch.rand(width, generator=draws) + 0.1
+    return torch.randn(len(TOKENIZER), width, generator=draws) * deviations + means
+
+
+def row_of(word: str) -> torch.Tensor:
+    return table()[TOKENIZER.get_vocab()[word + "</w>"]]
+
+
+def start(asked: Start, slot: str = "clip_l", seed: int = 0) -> torch.Tensor:
+    return initial_rows(asked, {slot: Words(TOKENIZER, table())}, seed)[slot]
+
+
+def test_word() -> None:
+    rows = start(Start("<x>", init="cat"))
+    assert rows.shape == (DEFAULT_VECTORS, WIDTH)
+    assert torch.equal(rows[0], row_of("cat"))
+    assert torch.equal(start(Start("<x>", init="Cat", num_vectors=1)), row_of("cat")[None])
+
+
+def test_further_rows_of_a_word_start_near_it_and_apart() -> None:
+    rows = start(Start("<x>", init="cat", num_vectors=20))
+    assert torch.equal(rows[0], row_of("cat"))
+    distances = rows[1:] - row_of("cat")  # (19, D)
+    expected = SPREAD * row_of("cat").std()
+    count = distances.numel()
+    assert abs(distances.mean()) < 4.5 * expected / count**0.5
+    assert abs(distances.std() / expected - 1) < 4.5 / (2 * count) ** 0.5
+    assert len(torch.unique(rows, dim=0)) == 20
+
+
+def test_phrase_gives_a_row_for_each_token() -> None:
+    rows = start(Start("<x>", init="a fluffy cat"))
+    assert torch.equal(rows, torch.stack([row_of("a"), row_of("fluffy"), row_of("cat")]))
+    longer = start(Start("<x>", init="fluffy cat", num_vectors=3))
+    assert torch.equal(longer[:2], torch.stack([row_of("fluffy"), row_of("cat")]))
+    assert 0 < (longer[2] - row_of("cat")).norm() < 0.3 * row_of("cat").norm()
+
+
+def test_phrase_longer_than_its_rows() -> None:
+    with pytest.raises(BadInput, match="'a fluffy cat' has 3 tokens, more than --num_vectors 2"):
+        start(Start("<x>", init="a fluffy cat", num_vectors=2))
+
+
+@pytest.mark.parametrize("words", ["", "   "])
+def test_no_words(words: str) -> None:
+    with pytest.raises(BadInput, match="has no words"):
+        start(Start("<x>", init=words))
+
+
+def test_random_rows_have_the_statistics_of_the_vocabulary() -> None:
+    """75 rows a draw: mean and deviation of each column within 5 standard errors, of all together within 4.5."""
+    concept = Start("<x>", init="random", num_vectors=75)
+    rows = torch.cat([start(concept, seed=seed) for seed in range(20)])  # (1500, D)
+    standard = (rows - table().mean(0)) / table().std(0)
+    assert standard.mean(0).abs().max() < 5 / 1500**0.5
+    assert (standard.std(0) - 1).abs().max() < 5 / 3000**0.5
+    assert standard.mean().abs() < 4.5 / standard.numel() ** 0.5
+    assert start(Start("<x>", init="random")).shape == (DEFAULT_VECTORS, WIDTH)
+
+
+def test_draws_depend_on_seed_token_and_slot_alone() -> None:
+    def draw(token: str = "<x>", **place) -> torch.Tensor:
+        return start(Start(token, init="random", num_vectors=1), **place)
+
+    torch.manual_seed(5)
+    first = draw()
+    torch.manual_seed(6)
+    assert torch.equal(draw(), first)
+    for other in (draw("<y>"), draw(slot="clip_g"), draw(seed=1)):
+        assert not torch.equal(other, first)
+
+
+def saved(tmp_path, rows: torch.Tensor) -> str:
+    path = tmp_path / "old: one.safetensors"
+    write_embedding(Embedding("<old>", {"clip_l": rows}), path, "webui")
+    return str(path)
+
+
+@pytest.mark.parametrize("count", [None, 3])
+def test_file(tmp_path, count: int | None) -> None:
+    rows = torch.randn(3, WIDTH, generator=torch.Generator().manual_seed(1))
+    path = saved(tmp_path, rows)
+    assert torch.equal(start(Start("<x>", init=f"file:{path}", num_vectors=count)), rows)
+
+
+def test_file_of_another_program(tmp_path) -> None:
+    rows = torch.randn(2, WIDTH, generator=torch.Generator().manual_seed(1))
+    torch.save({"string_to_token": {"*": 265}, "string_to_param": {"*": rows}, "name": "old"}, tmp_path / "old.pt")
+    assert torch.equal(start(Start("<x>", init=f"file:{tmp_path / 'old.pt'}")), rows)
+
+
+def test_files_that_do_not_fit(tmp_path) -> None:
+    path = saved(tmp_path, torch.zeros(3, WIDTH + 1))
+    with pytest.raises(BadInput, match=f"clip_l {WIDTH + 1} wide, and this model has clip_l {WIDTH} wide"):
+        start(Start("<x>", init=f"file:{path}"))
+    path = saved(tmp_path, torch.zeros(3, WIDTH))
+    with pytest.raises(BadInput, match="has 3 vectors, not --num_vectors 2"):
+        start(Start("<x>", init=f"file:{path}", num_vectors=2))
+    with pytest.raises(BadInput, match=r"nowhere\.safetensors is not a file"):
+        start(Start("<x>", init="file:nowhere.safetensors"))
+
+
+@pytest.mark.parametrize(
+    ("token", "word"),
+    [("<my-cat>", "cat"), ("<cat-my>", "my"), ("<dog_7>", "dog"), ("<dog-xyz>", "dog"), ("reddog-cat2", "cat")],
+)
+def test_auto_takes_the_last_known_word(token: str, word: str) -> None:
+    assert word_in_token(TOKENIZER, token) == word
+    assert torch.equal(start(Start(token))[0], row_of(word))
+
+
+def test_auto_without_a_known_word() -> None:
+    for token in ("<xyz>", "<a-7>", "<cats>"):  # single letters are no words, and a plural is another word
+        with pytest.raises(BadInput, match=f"no part of '{token}' .* --init random"):
+            start(Start(token))
+
+
+def test_known_words() -> None:
+    assert [is_known_word(TOKENIZER, word) for word in ("cat", "Cat", "cats", "red cat", "")] == [
+        True,
+        True,
+        False,
+        False,
+        False,
+    ]
+    assert not is_known_word(TOKENIZER, TOKENIZER.unk_token)
+
+
+@pytest.mark.parametrize("word", ["cat", "cats"])
+def test_tuned_words_start_from_their_own_rows(word: str) -> None:
+    vocabulary = table().requires_grad_()
+    rows = initial_rows(Start(word, tune=True), {"clip_l": Words(TOKENIZER, vocabulary)}, 0)["clip_l"]
+    ids = TOKENIZER(word).input_ids[1:-1]
+    assert torch.equal(rows, table()[ids])
+    assert not rows.requires_grad
+    rows.zero_()
+    assert torch.equal(vocabulary.detach(), table())
+
+
+def test_half_precision_vocabulary() -> None:
+    for asked in (Start("<x>", init="a cat"), Start("<x>", init="random"), Start("cat", tune=True)):
+        rows = initial_rows(asked, {"clip_l": Words(TOKENIZER, table().half())}, 0)["clip_l"]
+        assert rows.dtype == torch.float32
+        torch.testing.assert_close(rows, start(asked), atol=2e-2, rtol=2e-2)
+
+
+def test_files_that_need_a_name(tmp_path) -> None:
+    """A tensor without a name, and one of two embeddings in a file: the concept's token is the name."""
+    rows = torch.randn(3, WIDTH, generator=torch.Generator().manual_seed(0))
+    torch.save(rows, tmp_path / "bare.pt")
+    assert torch.equal(start(Start("<x>", init=f"file:{tmp_path / 'bare.pt'}")), rows)
+    torch.save({"string_to_param": {"<x>": rows, "<y>": rows + 1}}, tmp_path / "two.pt")
+    assert torch.equal(start(Start("<y>", init=f"file:{tmp_path / 'two.pt'}")), rows + 1)
+    with pytest.raises(BadInput, match="several embeddings"):
+        start(Start("<z>", init=f"file:{tmp_path / 'two.pt'}"))

@@ -1,0 +1,179 @@
+import math
+
+import pytest
+import torch
+from torch.nn import Parameter
+from torch.nn.utils import clip_grad_norm_
+
+from ti_trainer.config.config import TrainConfig
+from ti_trainer.errors import BadInput
+from ti_trainer.method.lr_schedules import check_lr_schedule, lr_factor
+from ti_trainer.method.optimizers import clip_gradients, get_optimizer
+
+
+def randn(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def test_constant() -> None:
+    assert [lr_factor("constant", step, 5, 0) for step in range(5)] == [1] * 5
+
+
+def test_warm_up() -> None:
+    """Rises in equal parts, is never 0, and full after `warmup_steps`."""
+    factors = [lr_factor("constant", step, 10, 4) for step in range(10)]
+    assert factors == pytest.approx([0.2, 0.4, 0.6, 0.8, 1, 1, 1, 1, 1, 1])
+
+
+def test_linear() -> None:
+    assert [lr_factor("linear", step, 4, 0) for step in range(4)] == pytest.approx([1, 0.75, 0.5, 0.25])
+    after_warm_up = [lr_factor("linear", step, 6, 2) for step in range(6)]
+    assert after_warm_up == pytest.approx([1 / 3, 2 / 3, 1, 0.75, 0.5, 0.25])
+
+
+def test_cosine() -> None:
+    """Equals torch's CosineAnnealingLR without warm-up, and the same curve moved with it."""
+    optimizer = torch.optim.SGD([Parameter(torch.zeros(1))], lr=1.0)
+    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=20)
+    theirs = []
+    for _ in range(20):
+        theirs.append(scheduler.get_last_lr()[0])
+        optimizer.step()
+        scheduler.step()
+    assert [lr_factor("cosine", step, 20, 0) for step in range(20)] == pytest.approx(theirs)
+    assert [lr_factor("cosine", step, 27, 7) for step in range(7, 27)] == pytest.approx(theirs)
+    assert lr_factor("cosine", 3, 27, 7) == pytest.approx(4 / 8)
+
+
+@pytest.mark.parametrize("argument", ["3=0.5,6=0.1", "6=0.1,3=0.5", " 3 = 0.5 , 6 = 1e-1 "])
+def test_piecewise(argument: str) -> None:
+    factors = [lr_factor(f"piecewise:{argument}", step, 8, 0) for step in range(8)]
+    assert factors == [1, 1, 1, 0.5, 0.5, 0.5, 0.1, 0.1]
+
+
+def test_piecewise_with_warm_up_and_from_the_start() -> None:
+    assert [lr_factor("piecewise:0=0.5", step, 4, 1) for step in range(4)] == [0.25, 0.5, 0.5, 0.5]
+
+
+@pytest.mark.parametrize("schedule", ["constant", "linear", "cosine"])
+def test_factors_stay_between_0_and_1(schedule: str) -> None:
+    for steps, warmup in ((1, 0), (1, 10), (5, 5), (100, 7)):
+        factors = [lr_factor(schedule, step, steps, warmup) for step in range(steps)]
+        assert all(0 < factor <= 1 for factor in factors)
+
+
+@pytest.mark.parametrize("schedule", ["constant", "linear", "cosine", "piecewise:5=0.5"])
+def test_schedules_that_are_allowed(schedule: str) -> None:
+    check_lr_schedule(schedule)
+
+
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        "",
+        "cosin",
+        "linear:3",
+        "piecewise",
+        "piecewise:",
+        "piecewise:3",
+        "piecewise:3=",
+        "piecewise:a=1",
+        "piecewise:3=0.5,",
+        "piecewise:3=nan",
+        "piecewise:3=inf",
+        "piecewise:3=-1",
+        "piecewise:-3=1",
+        "piecewise:1.5=1",
+    ],
+)
+def test_schedules_that_are_refused(schedule: str) -> None:
+    with pytest.raises(BadInput, match=r"choose constant, linear, cosine, or piecewise:100=0\.5,200=0\.1") as refusal:
+        check_lr_schedule(schedule)
+    assert f"'{schedule}'" in str(refusal.value)
+
+
+@pytest.mark.parametrize("weight_decay", [0.0, 0.1])
+def test_adamw(weight_decay: float) -> None:
+    """Five steps against Loshchilov & Hutter 2019, algorithm 2, written out."""
+    rows = Parameter(randn(3, 4))
+    optimizer = get_optimizer("adamw")([rows], 1e-2, weight_decay)
+    expected, mean, square = rows.detach().double(), torch.zeros(3, 4).double(), torch.zeros(3, 4).double()
+    for step in range(1, 6):
+        gradient = randn(3, 4, seed=step)
+        rows.grad = gradient.clone()
+        optimizer.step()
+        expected = expected * (1 - 1e-2 * weight_decay)
+        mean = 0.9 * mean + 0.1 * gradient
+        square = 0.999 * square + 0.001 * gradient.double().square()
+        expected -= 1e-2 * (mean / (1 - 0.9**step)) / ((square / (1 - 0.999**step)).sqrt() + 1e-8)
+    torch.testing.assert_close(rows.detach().double(), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_adamw_moves_rows_one_by_one() -> None:
+    """Concepts in one parameter move as they would alone, in a bare torch.optim.AdamW."""
+    both = Parameter(randn(5, 8))
+    alone = [Parameter(part.clone()) for part in both.detach().split([2, 3])]
+    ours = get_optimizer("adamw")([both], 5e-3, 0.0)
+    theirs = [torch.optim.AdamW([part], lr=5e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0) for part in alone]
+    for step in range(4):
+        gradient = randn(5, 8, seed=step + 1)
+        both.grad = gradient
+        for part, part_gradient, optimizer in zip(alone, gradient.split([2, 3]), theirs, strict=True):
+            part.grad = part_gradient.clone()
+            optimizer.step()
+        ours.step()
+    assert torch.equal(both.detach(), torch.cat(alone).detach())
+
+
+def test_no_weight_decay_by_default() -> None:
+    """Rows that get no gradient stay where they are, to the bit."""
+    rows = Parameter(randn(2, 3))
+    before = rows.detach().clone()
+    (default,) = (f.default for f in TrainConfig.__dataclass_fields__.values() if f.name == "weight_decay")
+    optimizer = get_optimizer("adamw")([rows], 1e-2, default)
+    rows.grad = torch.zeros(2, 3)
+    optimizer.step()
+    assert torch.equal(rows.detach(), before)
+
+
+def test_unknown_optimizer() -> None:
+    with pytest.raises(BadInput, match="'sgd'; choose one of adamw"):
+        get_optimizer("sgd")
+
+
+@pytest.mark.parametrize("max_norm", [0.5, 3.0, 1e3])
+def test_clipping_is_torch_s_on_each_concept(max_norm: float) -> None:
+    """Two concepts, two slots with different numbers of rows and columns."""
+    concepts = [
+        [randn(2, 4) * 0.3, randn(1, 6, seed=1)],
+        [randn(3, 4, seed=2) * 0.3, randn(3, 6, seed=3)],
+    ]
+    for gradients in concepts:
+        parameters = [Parameter(torch.zeros_like(gradient)) for gradient in gradients]
+        for parameter, gradient in zip(parameters, gradients, strict=True):
+            parameter.grad = gradient.clone()
+        norm = clip_grad_norm_(parameters, max_norm, foreach=False).item()
+        clip_gradients(gradients, max_norm)
+        for parameter, gradient in zip(parameters, gradients, strict=True):
+            torch.testing.assert_close(gradient, parameter.grad)
+        clipped = math.sqrt(sum(gradient.square().sum().item() for gradient in gradients))
+        assert clipped == pytest.approx(min(norm, max_norm), rel=1e-5)
+
+
+def test_clipping_by_hand() -> None:
+    """Down to the norm that all slots have together, and never up to it."""
+    gradients = [torch.tensor([[300.0, 0.0]]), torch.tensor([[400.0]])]
+    clip_gradients(gradients, 1.0)
+    torch.testing.assert_close(gradients, [torch.tensor([[0.6, 0.0]]), torch.tensor([[0.8]])])
+    small = torch.tensor([[0.3, 0.4]])
+    clip_gradients([small], 1.0)
+    assert torch.equal(small, torch.tensor([[0.3, 0.4]]))
+
+
+def test_clipping_switched_off_and_gradients_of_zero() -> None:
+    gradient = torch.full((2, 2), 1e6)
+    clip_gradients([gradient], 0)
+    assert torch.equal(gradient, torch.full((2, 2), 1e6))
+    gradient = torch.zeros(2, 2)
+    clip_gradients([gradient], 1.0)
+    assert torch.equal(gradient, torch.zeros(2, 2))

@@ -1,0 +1,129 @@
+import diffusers
+import pytest
+import torch
+
+from ti_trainer.errors import BadInput
+from ti_trainer.method import timesteps as policies
+from ti_trainer.method.schedules import NoiseSchedule
+from ti_trainer.method.timesteps import TimestepPolicy, parse_timesteps
+
+BETAS = [
+    {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012},  # Stable Diffusion
+    {"beta_schedule": "linear"},
+    {"beta_schedule": "squaredcos_cap_v2"},
+]
+TIMESTEPS = torch.tensor([0, 1, 250, 499, 750, 999])
+
+
+def schedules(name: str, betas: dict, prediction_type: str):
+    theirs = getattr(diffusers, name)(num_train_timesteps=1000, prediction_type=prediction_type, **betas)
+    return theirs, NoiseSchedule(theirs.alphas_cumprod, prediction_type)
+
+
+def latents_and_noise() -> tuple[torch.Tensor, torch.Tensor]:
+    draws = torch.Generator().manual_seed(0)
+    return torch.randn(6, 4, 8, 8, generator=draws), torch.randn(6, 4, 8, 8, generator=draws)
+
+
+@pytest.mark.parametrize("name", ["DDPMScheduler", "DDIMScheduler"])
+@pytest.mark.parametrize("betas", BETAS, ids=lambda betas: betas["beta_schedule"])
+@pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction"])
+def test_equals_diffusers(name: str, betas: dict, prediction_type: str) -> None:
+    theirs, ours = schedules(name, betas, prediction_type)
+    latents, noise = latents_and_noise()
+    torch.testing.assert_close(
+        ours.add_noise(latents, noise, TIMESTEPS), theirs.add_noise(latents, noise, TIMESTEPS), rtol=1e-6, atol=1e-6
+    )
+    target = noise if prediction_type == "epsilon" else theirs.get_velocity(latents, noise, TIMESTEPS)
+    torch.testing.assert_close(ours.target(latents, noise, TIMESTEPS), target, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction"])
+def test_target_leads_the_scheduler_back_to_the_latents(prediction_type: str) -> None:
+    """A network that returned `target` would let diffusers' own step recover the clean latents."""
+    theirs, ours = schedules("DDIMScheduler", {**BETAS[0], "clip_sample": False}, prediction_type)
+    latents, noise = latents_and_noise()
+    theirs.set_timesteps(1000)
+    for i, timestep in enumerate(TIMESTEPS[:5]):
+        one = slice(i, i + 1)
+        noisy = ours.add_noise(latents[one], noise[one], timestep[None])
+        target = ours.target(latents[one], noise[one], timestep[None])
+        step = theirs.step(target, timestep, noisy)
+        torch.testing.assert_close(step.pred_original_sample, latents[one], rtol=1e-4, atol=1e-4)
+
+
+def test_snr() -> None:
+    """Against sigma of Karras et al. 2022: snr = 1 / sigma^2; and a hand-made schedule."""
+    ours = NoiseSchedule(torch.tensor([0.9, 0.5, 0.2]), "epsilon")
+    torch.testing.assert_close(ours.snr(torch.tensor([0, 1, 2, 1])), torch.tensor([9.0, 1.0, 0.25, 1.0]))
+    theirs, ours = schedules("DDPMScheduler", BETAS[0], "epsilon")
+    sigmas = ((1 - theirs.alphas_cumprod.double()) / theirs.alphas_cumprod.double()).sqrt()
+    torch.testing.assert_close(ours.snr(torch.arange(1000)), (sigmas**-2).float(), rtol=1e-4, atol=0)
+    torch.testing.assert_close(ours.snr(torch.tensor([0, 999])), torch.tensor([1175.47, 0.0046817]), rtol=1e-3, atol=0)
+
+
+def test_timesteps_divide_the_draws_evenly() -> None:
+    _, schedule = schedules("DDPMScheduler", BETAS[0], "epsilon")
+    draws = (torch.arange(4000, dtype=torch.float64) + 0.5) / 4000
+    timesteps = schedule.sample_timesteps(draws.float())
+    assert timesteps.dtype == torch.int64
+    assert torch.equal(timesteps.bincount(), torch.full((1000,), 4))
+    assert torch.equal(schedule.sample_timesteps(torch.tensor([0.0, 0.5, 0.9999])), torch.tensor([0, 500, 999]))
+
+
+def test_draw_that_float32_rounds_to_one() -> None:
+    _, schedule = schedules("DDPMScheduler", BETAS[0], "epsilon")
+    draw = torch.tensor([1 - 1e-9])
+    assert draw == 1
+    assert schedule.sample_timesteps(draw) == 999
+
+
+@pytest.mark.parametrize(
+    ("text", "distribution"),
+    [
+        ("uniform", lambda u: u),
+        ("late", lambda u: u**2),  # the integral of the density 2u
+        ("range:0.25-0.75", lambda u: ((u - 0.25) / 0.5).clamp(0, 1)),
+    ],
+)
+def test_policies(text: str, distribution) -> None:
+    """Stratified draws reach every level as often as the density says, and stay in their order."""
+    draws = (torch.arange(10_000, dtype=torch.float64) + 0.5) / 10_000
+    fractions = parse_timesteps(text)(draws)
+    assert (fractions.diff() > 0).all()
+    for level in (0.1, 0.3, 0.5, 0.8, 1.0):
+        share = (fractions < level).double().mean()
+        assert share == pytest.approx(distribution(torch.tensor(level)).item(), abs=2e-4)
+
+
+def test_every_row_of_policies_rises_from_0_to_1() -> None:
+    draws = torch.linspace(0, 1, 1001)
+    for curve in policies.TIMESTEPS.values():
+        fractions = curve(draws)
+        assert (fractions[0], fractions[-1]) == (0, 1)
+        assert (fractions.diff() > 0).all()
+
+
+def test_uniform_draws_stay_what_they_are() -> None:
+    draws = torch.rand(100, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(parse_timesteps("uniform")(draws), draws)
+
+
+def test_support() -> None:
+    """Validation looks at the levels that are trained, evenly."""
+    middle = torch.tensor([0.25, 0.75])
+    torch.testing.assert_close(parse_timesteps("range:0.2-0.6").within_support(middle), torch.tensor([0.3, 0.5]))
+    assert torch.equal(parse_timesteps("late").within_support(middle), middle)
+    assert TimestepPolicy() == parse_timesteps("uniform") == parse_timesteps("range:0-1")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("early", "", "range", "range:", "range:0.5", "range:0.5-0.5", "range:0.7-0.2", "range:0-1.5"),
+        *("range:500-1000", "range:-1-0", "range:nan-1", "late:0.5-1", "range:a-b"),
+    ],
+)
+def test_policies_that_are_refused(text: str) -> None:
+    with pytest.raises(BadInput, match=f"--timesteps is '{text}'; choose uniform, late, or range:LOW-HIGH"):
+        parse_timesteps(text)

@@ -1,0 +1,8 @@
+"""python -m ti_trainer (the same as `ti-trainer`)."""
+
+import sys
+
+from .cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

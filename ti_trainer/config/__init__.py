@@ -1,0 +1,1 @@
+"""What is asked for: settings, lists of concepts, and what is bundled."""

@@ -1,0 +1,35 @@
+"""Where sample data and configs lie: inside an installed package, or beside the package in a checkout."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+TINY_SD = "tiny-sd"
+TINY_CLIP = "tiny-clip"
+JUDGE = "judge"
+MY_CAT = "my-cat"
+
+
+def shipped(path: str) -> Path:
+    """What a checkout has at `path`."""
+    package = Path(__file__).resolve().parents[1]
+    installed = package / path
+    return installed if installed.exists() else package.parent / path
+
+
+def sample_data(name: str) -> Path:
+    """The folder `sample_data/name`."""
+    return shipped(f"sample_data/{name}")
+
+
+def resolve_config(path: str) -> str:
+    """`path`, or our own `configs/NAME.yaml` where there is none: the README's commands work in any folder."""
+    ours = shipped(path) if re.fullmatch(r"configs/[\w-]+\.yaml", path) else None
+    return str(ours) if ours and not Path(path).exists() else path
+
+
+def resolve(path: str) -> str:
+    """`path`, or the bundled folder of that name if the path does not exist."""
+    bundled = sample_data(path) if path in (TINY_SD, TINY_CLIP, JUDGE, MY_CAT) else None
+    return str(bundled) if bundled and not Path(path).exists() else path

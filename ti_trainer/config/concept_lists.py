@@ -1,0 +1,166 @@
+"""Lists of concepts: a file with the settings of each, as YAML, JSON lines, CSV or parquet."""
+
+from __future__ import annotations
+
+import dataclasses
+import reprlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ..errors import BadInput
+from ..files.text import read_csv, read_jsonl, read_text
+from ..files.wording import listing, printable
+from .config import Concept, TrainConfig
+from .settings import SCALARS
+
+EXAMPLE = '{"token": "<my-cat>", "images": "photos/my-cat"}'
+
+# the types that cells are given, by setting; a setting that is none is text here, and refused where all are
+TYPES: dict[str, type] = {
+    field.name: SCALARS[name]
+    for field in (*dataclasses.fields(Concept), *dataclasses.fields(TrainConfig))
+    if (name := str(field.type).partition(" | ")[0]) in SCALARS
+}
+
+# libyaml's is several times as fast, where PyYAML was built with it
+YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+DEEPEST_YAML = 20
+
+
+def read_concepts(path: str) -> list[dict[str, Any]]:
+    """The settings of each concept in a .yaml, .jsonl, .csv or .parquet file, in its order.
+
+    What is null, NaN or, in CSV, empty is not given. Cells of CSV get the type of their setting. Paths are left as they
+    are: relative to the working directory, as those of flags. Raises BadInput for a file that cannot be read or lists
+    nothing, and, naming the line (or the row, from 0 as in pandas), for a concept without a token.
+    """
+    file, name = Path(path), printable(path)
+    read = READERS.get(file.suffix.lower())
+    if read is None:
+        raise BadInput(f"{name} is no list of concepts; give a {', '.join(READERS)} file")
+    if not file.exists():
+        raise BadInput(f"{name} does not exist; give a file with a concept in each line, such as {EXAMPLE}")
+    if not file.is_file():
+        raise BadInput(f"{name} is not a file; give a {', '.join(READERS)} file")
+    concepts = [given(row, where) for where, row in read(file)]
+    if not concepts:
+        raise BadInput(f"{name} lists no concepts; write lines such as {EXAMPLE}")
+    return concepts
+
+
+def given(row: Any, where: str) -> dict[str, Any]:
+    """The settings that a row gives; raises BadInput when it is no mapping or has no token."""
+    if not isinstance(row, dict):
+        raise BadInput(f"{where} is {reprlib.repr(row)}, which is not a mapping: write '- token: <my-cat>'")
+    settings = {}
+    for key, value in row.items():
+        if not isinstance(key, str):
+            raise BadInput(f"{where}: {reprlib.repr(key)} is not the name of a setting; names are text, such as token")
+        if value is None or value != value:  # NaN is what pandas makes of an empty cell
+            continue
+        if isinstance(value, float) and TYPES.get(key) is int and value.is_integer():
+            value = int(value)  # pandas, again: a column of whole numbers with an empty cell is one of floats
+        settings[key] = value
+    token = settings.get("token")
+    if token is None or token == "":
+        raise BadInput(f'{where} has no token; give each concept one, such as "<my-cat>"')
+    if not isinstance(token, str):
+        raise BadInput(f"{where}: the token is {reprlib.repr(token)}, which is not text; put it in quotes")
+    return settings
+
+
+def yaml_rows(file: Path) -> Iterator[tuple[str, Any]]:
+    name, text = printable(file), read_text(file)
+    try:
+        depth = 0
+        for event in yaml.parse(text, YAML_LOADER):  # libyaml's loader is recursive: a deep one ends the process
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if depth > DEEPEST_YAML:
+                raise BadInput(f"{name} is not a list of concepts: {DEEPEST_YAML} lists or mappings lie in each other")
+        content = yaml.load(text, YAML_LOADER)
+    except BadInput:
+        raise
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date such as 2024-99-99
+        raise BadInput(f"{name} is not YAML: {' '.join(str(error).split())}") from None
+    if isinstance(content, dict):
+        others = [str(key) for key in content if key != "concepts"]
+        if "concepts" not in content or others:
+            raise BadInput(
+                f"{name} has {listing(others) or 'no keys'} at the top, where only 'concepts' may be: settings of "
+                "all concepts belong into --config"
+            )
+        content = content["concepts"]
+    if content is None:
+        return
+    if not isinstance(content, list):
+        raise BadInput(f"{name} is {reprlib.repr(content)}, which is not a list: write '- token: <my-cat>' beneath it")
+    for number, row in enumerate(content, 1):
+        yield f"{name}, concept {number}", row
+
+
+def jsonl_rows(file: Path) -> Iterator[tuple[str, Any]]:
+    return read_jsonl(file, EXAMPLE)
+
+
+def csv_rows(file: Path) -> Iterator[tuple[str, Any]]:
+    for where, row in read_csv(file):
+        if not any(cell.strip() for cell in row.values()):  # the empty rows that spreadsheets add
+            continue
+        if "token" not in row:
+            raise BadInput(
+                f"{printable(file)} has the columns {reprlib.repr(listing(list(row)))}; it needs one called token, and "
+                "commas between them"
+            )
+        if "" in row:
+            raise BadInput(f"{printable(file)} has a column without a name; leave it out (in pandas: index=False)")
+        yield where, {key: from_text(cell, key, where) for key, cell in row.items() if cell.strip()}
+
+
+def from_text(cell: str, key: str, where: str) -> Any:
+    """A cell of CSV as the type of its setting; raises BadInput when it cannot be that."""
+    wanted = TYPES.get(key, str)
+    try:
+        if wanted is bool:
+            return {"true": True, "false": False}[cell.strip().lower()]
+        if wanted is int:
+            number = float(cell)
+            return int(number) if number.is_integer() and "." in cell else int(cell)
+        return wanted(cell)
+    except (ValueError, KeyError):
+        kinds = {bool: "true or false", int: "a whole number", float: "a number"}
+        raise BadInput(f"{where}: '{key}' is {reprlib.repr(cell)}; write {kinds[wanted]}, or nothing") from None
+
+
+def parquet_rows(file: Path) -> Iterator[tuple[str, Any]]:
+    name = printable(file)
+    try:
+        from pyarrow.parquet import ParquetFile
+    except ImportError:
+        raise BadInput(
+            f"{name} cannot be read; the library for parquet is missing: pip install 'ti-trainer[datasets]'"
+        ) from None
+    try:
+        with ParquetFile(file) as table:
+            columns = table.schema_arrow.names
+            usable = "token" in columns and len(set(columns)) == len(columns)
+            # columns first: gigabytes of pictures, say, are not read before the message that there is no token
+            rows = [row for batch in table.iter_batches() for row in batch.to_pylist()] if usable else []
+    except Exception as error:  # pyarrow's, of any kind
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise BadInput(f"{name} cannot be read as parquet: {reason}") from None
+    if not usable:
+        raise BadInput(f"{name} has the columns {listing(columns)}; it needs one called token, and no name twice")
+    for number, row in enumerate(rows):
+        yield f"{name}, row {number}", row
+
+
+READERS: dict[str, Callable[[Path], Iterator[tuple[str, Any]]]] = {
+    ".yaml": yaml_rows,
+    ".yml": yaml_rows,
+    ".jsonl": jsonl_rows,
+    ".csv": csv_rows,
+    ".parquet": parquet_rows,
+}

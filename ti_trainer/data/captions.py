@@ -1,0 +1,177 @@
+"""Captions: templates for pictures that have none, what each draw does to them, and tokens expanded to their rows."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from ..config.config import Concept
+from ..errors import BadInput
+from ..files.text import read_text
+from ..method.tokens import TOKEN_FIELD, fill, mentions, token_pattern
+
+NAME_FIELD = "[name]"  # what other trainers call it
+WORDS_FIELD = "[filewords]"
+
+TEMPLATES: dict[str, tuple[str, ...]] = {
+    "object": (
+        "a photo of a {token}",
+        "a photo of the {token}",
+        "the photo of a {token}",
+        "a photo of my {token}",
+        "a photo of one {token}",
+        "a good photo of a {token}",
+        "a good photo of the {token}",
+        "a bright photo of the {token}",
+        "a dark photo of the {token}",
+        "a close-up photo of a {token}",
+        "a close-up photo of the {token}",
+        "a cropped photo of a {token}",
+        "a photo of a nice {token}",
+        "a photo of the cool {token}",
+        "a photo of a clean {token}",
+        "a photo of the weird {token}",
+        "a picture of a {token}",
+        "an image of a {token}",
+        "a rendering of a {token}",
+        "a rendition of the {token}",
+    ),
+    "style": (
+        "a painting in the style of {token}",
+        "a picture in the style of {token}",
+        "an image in the style of {token}",
+        "a rendering in the style of {token}",
+        "a rendition in the style of {token}",
+        "the painting in the style of {token}",
+        "a good painting in the style of {token}",
+        "a bright painting in the style of {token}",
+        "a dark painting in the style of {token}",
+        "a close-up painting in the style of {token}",
+        "a cropped painting in the style of {token}",
+        "a nice painting in the style of {token}",
+        "a detailed painting in the style of {token}",
+    ),
+    "person": (
+        "a photo of {token}",
+        "the photo of {token}",
+        "a photograph of {token}",
+        "a good photo of {token}",
+        "a bright photo of {token}",
+        "a dark photo of {token}",
+        "a cropped photo of {token}",
+        "a close-up photo of {token}",
+        "a candid photo of {token}",
+        "a portrait of {token}",
+        "a studio portrait of {token}",
+        "a picture of {token}",
+        "an image of {token}",
+        "a snapshot of {token}",
+        "a photo of {token} outdoors",
+        "a photo of {token} indoors",
+    ),
+}
+
+
+@dataclass(frozen=True)
+class CaptionPolicy:
+    """What a draw does to the caption that it took; by default nothing."""
+
+    shuffle_tags: bool = False
+    keep_tags: int = 0
+    tag_dropout: float = 0.0
+    caption_dropout: float = 0.0
+
+    @classmethod
+    def of(cls, concept: Concept) -> CaptionPolicy:
+        return cls(concept.shuffle_tags, concept.keep_tags, concept.tag_dropout, concept.caption_dropout)
+
+
+AS_WRITTEN = CaptionPolicy()
+
+
+def draw_caption(captions: Sequence[str], policy: CaptionPolicy, draws: torch.Generator) -> str:
+    """One of the captions, as the policy changes it: a function of the generator's state.
+
+    Where the policy does nothing, the only draw is that of the caption.
+    """
+    caption = captions[int(torch.randint(len(captions), (), generator=draws))]
+    if policy.caption_dropout and float(torch.rand((), generator=draws)) < policy.caption_dropout:
+        return TOKEN_FIELD
+    if not (policy.shuffle_tags or policy.tag_dropout):
+        return caption
+    tags = split_tags(caption)
+    kept, loose = tags[: policy.keep_tags], tags[policy.keep_tags :]
+    if policy.tag_dropout:
+        chances = torch.rand(len(loose), generator=draws).tolist()
+        stay = [chance >= policy.tag_dropout for chance in chances]
+        loose = [tag for tag, stays in zip(loose, stay, strict=True) if stays or TOKEN_FIELD in tag]
+    if policy.shuffle_tags:
+        loose = [loose[i] for i in torch.randperm(len(loose), generator=draws).tolist()]
+    return ", ".join([*kept, *loose])
+
+
+def longest_way_to_token(caption: str, policy: CaptionPolicy) -> str:
+    """Of all that `draw_caption` can make of a caption, the one in which most comes before the token."""
+    if not policy.shuffle_tags:
+        return caption
+    tags = split_tags(caption)
+    kept, loose = tags[: policy.keep_tags], tags[policy.keep_tags :]
+    return ", ".join([*kept, *sorted(loose, key=lambda tag: TOKEN_FIELD in tag)])
+
+
+def split_tags(caption: str) -> list[str]:
+    return [tag.strip() for tag in caption.split(",") if tag.strip()]
+
+
+def choose_captions(
+    concept: Concept, own: Sequence[str], file_words: str, templates: Sequence[str], is_class: bool = False
+) -> tuple[str, ...]:
+    """The captions of a picture, with {token} for the token.
+
+    own: those that came with the picture; file_words: the words of its file's name.
+    """
+    source = "templates" if is_class else concept.captions
+    if source == "filename":
+        texts = [file_words]
+    elif source == "auto" and own:
+        texts = list(own)
+    else:
+        texts = [template.replace(WORDS_FIELD, words) for template in templates for words in own or [file_words]]
+    captions = [name_token(text.replace(WORDS_FIELD, file_words), concept.token) for text in texts]
+    if concept.add_token:
+        captions = [
+            text if mentions(fill(text, concept.token), concept.token) else f"{TOKEN_FIELD}, {text}".strip(" ,")
+            for text in captions
+        ]
+    return tuple(dict.fromkeys(captions))
+
+
+def name_token(text: str, token: str) -> str:
+    """A caption with {token} wherever the token or [name] stands, and without commas that separate nothing."""
+    named = token_pattern([token]).sub(TOKEN_FIELD, text.replace(NAME_FIELD, TOKEN_FIELD))
+    return named.strip(" ,")
+
+
+def words_of_file(stem: str) -> str:
+    """The words of a file's name: "03-black_cat on_sofa (2)" -> "black cat on sofa"."""
+    return " ".join(re.sub(r"^\d+(?![^\W_])[\s_.-]*|\s*\(\d+\)$", "", stem).replace("_", " ").split())
+
+
+def load_templates(name: str) -> tuple[str, ...]:
+    """The templates of that name, or the lines of that text file; raises BadInput when {token} is missing."""
+    if name in TEMPLATES:
+        return TEMPLATES[name]
+    if not Path(name).is_file():
+        raise BadInput(f"--templates is '{name}': choose {' or '.join(TEMPLATES)}, or a UTF-8 text file")
+    lines = [line.strip() for line in read_text(Path(name)).splitlines()]
+    templates = tuple(line.replace(NAME_FIELD, TOKEN_FIELD).replace("{}", TOKEN_FIELD) for line in lines if line)
+    for template in templates:
+        if TOKEN_FIELD not in template:
+            raise BadInput(f"'{template}' in {name} does not say where the token goes: write {TOKEN_FIELD} there")
+    if not templates:
+        raise BadInput(f"--templates {name} is empty: write lines such as 'a photo of a {TOKEN_FIELD}'")
+    return templates

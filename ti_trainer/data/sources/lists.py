@@ -1,0 +1,75 @@
+"""Lists of pictures and captions: .jsonl files, and the metadata files of folders."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ...errors import BadInput
+from ...files.text import read_csv, read_jsonl
+from ...files.wording import printable
+
+IMAGE_COLUMNS = ("file_name", "image", "image_path", "path", "file")
+CAPTION_COLUMNS = ("text", "caption", "captions", "prompt")
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The columns that the user named; None: the first that has one of the usual names."""
+
+    image: str | None = None
+    caption: str | None = None
+
+
+ANY_COLUMNS = Columns()
+EXAMPLE = '{"file_name": "a.png", "text": "a photo of {token}"}'
+
+
+@dataclass(frozen=True)
+class ListedPicture:
+    """A line of a list, or several about one picture."""
+
+    path: Path
+    name: str  # as the list has it
+    captions: tuple[str, ...]
+
+
+def read_list(file: Path, columns: Columns) -> list[ListedPicture]:
+    """The pictures of a .jsonl or .csv file, in its order; paths are relative to the file.
+
+    Several lines about one picture give it several captions. Raises BadInput naming file and line.
+    """
+    rows = list(read_csv(file) if file.suffix.lower() == ".csv" else read_jsonl(file, EXAMPLE))
+    known = list(dict.fromkeys(column for _, row in rows for column in row))
+    image = choose_column("image", columns.image, IMAGE_COLUMNS, known, printable(file))
+    caption = choose_column("caption", columns.caption, CAPTION_COLUMNS, known, printable(file))
+    if rows and image is None:
+        raise BadInput(f'{printable(file)} has no column of pictures; add "file_name" or --image_column NAME')
+    captions: dict[str, list[str]] = {}
+    for where, row in rows:
+        name = row.get(str(image))
+        if not isinstance(name, str) or not name or "\0" in name:
+            raise BadInput(f"{where}: '{image}' is {name!r}, not the name of a file")
+        captions.setdefault(name, []).extend(caption_texts(row.get(str(caption)), where))
+    return [ListedPicture(file.parent / name, name, tuple(dict.fromkeys(texts))) for name, texts in captions.items()]
+
+
+def choose_column(kind: str, wanted: str | None, usual: Iterable[str], known: Iterable[str], where: str) -> str | None:
+    """The column that was asked for, or the first of the usual ones; raises BadInput where the former is missing."""
+    known = list(known)
+    if wanted is not None and wanted not in known:
+        raise BadInput(f"--{kind}_column is '{wanted}', and {where} has {', '.join(known) or 'no columns'}")
+    return wanted or next((column for column in usual if column in known), None)
+
+
+def caption_texts(value: Any, where: str) -> tuple[str, ...]:
+    """What a cell says: nothing, a text, or a list of texts; raises BadInput for all else, and for empty texts."""
+    texts = value if isinstance(value, list) else [] if value is None else [value]
+    if not all(isinstance(text, str) for text in texts):
+        raise BadInput(f"{where}: the caption is {value!r}, not a text")
+    cleaned = tuple(" ".join(text.split()) for text in texts)
+    if not all(cleaned):
+        raise BadInput(f"{where}: the caption is empty; write one with the token in it, or leave the field out")
+    return cleaned

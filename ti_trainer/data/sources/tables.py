@@ -1,0 +1,144 @@
+"""Pictures in parquet and arrow files, saved datasets and datasets of the hub, through the library `datasets`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ...errors import BadInput
+from ...files.wording import printable
+from ..images import Picture, read_file
+from .lists import (
+    CAPTION_COLUMNS,
+    IMAGE_COLUMNS,
+    Columns,
+    caption_texts,
+    choose_column,
+)
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+TABLE_SUFFIXES = (".parquet", ".arrow")
+
+
+@dataclass(frozen=True)
+class TablePicture:
+    """A row of a table."""
+
+    picture: Picture
+    name: str  # of the file that the picture once was, or the row's number
+    captions: tuple[str, ...]
+
+
+def is_saved_dataset(folder: Path) -> bool:
+    """Whether `save_to_disk` of `datasets` wrote the folder."""
+    return (folder / "dataset_dict.json").is_file() or (folder / "dataset_info.json").is_file()
+
+
+def read_table(images: str, columns: Columns, source: str) -> list[TablePicture]:
+    """The rows of a table; pictures stay where they are, undecoded, until they are read. source: for messages.
+
+    Raises BadInput when the library is missing or cannot read the table, and for columns that are not there.
+    """
+    try:
+        import datasets
+    except ImportError:
+        raise BadInput(
+            f"{source} is no folder of pictures here; the library that reads datasets is missing: "
+            "pip install 'ti-trainer[datasets]'"
+        ) from None
+    with quietly():
+        try:
+            table = one_split(load_table(images), source)
+        except BadInput:
+            raise
+        except Exception as error:  # the library lets through what its many readers raise
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise BadInput(f"{source} cannot be read as a dataset: {reason}") from None
+        pictured = [name for name, feature in table.features.items() if isinstance(feature, datasets.Image)]
+        image = choose_column("image", columns.image, [*pictured, *IMAGE_COLUMNS], table.column_names, source)
+        caption = choose_column("caption", columns.caption, CAPTION_COLUMNS, table.column_names, source)
+        if image is None:
+            raise BadInput(
+                f"{source} has no column of pictures but {', '.join(table.column_names)}; add --image_column"
+            )
+        try:
+            cells = table.select_columns([image]).cast_column(image, datasets.Image(decode=False))
+            chunks = cells.with_format("arrow")[:][image].chunks
+            paths = [path for chunk in chunks for path in chunk.field("path").to_pylist()]
+        except Exception as error:  # pyarrow's, of any kind
+            raise BadInput(f"--image_column '{image}' of {source} holds no pictures: {error}") from None
+    texts = table[caption] if caption else [None] * len(table)
+    rows = []
+    for number, (path, text) in enumerate(zip(paths, texts, strict=True)):
+        where = f"{printable(images)}, row {number}"
+        name = f"{where} ({printable(path)})" if path else where
+        rows.append(
+            TablePicture(
+                Picture(name, reader(cells, number, image, images)), path or str(number), caption_texts(text, where)
+            )
+        )
+    return rows
+
+
+def holds_tables(folder: Path) -> bool:
+    return any(file.suffix.lower() in TABLE_SUFFIXES for file in folder.iterdir())
+
+
+def load_table(images: str) -> Any:
+    import datasets
+
+    path = Path(images)
+    if path.is_dir() and is_saved_dataset(path):
+        return datasets.load_from_disk(images)
+    if not path.exists():
+        return datasets.load_dataset(images)
+    files = sorted(path.iterdir()) if path.is_dir() else [path]
+    parquet = [str(file) for file in files if file.suffix.lower() == ".parquet"]
+    if parquet:
+        return datasets.load_dataset("parquet", data_files=parquet, split="train")
+    arrow = [str(file) for file in files if file.suffix.lower() == ".arrow"]
+    return datasets.concatenate_datasets([datasets.Dataset.from_file(file) for file in arrow])
+
+
+def one_split(table: Any, source: str) -> Dataset:
+    """The training part of a dataset, or its only part."""
+    if not isinstance(table, dict):
+        return table
+    name = "train" if "train" in table else next(iter(table)) if len(table) == 1 else None
+    if name is None:
+        raise BadInput(f"{source} has the parts {', '.join(table)} and none called train; save the one you want")
+    return table[name]
+
+
+def reader(cells: Dataset, number: int, column: str, images: str) -> Callable[[], bytes]:
+    """Reads the picture of one row: bytes in the table, or a file that it names."""
+
+    def read() -> bytes:
+        cell = cells[number][column]
+        if cell is None:
+            raise BadInput(f"{printable(images)}, row {number} has no picture")
+        if cell["bytes"] is not None:
+            return cell["bytes"]
+        here = Path(images)
+        return read_file((here if here.is_dir() else here.parent) / cell["path"])
+
+    return read
+
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Without the library's bars."""
+    import datasets
+
+    were_hidden = datasets.are_progress_bars_disabled()
+    datasets.disable_progress_bars()
+    try:
+        yield
+    finally:
+        if not were_hidden:
+            datasets.enable_progress_bars()

@@ -1,0 +1,116 @@
+"""Pictures behind a URL, copied to this machine."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import tempfile
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+from ...errors import BadInput
+from ...files.remote import explained, is_remote, open_url
+from ...files.wording import printable
+from .folders import MASK_ENDING
+from .lists import ANY_COLUMNS, Columns, read_list
+
+if TYPE_CHECKING:
+    from fsspec import AbstractFileSystem
+
+LEADS_OUT = re.compile(r"(^|[/\\])\.\.($|[/\\])|^[A-Za-z]:")  # on Windows as well
+
+
+def fetched(images: str, scratch: Path, columns: Columns = ANY_COLUMNS, flag: str = "--images") -> str:
+    """The local path of what lies at a URL: a folder, or a file; with a .jsonl file come the pictures that it names.
+
+    It is copied when it is first asked for, into a folder of `scratch` that is named after the URL, and is there whole
+    or not at all; what changes behind the URL later is not noticed. Local paths and hub ids are given back as they
+    are. Hidden files are left out, as they are in local folders; pictures of a parquet file are those in it, not such
+    as it names. Raises BadInput, naming the flag, when there is nothing at the URL or no right to read it, and OSError
+    when the copy fails.
+    """
+    if not is_remote(images):
+        return images
+    shown = f"{flag} {printable(images)}"
+    name = re.sub(r"[^\w.-]", "_", PurePosixPath(images).name).lstrip(".") or "pictures"
+    home = scratch / hashlib.sha256(images.encode("utf-8", "surrogateescape")).hexdigest()[:16]
+    if not (home / name).exists():
+        filesystem, root = open_url(images, flag)
+        scratch.mkdir(parents=True, exist_ok=True)
+        unfinished = Path(tempfile.mkdtemp(dir=scratch, prefix=f".{home.name}."))
+        try:
+            with explained(shown, "read"):
+                copy(filesystem, root, unfinished / name, columns, shown)
+            os.chmod(unfinished, 0o755)  # mkdtemp's are for their owner alone
+            try:
+                os.rename(unfinished, home)
+            except OSError:
+                if not (home / name).exists():  # else another process was here first
+                    raise
+        finally:
+            shutil.rmtree(unfinished, ignore_errors=True)
+    return str(home / name)
+
+
+def copy(filesystem: AbstractFileSystem, root: str, target: Path, columns: Columns, shown: str) -> None:
+    """Copy a folder, a file, or a list with its pictures. shown: the URL in messages."""
+    filesystem.invalidate_cache()
+    try:
+        is_file = filesystem.info(root)["type"] == "file"
+    except FileNotFoundError:
+        raise BadInput(f"{shown} does not exist; give a folder of pictures, a .jsonl or a .parquet file") from None
+    if not is_file:
+        names = files_in(filesystem, root)
+        if not names:
+            raise BadInput(f"{shown} is empty; give a folder of pictures")
+        get(filesystem, root, names, target, shown)
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    filesystem.get_file(root, str(target))
+    if target.suffix.lower() == ".jsonl":
+        folder = root.rpartition("/")[0]
+        listed = listed_files(filesystem, folder, [row.name for row in read_list(target, columns)], shown)
+        get(filesystem, folder, listed, target.parent, shown)
+
+
+def files_in(filesystem: AbstractFileSystem, root: str) -> list[str]:
+    """The files of a folder and its subfolders that are not hidden, relative to it."""
+    names = [within(root, path) for path in filesystem.find(root)]
+    return [
+        name
+        for name in names
+        if name and not name.endswith("/") and not any(part.startswith((".", "__MACOSX")) for part in name.split("/"))
+    ]
+
+
+def listed_files(filesystem: AbstractFileSystem, folder: str, names: list[str], shown: str) -> list[str]:
+    """Those of the names that are there, and the masks beside them; a missing picture is told of when it is read."""
+    for name in names:
+        if is_remote(name) or PurePosixPath(name).is_absolute() or LEADS_OUT.search(name):
+            raise BadInput(f"{shown} names '{printable(name)}'; pictures of a list behind a URL lie in its folder")
+    wanted = [str(PurePosixPath(name)) for name in names]
+    masks = [str(PurePosixPath(name).with_name(f"{PurePosixPath(name).stem}{MASK_ENDING}.png")) for name in names]
+    there: set[str] = set()
+    for parent in sorted({str(PurePosixPath(name).parent) for name in names}):
+        try:
+            listed = filesystem.ls(folder if parent == "." else f"{folder}/{parent}", detail=False)
+        except FileNotFoundError:
+            continue
+        there.update(within(folder, str(path)) for path in listed)
+    return [name for name in dict.fromkeys([*wanted, *masks]) if name in there]
+
+
+def get(filesystem: AbstractFileSystem, root: str, names: list[str], target: Path, shown: str) -> None:
+    """Copy files into a folder; raises BadInput for a name that leads out of it, which objects in buckets may have."""
+    for name in names:
+        if LEADS_OUT.search(name):
+            raise BadInput(f"{shown} has a file '{printable(name)}', which would lie outside its folder; rename it")
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+    # two lists: then nothing in the names is taken for a pattern, and many files are read at once
+    filesystem.get([f"{root}/{name}" for name in names], [str(target / name) for name in names])
+
+
+def within(root: str, path: str) -> str:
+    return path.removeprefix(root).lstrip("/")

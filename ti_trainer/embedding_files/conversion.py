@@ -1,0 +1,87 @@
+"""From any embedding file that can be read to any that can be written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+from ..errors import BadInput
+from ..files.atomic import write_bytes
+from . import FORMATS, Embedding, read_embedding
+from .formats import pack_card_on
+from .tokens import check_stem
+from .write import files_of
+
+CARD = "png-card"
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """What was written, and what is worth saying about it."""
+
+    embedding: Embedding
+    files: list[Path]
+    notes: list[str]
+
+
+def convert(
+    file: str,
+    to: str,
+    output: str | None = None,
+    token: str | None = None,
+    picture: Image.Image | None = None,
+    overwrite: bool = False,
+) -> Conversion:
+    """Write the embedding of a file in one of FORMATS.
+
+    output: file or folder, by default the folder of `file`; token: a new name, or which of several; picture: what to
+    draw a card on. Raises BadInput when nothing can be written, and before a file would be lost.
+    """
+    embedding = read_embedding(file, token)
+    known = [name for name, row in FORMATS.items() if row.pack]
+    if to not in known:
+        choices = "\n".join(f"  {name:11} {FORMATS[name].about}" for name in known)
+        raise BadInput(f"--to is '{to}'; choose one of\n{choices}")
+    if picture and to != CARD:
+        raise BadInput(f"--picture is drawn on by --to {CARD}; leave it out for --to {to}")
+    path = place(embedding, Path(file), FORMATS[to].suffix, output)
+    files = {path: pack_card_on(embedding, picture)} if picture else files_of(embedding, path, to)
+    there = [str(each) for each in files if each.exists()]
+    if there and not overwrite:
+        raise BadInput(f"{', '.join(there)} exists: choose another --output, or add --overwrite")
+    for each, payload in files.items():
+        write_bytes(payload, each)
+    usage = FORMATS[to].usage.format(stem=path.stem, token=embedding.token)
+    return Conversion(embedding, list(files), [usage, *warnings_about(embedding, path)])
+
+
+def place(embedding: Embedding, source: Path, suffix: str, output: str | None) -> Path:
+    """The file to write, named after the token unless `output` names it."""
+    folder = source.parent if output is None else Path(output)
+    if output is None or folder.is_dir():
+        return folder / f"{embedding.stem}{suffix}"
+    if folder.suffix != suffix:
+        raise BadInput(f"--output is {output}, and programs want this format to end in {suffix}")
+    check_stem(folder.stem)
+    return folder
+
+
+def warnings_about(embedding: Embedding, path: Path) -> list[str]:
+    """A line for a negative half, and for neighbours whose names are those of further vectors."""
+    lines = []
+    negative = embedding.metadata.get("ti_trainer.negative")
+    if negative:
+        lines.append(f"{negative} lies beside it and is its negative half: convert it too, for the negative prompt")
+    numbered = [f"{path.stem}{between}{number}{path.suffix}" for between in ("", "_") for number in (1, 2, 3)]
+    near = [name for name in numbered if path.with_name(name).is_file()]
+    if near and embedding.num_vectors > 1:
+        lines.append(f"{', '.join(near)} has a name that diffusers gives to further vectors: load only one of them")
+    return lines
+
+
+def conversion_text(done: Conversion) -> str:
+    families = " or ".join(done.embedding.families) or "a model of another kind"
+    lines = [f"{done.embedding.token} ({done.embedding.num_vectors} vectors, for {families})"]
+    return "\n".join([*lines, *(f"  wrote {path}" for path in done.files), *(f"  {note}" for note in done.notes)])

@@ -1,0 +1,231 @@
+"""Where the weights of a model come from: a diffusers folder, the hub, or a single checkpoint file."""
+
+from __future__ import annotations
+
+import gc
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+
+from ..config.bundled import resolve
+from ..config.config import ModelConfig
+from ..errors import BadInput
+
+if TYPE_CHECKING:
+    from diffusers import DiffusionPipeline
+
+PICKLES = (".ckpt", ".pt", ".pth", ".bin")
+# parts of a pipeline that no training needs
+UNUSED = ("safety_checker", "feature_extractor", "image_encoder")
+
+# how the keys of a checkpoint in the original layout start -> pipeline class; the first that fits
+CHECKPOINT_LAYOUTS = {
+    "conditioner.embedders.1.": "StableDiffusionXLPipeline",
+    "conditioner.embedders.0.model.": "StableDiffusionXLImg2ImgPipeline",  # the refiner
+    "cond_stage_model.": "StableDiffusionPipeline",
+}
+
+
+def pipeline_class(config: ModelConfig) -> str:
+    """The name of the pipeline class that runs a model; raises BadInput when there is no such model."""
+    source = resolve(config.model)
+    if not Path(source).is_file():
+        return model_index(config, source)["_class_name"]
+    if config.model_config:
+        return model_index(config, config.model_config, "--model_config")["_class_name"]
+    keys = checkpoint_keys(config, Path(source))
+    for start, name in CHECKPOINT_LAYOUTS.items():
+        if any(key.startswith(start) for key in keys):
+            return name
+    raise BadInput(
+        f"--model {source} holds no whole Stable Diffusion model (no text encoder is in it): give the checkpoint "
+        "that a WebUI loads, not a LoRA, a VAE or a bare U-Net"
+    )
+
+
+def load_pipeline(
+    name: str, config: ModelConfig, dtype: torch.dtype, leave_out: Sequence[str] = ()
+) -> DiffusionPipeline:
+    """The pipeline with its weights in `dtype`, the VAE's in float32; raises BadInput, naming what is missing."""
+    source = resolve(config.model)
+    path = Path(source)
+    if path.is_dir():
+        check_parts(path, model_index(config, source))
+    try:
+        with uncollected(), quiet_loading():
+            import diffusers
+
+            kind = getattr(diffusers, name)
+            left_out = {**without_unused(kind), **dict.fromkeys(leave_out)}
+            if path.is_file():
+                pipeline = load_checkpoint(kind, config, path, dtype, left_out)
+            else:
+                pipeline = kind.from_pretrained(
+                    source,
+                    dtype={"default": dtype, "vae": torch.float32},
+                    revision=config.revision,
+                    variant=config.variant,
+                    cache_dir=config.cache_dir,
+                    local_files_only=config.offline,
+                    **left_out,
+                )
+    except (OSError, ValueError, KeyError, RuntimeError, AttributeError) as error:
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        if isinstance(error, NotImplementedError):  # torch's complaint about a module that got no weights
+            reason = ["weights of its U-Net or VAE are missing"]
+        raise BadInput(f"--model {config.model} cannot be loaded: {reason[0]}") from None
+    for part, module in pipeline.components.items():
+        if isinstance(module, torch.nn.Module) and any(tensor.is_meta for tensor in module.parameters()):
+            raise BadInput(f"--model {config.model} is not complete: weights of its {part} are missing")
+    return pipeline
+
+
+def load_vae(pipeline: DiffusionPipeline, config: ModelConfig) -> Callable[[], Any]:
+    """What loads the VAE of a pipeline once more, as it was loaded first."""
+    others = [part for part in pipeline.components if part not in ("vae", "scheduler", *UNUSED)]
+    name = type(pipeline).__name__
+    return lambda: load_pipeline(name, config, torch.float32, leave_out=others).vae
+
+
+def load_checkpoint(
+    kind: Any, config: ModelConfig, path: Path, dtype: torch.dtype, left_out: dict[str, Any]
+) -> DiffusionPipeline:
+    """A pipeline from a single file in the original layout.
+
+    Checkpoints of v-prediction fine-tunes carry an empty tensor `v_pred`, and `ztsnr` for zero terminal SNR.
+    """
+    pipeline = kind.from_single_file(
+        str(path),
+        config=config.model_config,
+        dtype=dtype,
+        revision=config.revision if not config.model_config else None,
+        cache_dir=config.cache_dir,
+        local_files_only=config.offline,
+        **left_out,
+    )
+    keys = checkpoint_keys(config, path)
+    if "v_pred" in keys:
+        pipeline.scheduler = type(pipeline.scheduler).from_config(
+            {**pipeline.scheduler.config, "prediction_type": "v_prediction", "rescale_betas_zero_snr": "ztsnr" in keys}
+        )
+    return pipeline
+
+
+def without_unused(kind: Any) -> dict[str, Any]:
+    """Arguments that leave out what training does not need."""
+    optional = set(kind._optional_components)
+    arguments: dict[str, Any] = {part: None for part in UNUSED if part in optional}
+    if "safety_checker" in arguments:
+        arguments["requires_safety_checker"] = False
+    return arguments
+
+
+def checkpoint_keys(config: ModelConfig, path: Path) -> set[str]:
+    """The names of the tensors in a checkpoint file."""
+    if path.suffix.lower() in PICKLES:
+        if not config.allow_pickle:
+            raise BadInput(
+                f"--model {path} is a pickle, which can run code when read: use the .safetensors file, or add "
+                "--allow_pickle if you trust it"
+            )
+        try:
+            content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        except Exception as error:  # whatever the unpickler makes of such a file
+            raise BadInput(f"--model {path} cannot be read: {str(error).splitlines()[0]}") from None
+        return set(content.get("state_dict", content))
+    try:
+        with safe_open(path, framework="pt") as file:
+            return set(file.keys())
+    except (SafetensorError, OSError) as error:
+        raise BadInput(f"--model {path} is not a safetensors file: {error}") from None
+
+
+def model_index(config: ModelConfig, source: str, flag: str = "--model") -> dict[str, Any]:
+    """The contents of model_index.json; downloads it when `source` is a hub id."""
+    folder = Path(source)
+    if folder.is_dir():
+        path = folder / "model_index.json"
+        if not path.is_file():
+            raise BadInput(f"{flag} {source} is no diffusers folder: model_index.json is missing")
+    elif folder.exists() or source.count("/") != 1 or source.startswith((".", "/")):
+        raise BadInput(
+            f"{flag} {source} does not exist; give a diffusers folder, a checkpoint file or a hub id such as owner/name"
+        )
+    else:
+        from huggingface_hub import hf_hub_download
+        from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+        try:
+            path = Path(
+                hf_hub_download(
+                    source,
+                    "model_index.json",
+                    revision=config.revision,
+                    cache_dir=config.cache_dir,
+                    local_files_only=config.offline,
+                )
+            )
+        except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+            reason = str(error).splitlines()[0]
+            raise BadInput(f"{flag} {source} is no folder here, and the hub did not give it: {reason}") from None
+    try:
+        index = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        raise BadInput(f"{path} is not JSON: the model folder is damaged") from None
+    if not isinstance(index, dict) or not isinstance(index.get("_class_name"), str):
+        raise BadInput(f"{path} names no pipeline class: the model folder is damaged")
+    return index
+
+
+def check_parts(folder: Path, index: dict[str, Any]) -> None:
+    """Raises BadInput when a folder lacks a part that its model_index.json lists, or a part lacks its weights."""
+    for part, made_of in index.items():
+        if part.startswith("_") or part in UNUSED or not isinstance(made_of, list) or made_of[0] is None:
+            continue
+        files = [file.name for file in (folder / part).glob("*")]
+        if not files:
+            raise BadInput(f"--model {folder} is not complete: its {part} is missing")
+        trained = part.split("_2")[0] in ("unet", "vae", "text_encoder")
+        if trained and not any(name.endswith((".safetensors", ".bin")) for name in files):
+            raise BadInput(f"--model {folder} is not complete: its {part} has no weights")
+        if trained and "config.json" not in files:
+            raise BadInput(f"--model {folder} is not complete: its {part} has no config.json")
+
+
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """Without looking for garbage among a million new objects, which takes a quarter of the time and finds none."""
+    if not gc.isenabled() or gc.get_freeze_count():  # somebody has plans of their own
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.unfreeze()  # the two together make all that is new old, so that no early search looks through it
+        gc.enable()
+
+
+@contextmanager
+def quiet_loading() -> Iterator[None]:
+    """Without the libraries' bars and notes about parts that nobody here uses."""
+    from diffusers.utils import logging as diffusers_logging
+    from transformers.utils import logging as transformers_logging
+
+    libraries = (diffusers_logging, transformers_logging)
+    levels = [library.get_verbosity() for library in libraries]
+    for library in libraries:
+        library.set_verbosity_error()
+        library.disable_progress_bar()
+    try:
+        yield
+    finally:
+        for library, level in zip(libraries, levels, strict=True):
+            library.set_verbosity(level)
+            library.enable_progress_bar()

@@ -1,0 +1,1 @@
+"""Text, names and files, of this machine and behind URLs."""

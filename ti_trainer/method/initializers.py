@@ -1,0 +1,145 @@
+"""Where the rows of a concept start."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import torch
+from torch import Tensor
+
+from ..embedding_files import read_embedding
+from ..errors import BadInput
+from .randomness import generator
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+DEFAULT_VECTORS = 4
+SPREAD = 0.1  # of further rows that start from the same word, in units of that row's standard deviation
+
+
+class Vocabulary(Protocol):
+    """The words of one text encoder; `families.TextSlot` is one."""
+
+    @property
+    def tokenizer(self) -> PreTrainedTokenizerBase: ...
+
+    @property
+    def table(self) -> Tensor:
+        """The embeddings of the words, (V, D)."""
+        ...
+
+
+Vocabularies = Mapping[str, Vocabulary]  # by slot
+Draws = Mapping[str, torch.Generator]  # by slot
+
+# a Start, and the text after "file:" or the word or phrase itself -> {slot: (n, D)}
+Initializer = Callable[[Vocabularies, "Start", str, Draws], dict[str, Tensor]]
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where the rows of a token are asked to start."""
+
+    token: str
+    init: str = "auto"  # a word, a phrase, "random", "file:PATH", or "auto": the last word of the token
+    num_vectors: int | None = None  # rows; None: as many as `init` has, else DEFAULT_VECTORS
+    tune: bool = False  # the token is a word that the model knows, and its own rows are the start
+
+
+def word_ids(tokenizer: PreTrainedTokenizerBase, words: str) -> list[int]:
+    """The tokens of a text, without start and end."""
+    return list(tokenizer(words, add_special_tokens=False).input_ids)
+
+
+def is_known_word(tokenizer: PreTrainedTokenizerBase, word: str) -> bool:
+    """Whether the vocabulary has the word as one token of its own."""
+    ids = word_ids(tokenizer, word)
+    return len(ids) == 1 and ids[0] != tokenizer.unk_token_id
+
+
+def from_words(vocabularies: Vocabularies, start: Start, words: str, draws: Draws) -> dict[str, Tensor]:
+    """A row for each token of a word or phrase.
+
+    If more rows are wanted than there are tokens, further ones start near the last token's, apart from each other;
+    if fewer are wanted, the phrase is refused.
+    """
+    count = start.num_vectors
+    return {slot: rows_of_words(known, words, count, draws[slot]) for slot, known in vocabularies.items()}
+
+
+def rows_of_words(vocabulary: Vocabulary, words: str, count: int | None, draws: torch.Generator) -> Tensor:
+    """`from_words` for one vocabulary, (n, D)."""
+    ids = word_ids(vocabulary.tokenizer, words)
+    if not ids:
+        raise BadInput(f"--init '{words}' has no words; give a word such as 'cat'")
+    count = count or (len(ids) if len(ids) > 1 else DEFAULT_VECTORS)
+    if count < len(ids):
+        raise BadInput(
+            f"--init '{words}' has {len(ids)} tokens, more than --num_vectors {count}; shorten it or leave one out"
+        )
+    rows = vocabulary.table.detach().cpu()[ids].float()  # (tokens, D)
+    last = rows[-1].expand(count - len(ids), -1)
+    noise = torch.randn(last.shape, generator=draws) * rows[-1].std() * SPREAD
+    return torch.cat([rows, last + noise])
+
+
+def from_vocabulary_statistics(vocabularies: Vocabularies, start: Start, words: str, draws: Draws) -> dict[str, Tensor]:
+    """Gaussian rows with the mean and the standard deviation of each column of the vocabulary."""
+    rows = {}
+    for slot, vocabulary in vocabularies.items():
+        table = vocabulary.table.detach().cpu().float()  # (V, D)
+        noise = torch.randn(start.num_vectors or DEFAULT_VECTORS, table.shape[1], generator=draws[slot])
+        rows[slot] = table.mean(0) + noise * table.std(0)
+    return rows
+
+
+def from_file(vocabularies: Vocabularies, start: Start, path: str, draws: Draws) -> dict[str, Tensor]:
+    """Continue from an embedding file of any format; of one that holds several, from that of the token."""
+    embedding, count = read_embedding(path, start.token), start.num_vectors
+    if count not in (None, embedding.num_vectors):
+        raise BadInput(
+            f"{path} has {embedding.num_vectors} vectors, not --num_vectors {count}; leave --num_vectors out"
+        )
+    return embedding.fit({slot: vocabulary.table.shape[1] for slot, vocabulary in vocabularies.items()})
+
+
+INITIALIZERS: dict[str, Initializer] = {
+    "words": from_words,
+    "random": from_vocabulary_statistics,
+    "file": from_file,
+}
+
+
+def word_in_token(tokenizer: PreTrainedTokenizerBase, token: str) -> str:
+    """The last word of a token that the model knows: "<my-cat>" -> "cat"; raises BadInput when there is none."""
+    for word in reversed(re.findall(r"[a-z]{2,}", token)):
+        if is_known_word(tokenizer, word):
+            return word
+    raise BadInput(
+        f"--init auto: no part of '{token}' is a word that the model knows; add --init WORD or --init random"
+    )
+
+
+def initial_rows(start: Start, vocabularies: Vocabularies, seed: int) -> dict[str, Tensor]:
+    """The rows from which a token starts, {slot: (n, D)} float32 with the same n everywhere."""
+    if start.tune:
+        return {
+            slot: vocabulary.table.detach().cpu()[word_ids(vocabulary.tokenizer, start.token)].float()
+            for slot, vocabulary in vocabularies.items()
+        }
+    kind, _, argument = start.init.partition(":")
+    if start.init == "auto":
+        first = next(iter(vocabularies.values()))
+        kind, argument = "words", word_in_token(first.tokenizer, start.token)
+    elif kind not in ("random", "file"):
+        kind, argument = "words", start.init
+    draws = {slot: generator(seed, "init", start.token, slot) for slot in vocabularies}
+    rows = INITIALIZERS[kind](vocabularies, start, argument, draws)
+    counts = {slot: len(own) for slot, own in rows.items()}
+    if len(set(counts.values())) > 1:
+        raise BadInput(f"--init '{start.init}' has not as many tokens everywhere ({counts}); add --num_vectors")
+    return rows

@@ -1,0 +1,61 @@
+"""The learning rate at each step."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from ..errors import BadInput
+
+LARGEST_FACTOR = 1e30  # of a learning-rate schedule: times the largest learning rate it is still a float32
+
+
+def constant(progress: float, step: int, argument: str) -> float:
+    return 1.0
+
+
+def linear(progress: float, step: int, argument: str) -> float:
+    return 1 - progress
+
+
+def cosine(progress: float, step: int, argument: str) -> float:
+    return 0.5 + 0.5 * math.cos(math.pi * progress)
+
+
+def piecewise(progress: float, step: int, argument: str) -> float:
+    """ "100=0.5,200=0.1": from step 100 half of the learning rate, from step 200 a tenth."""
+    factors = {0: 1.0}
+    for piece in argument.split(","):
+        start, _, value = piece.partition("=")
+        factors[int(start)] = float(value)
+    if min(factors) < 0 or not all(0 <= factor <= LARGEST_FACTOR for factor in factors.values()):
+        raise ValueError
+    return factors[max(start for start in factors if start <= step)]
+
+
+# share of the steps after warm-up that is done, step, text after the colon -> factor of the learning rate
+LR_SCHEDULES: dict[str, Callable[[float, int, str], float]] = {
+    "constant": constant,
+    "linear": linear,
+    "cosine": cosine,
+    "piecewise": piecewise,
+}
+
+
+def lr_factor(schedule: str, step: int, steps: int, warmup_steps: int) -> float:
+    """Factor of the learning rate at `step` (from 0): a linear rise over `warmup_steps`, then the schedule."""
+    name, _, argument = schedule.partition(":")
+    progress = max(0, step - warmup_steps) / max(1, steps - warmup_steps)
+    return LR_SCHEDULES[name](progress, step, argument) * min(1.0, (step + 1) / (warmup_steps + 1))
+
+
+def check_lr_schedule(schedule: str) -> None:
+    """Raises BadInput for a schedule that does not exist or whose argument cannot be read."""
+    name, _, argument = schedule.partition(":")
+    try:
+        if argument and name != "piecewise":
+            raise ValueError
+        lr_factor(schedule, 0, 1, 0)
+    except (KeyError, ValueError):
+        choices = "constant, linear, cosine, or piecewise:100=0.5,200=0.1"
+        raise BadInput(f"--lr_schedule is '{schedule}'; choose {choices}") from None

@@ -1,0 +1,92 @@
+"""The only trainable thing: the rows of the placeholders, and the embedding that puts them in their places."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .tokens import expand
+
+Rows = dict[str, nn.Parameter]  # of a concept, {slot: (n, D)} float32, as many for each slot
+
+
+class Placeholders:
+    """The rows of all concepts that are present, each concept's in parameters of its own.
+
+    Concepts come and go: a row's number is its place among the present ones. They are told apart by a key, because two
+    concepts of one run may have the same token.
+    """
+
+    def __init__(self, device: torch.device | None = None) -> None:
+        self.device = device
+        self.present: dict[str, tuple[str, Rows]] = {}  # key -> token, rows
+
+    def add(self, token: str, initial: Mapping[str, Tensor], key: str | None = None) -> Rows:
+        """Make room for a concept; initial: {slot: (n, D)}, which are copied. By default its key is its token."""
+        key = key or token
+        if key in self.present:
+            raise ValueError(f"'{key}' is present already")
+        rows = {
+            slot: nn.Parameter(values.detach().to(self.device, torch.float32, copy=True))
+            for slot, values in initial.items()
+        }
+        self.present[key] = (token, rows)
+        return rows
+
+    def remove(self, key: str) -> None:
+        del self.present[key]
+
+    def table(self, slot: str) -> Tensor:
+        """The rows of all who are present, (R, D); its gradient goes to each one's own."""
+        return torch.cat([rows[slot] for _, rows in self.present.values()])
+
+    def numbers(self) -> dict[str, range]:
+        """The numbers of each concept's rows, by key."""
+        numbers, start = {}, 0
+        for key, (_, rows) in self.present.items():
+            count = len(next(iter(rows.values())))
+            numbers[key] = range(start, start + count)
+            start += count
+        return numbers
+
+    def expand(self, caption: str, key: str | None = None) -> tuple[str, list[int]]:
+        """`captions.expand` with the rows of the concept `key` alone; None: with those of all who are present."""
+        numbers = self.numbers()
+        keys = self.present if key is None else [key]
+        return expand(caption, {self.present[each][0]: numbers[each] for each in keys})
+
+
+class PlaceholderEmbedding(nn.Module):
+    """Token ids (B, T) -> embeddings (B, T, D): the frozen table, and above it the rows, by number.
+
+    The rows are borrowed, not owned: `encoder.to(bf16)`, `encoder.state_dict()` and `encoder.parameters()` never see
+    them.
+    """
+
+    def __init__(self, frozen: nn.Embedding, slot: str, placeholders: Placeholders) -> None:
+        super().__init__()
+        self.frozen, self.slot = frozen, slot
+        self._borrowed = (placeholders,)
+
+    @property
+    def weight(self) -> Tensor:
+        """The frozen table (V, D), as other code expects it of an embedding."""
+        return self.frozen.weight
+
+    @property
+    def first(self) -> int:
+        """The id of row 0."""
+        return self.frozen.num_embeddings
+
+    def forward(self, ids: Tensor) -> Tensor:
+        (placeholders,) = self._borrowed
+        if not placeholders.present:
+            return self.frozen(ids)
+        row = ids - self.first  # (B, T), negative where no row of ours belongs
+        ours = row >= 0
+        known = self.frozen(ids.masked_fill(ours, 0))  # (B, T, D)
+        learned = F.embedding(row.clamp(min=0), placeholders.table(self.slot))  # (B, T, D) float32
+        return torch.where(ours[..., None], learned.to(known.dtype), known)

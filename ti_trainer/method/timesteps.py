@@ -1,0 +1,50 @@
+"""Which timesteps a run trains."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from ..errors import BadInput
+
+# uniform draws in [0, 1) -> fractions of the schedule, 0 clean and 1 noise; rising, so that strata stay strata
+TIMESTEPS: dict[str, Callable[[Tensor], Tensor]] = {
+    "uniform": lambda draws: draws,
+    "late": lambda draws: draws.sqrt(),  # density 2u: noisy timesteps carry the concept, clean ones its texture
+}
+
+
+@dataclass(frozen=True)
+class TimestepPolicy:
+    """Which timesteps a run trains: a row of TIMESTEPS, between two fractions of the schedule."""
+
+    name: str = "uniform"
+    low: float = 0.0
+    high: float = 1.0
+
+    def __call__(self, draws: Tensor) -> Tensor:
+        """Uniform draws (B,) in [0, 1) -> fractions of the schedule (B,)."""
+        return self.within_support(TIMESTEPS[self.name](draws))
+
+    def within_support(self, draws: Tensor) -> Tensor:
+        """The same with uniform density."""
+        return self.low + (self.high - self.low) * draws
+
+
+def parse_timesteps(text: str) -> TimestepPolicy:
+    """The policy of "uniform", "late" or "range:LOW-HIGH"; raises BadInput."""
+    kind, _, span = text.partition(":")
+    if text in TIMESTEPS:
+        return TimestepPolicy(text)
+    low, _, high = span.partition("-")
+    try:
+        if kind == "range" and 0 <= float(low) < float(high) <= 1:
+            return TimestepPolicy("uniform", float(low), float(high))
+    except ValueError:
+        pass
+    raise BadInput(
+        f"--timesteps is '{text}'; choose {', '.join(TIMESTEPS)}, or range:LOW-HIGH in fractions of the schedule, "
+        "such as range:0.5-1 for its noisy half"
+    )

@@ -1,0 +1,42 @@
+"""Tokens in captions: where a concept is named, and the rows that take its place."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+TOKEN_FIELD = "{token}"
+ROW = "<|row|>"  # what a tokenizer reads wherever a row belongs, whosever it is
+ROW_AS_READ = re.compile(re.escape(ROW), re.IGNORECASE)  # to CLIP's tokenizers capitals are small letters
+
+
+def fill(template: str, token: str) -> str:
+    return template.replace(TOKEN_FIELD, token)
+
+
+def expand(caption: str, rows: Mapping[str, Sequence[int]]) -> tuple[str, list[int]]:
+    """`caption` with a ROW for each row of every token in it, and the numbers of these rows, in order.
+
+    rows: {token: numbers of its rows}. A token inside a longer word is left alone. A ROW that was there already goes.
+    """
+    while ROW_AS_READ.search(caption):  # again: what was left may be one
+        caption = ROW_AS_READ.sub("", caption)
+    found: list[int] = []
+    if not rows:
+        return caption, []
+
+    def replace(match: re.Match[str]) -> str:
+        found.extend(rows[match.group()])
+        return " ".join([ROW] * len(rows[match.group()]))
+
+    return token_pattern(list(rows)).sub(replace, caption), found
+
+
+def mentions(caption: str, token: str) -> bool:
+    """Whether `expand` would find the token."""
+    return token_pattern([token]).search(caption) is not None
+
+
+def token_pattern(tokens: Sequence[str]) -> re.Pattern[str]:
+    longest_first = sorted(tokens, key=len, reverse=True)
+    return re.compile(r"(?<![\w-])(?:" + "|".join(map(re.escape, longest_first)) + r")(?![\w-])")

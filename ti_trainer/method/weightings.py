@@ -1,0 +1,53 @@
+"""How much an example counts, by the signal-to-noise ratio of its timestep.
+
+With x0 the clean latents, an error of the predicted noise is snr times, and one of the predicted velocity snr + 1
+times, the error of the x0 that follows from it. A weight on x0's error therefore is divided by that factor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from ..errors import BadInput
+
+GAMMA = 5.0
+SMALLEST_SNR = 1e-3  # below that of every schedule that does not end in pure noise
+
+Weighting = Callable[[Tensor, str, float], Tensor]  # snr (B,), prediction type, gamma -> weights (B,)
+
+
+def uniform(snr: Tensor, prediction_type: str, gamma: float = GAMMA) -> Tensor:
+    return torch.ones_like(snr)
+
+
+def min_snr(snr: Tensor, prediction_type: str, gamma: float = GAMMA) -> Tensor:
+    """Hang et al. 2023, "Efficient Diffusion Training via Min-SNR", section 3.4: min(snr, gamma) on x0's error."""
+    return {
+        "epsilon": (gamma / snr).clamp(max=1),  # min(snr, gamma) / snr, also where snr is 0
+        "v_prediction": snr.clamp(max=gamma) / (snr + 1),
+    }[prediction_type]
+
+
+def debiased(snr: Tensor, prediction_type: str, gamma: float = GAMMA) -> Tensor:
+    """Yu et al. 2023, "Debias the Training of Diffusion Models": 1 / sqrt(snr) on the noise's error.
+
+    On x0's error that is sqrt(snr), and so sqrt(snr) / (snr + 1) on the velocity's. Pure noise would count infinitely
+    where noise is predicted: it counts as SMALLEST_SNR.
+    """
+    return {
+        "epsilon": snr.clamp(min=SMALLEST_SNR).rsqrt(),
+        "v_prediction": 1 / (snr.sqrt() + snr.rsqrt()),  # that fraction, also where snr is 0 or infinite
+    }[prediction_type]
+
+
+WEIGHTINGS: dict[str, Weighting] = {"uniform": uniform, "min_snr": min_snr, "debiased": debiased}
+
+
+def get_weighting(name: str, gamma: float = GAMMA) -> Callable[[Tensor, str], Tensor]:
+    """A row of WEIGHTINGS with its gamma: snr (B,), prediction type -> weights (B,)."""
+    if name not in WEIGHTINGS:
+        raise BadInput(f"--weighting is '{name}'; choose one of {', '.join(WEIGHTINGS)}")
+    return lambda snr, prediction_type: WEIGHTINGS[name](snr, prediction_type, gamma)

@@ -1,0 +1,54 @@
+"""Attributes of drawn pictures, told by a classifier."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from PIL import Image
+
+from ..config.bundled import resolve
+from ..data.images import to_pixels
+
+
+class AttributeJudge:
+    """An image classifier whose labels read "attribute:value", in groups of one attribute each."""
+
+    def __init__(self, source: str) -> None:
+        from transformers import AutoModelForImageClassification
+
+        self.model = AutoModelForImageClassification.from_pretrained(resolve(source), dtype=torch.float32).eval()
+        names = [self.model.config.id2label[i].partition(":") for i in range(self.model.config.num_labels)]
+        self.groups: dict[str, list[tuple[int, str]]] = {}
+        for index, (attribute, _, value) in enumerate(names):
+            self.groups.setdefault(attribute, []).append((index, value))
+
+    @torch.no_grad()
+    def __call__(self, images: Sequence[Image.Image]) -> list[dict[str, str]]:
+        """The value of each attribute of each picture."""
+        logits = self.model(pixel_values=torch.stack([to_pixels(image) for image in images])).logits
+        answers: list[dict[str, str]] = [{} for _ in images]
+        for attribute, members in self.groups.items():
+            best = logits[:, [index for index, _ in members]].argmax(1).tolist()
+            for answer, choice in zip(answers, best, strict=True):
+                answer[attribute] = members[choice][1]
+        return answers
+
+
+# what belongs to a creature; the rest of what a judge sees belongs to the picture
+IDENTITY = ("object", "colour", "pattern", "accent")
+
+
+def attribute_accuracy(
+    drawn: Sequence[dict[str, str]], references: Sequence[dict[str, str]], scenes: Sequence[str | None]
+) -> dict[str, float]:
+    """Shares of drawn pictures with the references' usual value of each attribute, their mean, and the scene's."""
+    figures = {}
+    for attribute in IDENTITY:
+        seen = [reference[attribute] for reference in references]
+        usual = max(set(seen), key=seen.count)
+        figures[attribute] = sum(answer[attribute] == usual for answer in drawn) / len(drawn)
+    figures["attributes"] = sum(figures.values()) / len(figures)
+    asked = [(answer["scene"], scene) for answer, scene in zip(drawn, scenes, strict=True) if scene]
+    figures["scene"] = sum(answer == scene for answer, scene in asked) / max(1, len(asked))
+    return figures

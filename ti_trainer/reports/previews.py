@@ -1,0 +1,159 @@
+"""Pictures of what the rows have learned."""
+
+from __future__ import annotations
+
+import io
+import textwrap
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+from ..config.config import ModelConfig
+from ..embedding_files import read_embedding
+from ..families import Family, load_with_embeddings
+from ..files.atomic import write_bytes
+from ..method.randomness import generator
+
+MOST_PICTURES, MOST_POSITIONS = 16, 4 * 64 * 64  # drawn at once: pictures, and latent positions of all of them
+
+# what is drawn when nobody says otherwise; {token} is the concept's token
+PROMPTS = {
+    "object": (
+        "a photo of a {token}",
+        "a photo of a {token} on the beach",
+        "a photo of a {token} in the snow",
+        "a photo of a {token} at night",
+        "a painting of a {token} on grass",
+    ),
+    "style": (
+        "a house in the style of {token}",
+        "a cat in the style of {token}",
+        "a flower in the style of {token}",
+        "a tree at night in the style of {token}",
+        "a boat on the beach in the style of {token}",
+    ),
+}
+
+
+@contextmanager
+def quiet(pipeline: object) -> Iterator[None]:
+    """The pipeline without its own progress bars."""
+    settings = dict(getattr(pipeline, "_progress_bar_config", {}))
+    pipeline.set_progress_bar_config(disable=True)  # type: ignore[attr-defined]
+    try:
+        yield
+    finally:
+        pipeline.set_progress_bar_config(**{"disable": False, **settings})  # type: ignore[attr-defined]
+
+
+@torch.no_grad()
+def generate(
+    family: Family,
+    prompts: Sequence[str],
+    seed: int,
+    steps: int,
+    guidance: float,
+    size: int | None = None,
+    key: str | None = None,
+) -> list[Image.Image]:
+    """A picture for each prompt, drawn by the family's diffusers pipeline from our own conditioning.
+
+    key: the concept with whose rows prompts are read; None: with everybody's. Prompt strings are never given to the
+    pipeline: it expands tokens by plain string replacement. Picture i starts from noise that depends on `seed` and i
+    alone.
+    """
+    from diffusers import DDIMScheduler
+
+    pipeline = family.pipeline()
+    scheduler = pipeline.scheduler
+    size = size or family.resolution
+    side = size // family.pixels_per_latent
+    shape = (pipeline.unet.config.in_channels, side, side)
+    batch = max(1, min(MOST_PICTURES, MOST_POSITIONS // side**2))
+    images: list[Image.Image] = []
+    try:
+        pipeline.scheduler = DDIMScheduler.from_config(scheduler.config)
+        with quiet(pipeline):
+            for start in range(0, len(prompts), batch):
+                some = list(prompts[start : start + batch])
+                noise = [torch.randn(shape, generator=generator(seed, "preview", start + i)) for i in range(len(some))]
+                images += pipeline(
+                    **prompt_arguments(family, some, key),
+                    latents=torch.stack(noise).to(family.device, pipeline.unet.dtype),
+                    num_inference_steps=steps,
+                    guidance_scale=guidance,
+                    height=size,
+                    width=size,
+                ).images
+    finally:
+        pipeline.scheduler = scheduler
+    return images
+
+
+def preview(
+    embeddings: Sequence[str],
+    prompt: Sequence[str],
+    model: ModelConfig | None = None,
+    output: str = "preview.png",
+    seeds: int = 1,
+    steps: int = 20,
+    guidance: float = 5.0,
+) -> Path:
+    """Draw each prompt from each seed into one grid; returns its path.
+
+    model: by default the bundled one.
+    """
+    family = load_with_embeddings(model or ModelConfig(), [read_embedding(path) for path in embeddings])
+    rows = [(f"seed {seed}", generate(family, prompt, seed, steps, guidance)) for seed in range(seeds)]
+    save_image(grid(rows, prompt), Path(output))
+    return Path(output)
+
+
+def prompt_arguments(family: Family, prompts: Sequence[str], key: str | None = None) -> dict[str, Tensor]:
+    """What a pipeline takes instead of prompts and empty negative prompts."""
+    texts = [*prompts, *[""] * len(prompts)]
+    both = family.encode_text(texts, None if key is None else [key] * len(texts))  # (2 B, L, D)
+    context, pooled = both.context, both.pooled
+    if pooled is not None and family.pipeline().config.force_zeros_for_empty_prompt:  # as SDXL was trained
+        context, pooled = context.clone(), pooled.clone()
+        context[len(prompts) :], pooled[len(prompts) :] = 0, 0
+    arguments = dict(zip(("prompt_embeds", "negative_prompt_embeds"), context.chunk(2), strict=True))
+    if pooled is not None:
+        names = ("pooled_prompt_embeds", "negative_pooled_prompt_embeds")
+        arguments |= dict(zip(names, pooled.chunk(2), strict=True))
+    return arguments
+
+
+def grid(rows: Sequence[tuple[str, Sequence[Image.Image]]], captions: Sequence[str], cell: int = 160) -> Image.Image:
+    """Rows of pictures with a title at the left of each, and a caption under each column.
+
+    rows: (title, pictures), each with as many pictures as there are captions.
+    """
+    font = ImageFont.load_default(13)
+    margin, line = 84, 16
+    wrapped = [textwrap.wrap(caption, width=max(8, cell // 8)) for caption in captions]
+    footer = line * max(map(len, wrapped)) + 10
+    canvas = Image.new("RGB", (margin + len(captions) * (cell + 8), len(rows) * (cell + 8) + footer), "white")
+    draw = ImageDraw.Draw(canvas)
+    for r, (title, images) in enumerate(rows):
+        top = r * (cell + 8) + 4
+        draw.text((8, top + cell // 2), title, fill="black", font=font, anchor="lm")
+        for c, image in enumerate(images):
+            resample = Image.Resampling.NEAREST if image.width < cell else Image.Resampling.LANCZOS
+            canvas.paste(image.resize((cell, cell), resample), (margin + c * (cell + 8), top))
+    for c, lines in enumerate(wrapped):
+        for k, text in enumerate(lines):
+            where = (margin + c * (cell + 8), len(rows) * (cell + 8) + k * line)
+            draw.text(where, text, fill="black", font=font)
+    return canvas
+
+
+def save_image(image: Image.Image, path: Path) -> None:
+    """A PNG file at `path`, whole or not at all."""
+    buffer = io.BytesIO()
+    image.save(buffer, format="PNG")
+    write_bytes(buffer.getvalue(), path)

@@ -1,0 +1,36 @@
+"""Where a finished file goes, and how it is used."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..config.config import Concept
+from ..families import TextSlot
+from ..runs.folder import RunFolder
+
+# where each program looks for embeddings, and what is then written in the prompt; {stem}: the file's name
+WEBUIS = {
+    "A1111, Forge": "copy it into embeddings/ and write {stem} in the prompt",
+    "SD.Next": "copy it into models/embeddings/ and write {stem} in the prompt",
+    "ComfyUI": "copy it into models/embeddings/ and write embedding:{stem} in the prompt",
+    "InvokeAI": "import it in the model manager and write <{stem}> in the prompt",
+}
+
+
+def how_to_use(concept: Concept, folder: RunFolder, slots: Sequence[TextSlot]) -> list[str]:
+    """The lines that tell where a concept's file goes, and the exact calls that load it into diffusers."""
+    path = folder.place(folder.embedding)
+    lines = [f"  {'embedding:':13} {path}"]
+    lines += [f"  {program + ':':13} {advice.format(stem=concept.stem)}" for program, advice in WEBUIS.items()]
+    calls = [f'pipeline.load_textual_inversion("{path}", token="{concept.trigger}")']
+    if len(slots) > 1:  # diffusers reads one encoder's vectors a call
+        files = [folder.place(folder.diffusers_embedding(slot.suffix)) for slot in slots]
+        calls = [
+            f'pipeline.load_textual_inversion("{file}", text_encoder=pipeline.text_encoder{slot.suffix}, '
+            f"tokenizer=pipeline.tokenizer{slot.suffix})"
+            for file, slot in zip(files, slots, strict=True)
+        ]
+        calls.append(f'or all at once: ti_trainer.load_into_pipeline(pipeline, "{path}"), which also mends the pooling')
+    calls.append(f'pipeline("a photo of a {concept.trigger} on the beach")')
+    lines += [f"  {'diffusers:' if number == 0 else '':13} {call}" for number, call in enumerate(calls)]
+    return lines

@@ -1,0 +1,1 @@
+"""How a concept is trained: from settings to published rows."""

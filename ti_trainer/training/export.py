@@ -1,0 +1,68 @@
+"""From rows to files that WebUIs and diffusers load."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from .. import __version__
+from ..config.settings import config_to_mapping
+from ..data.examples import Example
+from ..embedding_files import Embedding, read_embedding, write_embedding
+from ..embedding_files.metadata import embedding_metadata
+from ..runs.folder import RunFolder
+from .prepare import Session
+
+# what a reader of the file may want to know about how it was trained; paths stay private
+TOLD = (
+    *("steps", "batch_size", "lr", "lr_schedule", "warmup_steps", "optimizer", "weight_decay", "max_grad_norm"),
+    *("weighting", "gamma", "timesteps", "resolution", "buckets", "crop", "crops", "flip", "mask_background"),
+    *("clip_skip", "long_captions", "seed"),
+)
+
+
+def export_embedding(session: Session, folder: RunFolder, rows: Mapping[str, Tensor], step: int) -> None:
+    """Write a concept's files and read them back; rows: {slot: (n, D)}, those of `step`."""
+    vectors = {slot: own.cpu() for slot, own in rows.items()}
+    embedding = Embedding(session.config.concept.trigger, vectors, metadata(session, step))
+    widths = {slot: own.shape[1] for slot, own in vectors.items()}
+    places = {"webui": folder.embedding, "diffusers": folder.diffusers_embedding()}
+    for layout, path in places.items():
+        write_embedding(embedding, path, layout)
+        written = read_embedding(path).fit(widths)
+        if not all(torch.equal(written[slot], vectors[slot]) for slot in vectors):
+            raise RuntimeError(f"{path} does not hold what was written into it")
+
+
+def metadata(session: Session, step: int) -> dict[str, str]:
+    config, concept, model = session.config, session.config.concept, Path(session.config.model)
+    settings = config_to_mapping(config)
+    return embedding_metadata(
+        token=concept.trigger,
+        num_vectors=session.num_vectors,
+        step=step,
+        architecture=session.family.architecture,
+        resolution=session.resolution,
+        prediction_type=session.family.schedule.prediction_type,
+        encoder_layer=session.family.encoder_layer,
+        version=__version__,
+        init="its own rows" if concept.tune else "file" if concept.init.startswith("file:") else concept.init,
+        seed=config.seed,
+        base_model=model.name if model.exists() else config.model,
+        base_model_hash=session.family.fingerprint,
+        data_hash=data_hash(session.data.examples),
+        config={key: settings[key] for key in TOLD},
+    )
+
+
+def data_hash(examples: Sequence[Example]) -> str:
+    """The sha256 of all pictures and captions: the same for the same data, wherever they lie."""
+    digest = hashlib.sha256()
+    for example in examples:
+        digest.update(hashlib.sha256(example.picture.read()).digest())
+        digest.update("\n".join(example.captions).encode() + b"\0")
+    return digest.hexdigest()

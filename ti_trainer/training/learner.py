@@ -1,0 +1,148 @@
+"""A concept on its way: everything that changes while it is learned."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..data.batches import Draw, draw_example
+from ..method.lr_schedules import lr_factor
+from ..method.optimizers import clip_gradients, get_optimizer
+from ..method.timesteps import parse_timesteps
+from ..method.weightings import get_weighting
+from ..runs.checkpoints import Checkpoint
+from .prepare import Session
+from .validation import fixed_draw
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What one step was, still on the device: nobody waits for it."""
+
+    step: int  # after it
+    lr: float
+    loss: Tensor  # scalar
+    finite: Tensor  # scalar bool: whether the loss and all gradients were
+    before: Checkpoint  # of the rows that the loss is of
+    after: Mapping[str, Tensor]  # the rows
+
+
+class Learner:
+    """One concept's rows, their optimiser, its step, and the best rows so far. It knows nothing of its neighbours."""
+
+    def __init__(self, session: Session) -> None:
+        config = session.config
+        self.session, self.config, self.data, self.rows = session, config, session.data, session.rows
+        self.parameters = list(session.rows.values())  # one (n, D) for each slot
+        self.optimizer = get_optimizer(config.optimizer)(self.parameters, config.lr, config.weight_decay)
+        self.weighting = get_weighting(config.weighting, config.gamma)
+        self.timesteps = parse_timesteps(config.timesteps)
+        self.initial = self.snapshot()
+        self.step = 0  # steps done
+        self.best_rows = self.snapshot()
+        self.best_step, self.best_loss = 0, float("inf")
+        self.readings: list[Reading] = []
+        self.good = self.checkpoint()  # the last rows whose loss is known to be finite
+
+    @property
+    def is_done(self) -> bool:
+        """After its last step, or after `early_stop` measurements without a new best one."""
+        config = self.config
+        patience = config.early_stop * config.validate_every
+        return self.step >= config.steps or 0 < patience <= self.step - self.best_step
+
+    @property
+    def is_measured_now(self) -> bool:
+        """Whether the fixed-noise loss is due, and with it the choice of the best rows."""
+        every = self.config.validate_every
+        return every > 0 and (self.step % every == 0 or self.step == self.config.steps)
+
+    def draw(self, index: int) -> Draw:
+        """Example `index` of the present step."""
+        config = self.config
+        return draw_example(self.data, config.seed, self.step, index, config.batch_size, self.timesteps)
+
+    def fixed_draw(self, index: int) -> Draw:
+        """Example `index` of the fixed-noise loss."""
+        return fixed_draw(self.data, self.config.seed, index, self.config.validation_samples, self.timesteps)
+
+    def update(self, loss: Tensor) -> None:
+        """Move the rows along their gradients, and note what the step was; loss: scalar."""
+        config, before = self.config, self.checkpoint()
+        gradients = [rows.grad for rows in self.parameters if rows.grad is not None]
+        finite = torch.stack([tensor.isfinite().all() for tensor in (loss, *gradients)]).all()
+        clip_gradients(gradients, config.max_grad_norm)
+        lr = config.lr * lr_factor(config.lr_schedule, self.step, config.steps, config.warmup_steps)
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        self.optimizer.step()
+        self.step += 1
+        self.readings.append(Reading(self.step, lr, loss, finite, before, self.snapshot()))
+
+    def take_readings(self) -> tuple[list[Reading], Reading | None]:
+        """What has been noted since the last time, up to the first step that was not finite, and that one.
+
+        After such a step the rows are the last ones whose loss is known to be finite.
+        """
+        readings, self.readings = self.readings, []
+        finite = torch.stack([reading.finite for reading in readings]).tolist() if readings else []
+        count = finite.index(False) if False in finite else len(finite)
+        if count:
+            self.good = readings[count - 1].before
+        if count == len(finite):
+            return readings, None
+        self.restore(self.good)
+        return readings[:count], readings[count]
+
+    def snapshot(self) -> dict[str, Tensor]:
+        """A copy of the rows, {slot: (n, D)}."""
+        return {slot: rows.detach().clone() for slot, rows in self.rows.items()}
+
+    @torch.no_grad()
+    def load(self, rows: Mapping[str, Tensor]) -> None:
+        for slot, values in rows.items():
+            self.rows[slot].copy_(values)
+
+    @contextmanager
+    def holding(self, rows: Mapping[str, Tensor]) -> Iterator[None]:
+        """These rows inside the block, the present ones after it."""
+        present = self.snapshot()
+        self.load(rows)
+        try:
+            yield
+        finally:
+            self.load(present)
+
+    def keep(self, step: int, loss: float) -> None:
+        """Make the present rows, those of `step`, the best."""
+        self.best_step, self.best_loss, self.best_rows = step, loss, self.snapshot()
+
+    def checkpoint(self) -> Checkpoint:
+        """A copy of everything that changes."""
+        tensors = {f"rows.{slot}": rows for slot, rows in self.snapshot().items()}
+        tensors |= {f"best.{slot}": rows for slot, rows in self.best_rows.items()}
+        for index, state in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{index}.{name}": value.clone() for name, value in state.items()}
+        return Checkpoint(self.step, tensors, {"best": [self.best_step, self.best_loss]})
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Go back, or on, to a checkpoint."""
+        device = self.parameters[0].device
+        states: dict[int, dict[str, Tensor]] = {}
+        for name, tensor in checkpoint.tensors.items():
+            kind, _, rest = name.partition(".")
+            if kind == "rows":
+                self.load({rest: tensor})
+            elif kind == "best":
+                self.best_rows[rest] = tensor.to(device, copy=True)
+            else:
+                index, _, key = rest.partition(".")
+                states.setdefault(int(index), {})[key] = tensor.clone()
+        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": states})
+        self.step = checkpoint.step
+        self.best_step, self.best_loss = int(checkpoint.info["best"][0]), float(checkpoint.info["best"][1])
+        self.good = checkpoint

@@ -1,0 +1,138 @@
+"""From a config to everything that a step needs, checked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from ..config.config import Concept, TrainConfig
+from ..data.batches import ConceptData
+from ..data.captions import CaptionPolicy
+from ..data.geometry import Framing
+from ..data.latent_cache import LatentCache
+from ..data.latents import ViewEncoder, views_of
+from ..data.scanning import load_examples
+from ..data.sources.lists import ANY_COLUMNS, Columns
+from ..data.sources.urls import fetched
+from ..families import Family, load_family
+from ..files.remote import is_remote
+from ..method.crops import check_crop
+from ..method.initializers import Start, initial_rows
+from ..method.lr_schedules import check_lr_schedule
+from ..method.optimizers import get_optimizer
+from ..method.placeholders import Rows
+from ..method.timesteps import parse_timesteps
+from ..method.weightings import get_weighting
+from . import preflight
+
+
+@dataclass(frozen=True)
+class Session:
+    """A concept that is ready to be trained on a frozen model, which others may share."""
+
+    config: TrainConfig
+    family: Family
+    rows: Rows  # the family's placeholders know them under `data.owner`
+    data: ConceptData
+    encoder: ViewEncoder
+    resolution: int
+    warnings: list[str]
+    scratch: TemporaryDirectory[str] | None  # holds copies of pictures that lie behind URLs
+
+    @property
+    def num_vectors(self) -> int:
+        return len(next(iter(self.rows.values())))
+
+    def encode_rest(self) -> None:
+        """Encode every view that has not been needed yet; `warnings` gets a line about a cache on disk."""
+        views = [view for shown in self.data.views for view in dict.fromkeys(shown)]
+        waiting = [view for view in views if not view.is_encoded]
+        for view in tqdm(waiting, desc=f"encoding {self.data.token}", leave=False, disable=None):
+            _ = view.posterior
+        self.encoder.forget()
+        disk = self.encoder.disk
+        if disk:
+            self.warnings.append(f"latent cache: {disk.found} of {disk.asked} found")
+
+
+def load_model(config: TrainConfig, device: torch.device, dtype: torch.dtype) -> Family:
+    """The frozen model; raises BadInput where it cannot be loaded or the machine is too small for it."""
+    preflight.check_resources(config)
+    return load_family(config, device, dtype)
+
+
+def prepare(config: TrainConfig, load: Callable[[], Family], key: str = "") -> Session:
+    """Check everything, cheap things first; raises BadInput before anything is written.
+
+    load: what gives the model, which is asked only when the pictures are good; key: under which its placeholders are
+    to know the concept.
+    """
+    get_optimizer(config.optimizer)
+    get_weighting(config.weighting)
+    parse_timesteps(config.timesteps)
+    check_crop(config.crop)
+    check_lr_schedule(config.lr_schedule)
+    concept = config.concept
+    local, scratch = with_local_pictures(concept)
+    examples, warnings = load_examples(local, config.skip_bad_images, reading)
+    family = load()
+    resolution = preflight.check_resolution(config, family)
+    bucket_step = family.bucket_step if config.buckets else None
+    framing = Framing(
+        resolution, bucket_step, config.crop, config.crops, config.flip, concept.alpha_color, seed=config.seed
+    )
+    preflight.check_token_is_new(concept, family.slots)
+    initial = initial_rows(
+        Start(concept.token, concept.init, concept.num_vectors, concept.tune),
+        {slot.name: slot for slot in family.slots},
+        config.seed,
+    )
+    warnings += preflight.picture_warnings(examples, framing)
+    count = len(next(iter(initial.values())))
+    for slot in family.slots:
+        warnings += preflight.check_captions(concept, examples, slot, count, config.long_captions)
+    encoder = ViewEncoder(family, concept.alpha_color, open_cache(config, family))
+    views = views_of(examples, concept.token, framing, config.mask_background, encoder)
+    warnings += [
+        f"{example.picture.name}: what is shown of it has nothing of its mask; add --crop subject"
+        for example, shown in zip(examples, views, strict=True)
+        if any(view.mask is not None and view.mask.max() <= config.mask_background for view in shown)
+    ]
+    data = ConceptData(concept.token, examples, views, CaptionPolicy.of(concept), key)
+    rows = family.placeholders.add(concept.token, initial, key)
+    try:
+        preflight.check_gradients(family, rows, data)
+    except BaseException:
+        family.placeholders.remove(data.owner)
+        raise
+    return Session(config, family, rows, data, encoder, resolution, list(dict.fromkeys(warnings)), scratch)
+
+
+def with_local_pictures(concept: Concept) -> tuple[Concept, TemporaryDirectory[str] | None]:
+    """The concept with copies of what lies behind URLs, and the folder of the copies, if there are any."""
+    columns = Columns(concept.image_column, concept.caption_column)
+    places = {"images": columns, "class_images": ANY_COLUMNS, "masks": ANY_COLUMNS}
+    remote = {name: url for name in places if is_remote(url := getattr(concept, name) or "")}
+    if not remote:
+        return concept, None
+    scratch = TemporaryDirectory(prefix="ti-trainer-")
+    copies: dict[str, Any] = {
+        name: fetched(url, Path(scratch.name), places[name], f"--{name}") for name, url in remote.items()
+    }
+    return replace(concept, **copies), scratch
+
+
+def reading(things: Iterable[Any], count: int) -> Iterable[Any]:
+    return tqdm(things, desc="reading pictures", total=count, leave=False, disable=None)
+
+
+def open_cache(config: TrainConfig, family: Family) -> LatentCache | None:
+    if not config.latent_cache:
+        return None
+    return LatentCache(config.latent_cache, family.vae_hash, family.pixels_per_latent)
