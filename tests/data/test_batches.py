@@ -139,9 +139,9 @@ def test_concepts_in_one_batch_see_what_they_see_alone() -> None:
     assert together.shares.tolist() == torch.tensor([1 / 4] * 4 + [1 / 3] * 3).tolist()
 
 
-def test_a_key_tells_concepts_of_one_token_apart_and_changes_no_draw() -> None:
+def test_an_owner_tells_concepts_of_one_token_apart_and_changes_no_draw() -> None:
     plain = concept()
-    keyed = ConceptData(plain.token, plain.examples, plain.views, key="runs/cat")
+    keyed = ConceptData(plain.token, plain.examples, plain.views, owner="runs/cat")
     one, other = (draw_batch(data, 0, 3, range(SIZE), SIZE) for data in (plain, keyed))
     assert (one.owners, other.owners) == (["<cat>"] * SIZE, ["runs/cat"] * SIZE)
     assert [row[:1] + row[2:] for row in rows_of(one)] == [row[:1] + row[2:] for row in rows_of(other)]

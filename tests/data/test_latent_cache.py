@@ -20,7 +20,7 @@ from torch import Tensor
 from ti_trainer.data.examples import Example
 from ti_trainer.data.geometry import Framing, View
 from ti_trainer.data.images import Picture
-from ti_trainer.data.latent_cache import LatentCache, picture_hash, tensor_hash
+from ti_trainer.data.latent_cache import LatentCache, content_hash, picture_hash
 from ti_trainer.data.latents import CachedView, LatentPosterior, ViewEncoder, views_of
 from ti_trainer.errors import BadInput
 
@@ -69,7 +69,7 @@ def test_hashes() -> None:
     """Every byte counts, and so do names, shapes, types, and the colour behind transparent parts."""
     assert len({picture_hash(b"a", "white"), picture_hash(b"a", "black"), picture_hash(b"b", "white")}) == 3
     weights = {"a": torch.arange(6.0), "b": torch.ones(2, 2, dtype=torch.bfloat16)}
-    assert tensor_hash(weights) == tensor_hash(dict(reversed(weights.items())))
+    assert content_hash(weights) == content_hash(dict(reversed(weights.items())))
     nearly = torch.arange(6.0)
     nearly[5] = torch.nextafter(nearly[5], torch.tensor(9.0))
     others: list[dict[str, Tensor]] = [
@@ -79,7 +79,7 @@ def test_hashes() -> None:
         {"a": weights["a"], "c": weights["b"]},
         {"a": weights["a"]},
     ]
-    assert len({tensor_hash(each) for each in [weights, *others]}) == 6
+    assert len({content_hash(each) for each in [weights, *others]}) == 6
 
 
 def nan(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -106,7 +106,7 @@ DAMAGES: dict[str, Callable[[Path], Any]] = {
 
 def resave(file: Path, tensors: dict[str, Tensor]) -> None:
     tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
-    save_file(tensors, file, {"sha256": tensor_hash(tensors)})
+    save_file(tensors, file, {"sha256": content_hash(tensors)})
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from ti_trainer.embedding_files import Embedding, read_embedding, write_embedding
-from ti_trainer.embedding_files.cards import scramble, to_pixels
+from ti_trainer.embedding_files.cards import scramble, write_pixels
 from ti_trainer.embedding_files.formats import pack_card_on
 from ti_trainer.errors import BadInput
 
@@ -103,7 +103,7 @@ def test_text_and_pixels_are_equal(card: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("frame", [0, 7])
 def test_cards_of_others(tmp_path: Path, frame: int) -> None:
     """Other shades in the high bits, black ones among them, and a black frame around."""
-    card = np.array(to_pixels(json.dumps(card_content()).encode(), Image.new("RGB", (90, 200), "orange")))
+    card = np.array(write_pixels(json.dumps(card_content()).encode(), Image.new("RGB", (90, 200), "orange")))
     shade = np.random.default_rng(0).integers(0, 16, card.shape[:2], dtype=np.uint8)[..., None] << 4
     columns = (card & 0x0F).any((0, 2))
     card[:, columns] = (card & 0x0F | shade)[:, columns]
@@ -213,7 +213,7 @@ def test_bombs(tmp_path: Path) -> None:
     """Pixels and text that inflate to many megabytes, and a picture of a gigapixel: not even inflated."""
     path = tmp_path / "x.png"
     image = Image.new("RGB", (64, 64), "orange")
-    to_pixels(b'{"a": "' + b" " * 20_000_000 + b'"}', image).save(path)
+    write_pixels(b'{"a": "' + b" " * 20_000_000 + b'"}', image).save(path)
     info = PngInfo()
     info.add_text("sd-ti-embedding", "A" * 20_000_000, zip=True)
     image.save(tmp_path / "text.png", pnginfo=info)

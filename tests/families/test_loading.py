@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from tests.original_layout import original_layout
 from tests.tiny_models import TINY_MODELS, build_pipeline
 from ti_trainer import BadInput, ModelConfig
-from ti_trainer.data.latent_cache import tensor_hash
+from ti_trainer.data.latent_cache import content_hash
 from ti_trainer.families import Family, load_family
 from ti_trainer.families.latent_diffusion import LatentDiffusion
 from ti_trainer.reports.previews import generate
@@ -275,7 +275,7 @@ def test_a_vae_that_was_put_away_comes_back(
         weights, torch.float32
     )
     assert all(torch.equal(tensor, weights[name]) for name, tensor in family.vae.state_dict().items())
-    assert tensor_hash(family.vae.state_dict()) == family.vae_hash == tensor_hash(weights)
+    assert content_hash(family.vae.state_dict()) == family.vae_hash == content_hash(weights)
     assert not family.vae.training
     assert not any(parameter.requires_grad for parameter in family.vae.parameters())
 
@@ -295,7 +295,7 @@ def test_only_the_vae_is_loaded_again(tiny_models: dict[str, Path], tmp_path: Pa
         for file in (folder / part).glob("*.safetensors"):
             file.write_bytes(b"")
     kept = load_file(folder / "vae" / "diffusion_pytorch_model.safetensors")
-    assert family.vae_hash == tensor_hash(kept)
+    assert family.vae_hash == content_hash(kept)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])

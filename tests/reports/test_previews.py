@@ -90,12 +90,12 @@ def test_prompts_are_read_with_the_rows_of_a_key(
     load_into_pipeline(pipeline, finished_run.embedding)
     latents = torch.stack([torch.randn(4, 8, 8, generator=generator(3, "preview", number)) for number in range(3)])
     wanted = pipeline(prompts, latents=latents, num_inference_steps=3, guidance_scale=5.0).images
-    found = generate(learned, prompts, seed=3, steps=3, guidance=5.0, key=TOKEN)
+    found = generate(learned, prompts, seed=3, steps=3, guidance=5.0, owner=TOKEN)
     for one, other in zip(found, wanted, strict=True):
         assert np.abs(array(one) - array(other)).max() <= 1
     everybody = generate(learned, prompts, seed=3, steps=3, guidance=5.0)
     assert np.abs(array(everybody[0]) - array(found[0])).max() > 3
-    others = generate(learned, prompts, seed=3, steps=3, guidance=5.0, key="same name")
+    others = generate(learned, prompts, seed=3, steps=3, guidance=5.0, owner="same name")
     assert np.abs(array(others[1]) - array(found[1])).max() > 3
 
 

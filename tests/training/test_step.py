@@ -24,7 +24,7 @@ from ti_trainer.method.weightings import get_weighting, uniform
 from ti_trainer.training.learner import Learner
 from ti_trainer.training.objective import denoising_losses
 from ti_trainer.training.processes import Processes
-from ti_trainer.training.step import SharedStep, largest_batch, together
+from ti_trainer.training.step import SharedStep, largest_batch, weigh_each
 
 MakeConfig = Callable[..., TrainConfig]
 MakeThree = Callable[..., tuple[SharedStep, list[Learner]]]
@@ -188,11 +188,13 @@ def test_fixed_noise_losses_are_those_of_each_alone(make_three: MakeThree, size:
 
 def test_each_example_has_its_concepts_weighting() -> None:
     snr = torch.tensor([0.01, 4.0, 100.0, 100.0])
-    mixed = together([uniform, get_weighting("debiased"), get_weighting("min_snr", 5.0), get_weighting("min_snr", 2.0)])
+    mixed = weigh_each(
+        [uniform, get_weighting("debiased"), get_weighting("min_snr", 5.0), get_weighting("min_snr", 2.0)]
+    )
     torch.testing.assert_close(mixed(snr, "epsilon"), torch.tensor([1, 0.5, 0.05, 0.02]))
     torch.testing.assert_close(mixed(snr, "v_prediction"), torch.tensor([1, 0.4, 5 / 101, 2 / 101]))
     one = get_weighting("min_snr")
-    assert together([one, one]) is one
+    assert weigh_each([one, one]) is one
 
 
 @pytest.mark.parametrize(

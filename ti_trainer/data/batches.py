@@ -27,11 +27,11 @@ class ConceptData:
     examples: Sequence[Example]
     views: Sequence[Sequence[CachedView]]
     caption_policy: CaptionPolicy = AS_WRITTEN
-    key: str = ""  # under which `Placeholders` knows the concept; by default its token
+    owner: str = ""  # what `Placeholders` calls the concept; by default its token
 
-    @property
-    def owner(self) -> str:
-        return self.key or self.token
+    def __post_init__(self) -> None:
+        if not self.owner:
+            object.__setattr__(self, "owner", self.token)
 
     @property
     def shape(self) -> tuple[int, int, int]:

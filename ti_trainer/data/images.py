@@ -18,7 +18,7 @@ from ..errors import BadInput
 from ..files.wording import printable
 
 # What a file holds decides, not its name. Pillow knows more formats, among them one that starts Ghostscript.
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "DIB", "TIFF", "GIF", "AVIF")
+PICTURE_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "DIB", "TIFF", "GIF", "AVIF")
 MAX_BYTES = 2**30
 
 # EXIF 2.32, tag 274 -> what makes the picture upright
@@ -120,9 +120,9 @@ def decode(picture: Picture, at_least: int | None = None) -> Decoded:
 
 @cache
 def readable_formats() -> list[str]:
-    """Those of FORMATS for which this Pillow was built."""
+    """Those of PICTURE_FORMATS for which this Pillow was built."""
     Image.init()
-    return [name for name in FORMATS if name in Image.OPEN]
+    return [name for name in PICTURE_FORMATS if name in Image.OPEN]
 
 
 def read_orientation(file: Image.Image) -> int:

@@ -49,7 +49,7 @@ class LatentCache:
                 mean, std = (file.get_tensor(name) for name in ("mean", "std"))
         except (OSError, SafetensorError):
             return None
-        if digest != tensor_hash({"mean": mean, "std": std}) or not all(self.fits(each, view) for each in (mean, std)):
+        if digest != content_hash({"mean": mean, "std": std}) or not all(self.fits(each, view) for each in (mean, std)):
             return None
         self.found += 1
         return mean, std
@@ -68,7 +68,7 @@ class LatentCache:
         """Write an entry, whole or not at all; raises BadInput when the folder cannot be written."""
         tensors = {"mean": mean.contiguous(), "std": std.contiguous()}
         try:
-            write_bytes(save(tensors, {"sha256": tensor_hash(tensors)}), self.path(picture, view))
+            write_bytes(save(tensors, {"sha256": content_hash(tensors)}), self.path(picture, view))
         except OSError as error:
             raise BadInput(
                 f"--latent_cache {self.folder} cannot be written: {error.strerror}; make room or choose another folder"
@@ -80,7 +80,7 @@ def picture_hash(content: bytes, alpha_color: str) -> str:
     return hashlib.sha256(f"{hashlib.sha256(content).hexdigest()} {alpha_color}".encode()).hexdigest()
 
 
-def tensor_hash(tensors: Mapping[str, Tensor]) -> str:
+def content_hash(tensors: Mapping[str, Tensor]) -> str:
     """The sha256 of names, types, shapes and all bytes of some tensors, on whatever device."""
     digest = hashlib.sha256()
     for name, tensor in sorted(tensors.items()):

@@ -51,7 +51,7 @@ def read_card(path: Path) -> Any:
         image.load()
         text = getattr(image, "text", {}).get(TEXT_CHUNK)
         if text is None:
-            return from_json(from_pixels(np.asarray(image.convert("RGB"))))
+            return from_json(read_pixels(np.asarray(image.convert("RGB"))))
         if len(text) > MAX_JSON * 4 // 3:
             raise NotACard(f"its text has {len(text):,} letters, more than a card needs")
         return from_json(base64.b64decode(text, validate=True))
@@ -99,7 +99,7 @@ def scramble(count: int) -> NDArray[np.uint8]:
     return (states[:count] % np.uint64(255)).astype(np.uint8) & 0x0F
 
 
-def from_pixels(pixels: NDArray[np.uint8]) -> bytes:
+def read_pixels(pixels: NDArray[np.uint8]) -> bytes:
     """The bytes between the lines of a card; pixels: (h, w, 3)."""
     lit = np.all(pixels > 0, axis=2)  # (h, w)
     rows, columns = lit.any(1).nonzero()[0], lit.any(0).nonzero()[0]
@@ -122,7 +122,7 @@ def from_pixels(pixels: NDArray[np.uint8]) -> bytes:
     return text
 
 
-def to_pixels(text: bytes, picture: Image.Image) -> Image.Image:
+def write_pixels(text: bytes, picture: Image.Image) -> Image.Image:
     """The picture between two blocks of pixels that hold the text."""
     data = np.frombuffer(zlib.compress(text, 9), dtype=np.uint8)
     height = picture.height
@@ -152,7 +152,7 @@ def card_bytes(content: Mapping[str, Any], title: str, picture: Image.Image) -> 
     chunk = PngInfo()
     chunk.add_text(TEXT_CHUNK, base64.b64encode(text).decode())
     buffer = io.BytesIO()
-    to_pixels(text, square).save(buffer, format="PNG", pnginfo=chunk)
+    write_pixels(text, square).save(buffer, format="PNG", pnginfo=chunk)
     return buffer.getvalue()
 
 

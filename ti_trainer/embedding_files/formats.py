@@ -22,7 +22,7 @@ from .content import Content
 from .embedding import Embedding, describe
 from .metadata import naming
 from .pickles import ParameterDict, pickle_bytes
-from .tensors import tensor_bytes, tensor_hash
+from .tensors import modelspec_hash, tensor_bytes
 
 # keys that name a text encoder, in any program -> slot
 SLOT_KEYS = {
@@ -43,7 +43,7 @@ def packed(embedding: Embedding, keys: Mapping[str, str]) -> bytes:
         **embedding.metadata,
         **naming(embedding.token),
         "format": "pt",
-        "modelspec.hash_sha256": tensor_hash(tensors),
+        "modelspec.hash_sha256": modelspec_hash(tensors),
         "ti_trainer.slots": ",".join(keys.values()),
     }
     return tensor_bytes(tensors, metadata)

@@ -52,7 +52,7 @@ def read_alone(path: Path, token: str | None) -> Embedding:
     if found is None:
         names = ", ".join(map(quoted, content.names[:4])) or type(content.data).__name__
         raise BadInput(f"{path} holds no embedding of a known layout ({names})")
-    raw = choose(found, token, path)
+    raw = choose_embedding(found, token, path)
     metadata = {
         key: value
         for key, value in raw.metadata.items()
@@ -68,7 +68,7 @@ def read_alone(path: Path, token: str | None) -> Embedding:
     return Embedding(name_of(raw, content, token), vectors, metadata, str(path))
 
 
-def choose(found: Sequence[Embedding], token: str | None, path: Path) -> Embedding:
+def choose_embedding(found: Sequence[Embedding], token: str | None, path: Path) -> Embedding:
     """The only embedding of a file, or the one that the file calls `token`."""
     if len(found) == 1:
         return found[0]

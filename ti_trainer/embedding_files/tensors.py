@@ -38,7 +38,7 @@ def tensor_bytes(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> 
     return sort_metadata(save(dict(tensors), dict(metadata)))
 
 
-def tensor_hash(tensors: Mapping[str, Tensor]) -> str:
+def modelspec_hash(tensors: Mapping[str, Tensor]) -> str:
     """0x and the SHA-256 of the tensor section of a safetensors file, as ModelSpec 1.0.1 has it."""
     payload = save(dict(tensors))
     header = 8 + int.from_bytes(payload[:8], "little")

@@ -27,11 +27,11 @@ class Conditioning:
     mask: Tensor | None = None  # (B, L) bool, True where the context counts; None: everywhere
 
     def __getitem__(self, index: Sequence[int]) -> Conditioning:
-        pooled, mask = (None if part is None else choose(part, index) for part in (self.pooled, self.mask))
-        return Conditioning(choose(self.context, index), pooled, mask)
+        pooled, mask = (None if part is None else pick_rows(part, index) for part in (self.pooled, self.mask))
+        return Conditioning(pick_rows(self.context, index), pooled, mask)
 
 
-def choose(tensor: Tensor, index: Sequence[int]) -> Tensor:
+def pick_rows(tensor: Tensor, index: Sequence[int]) -> Tensor:
     """`tensor[index]` whose gradient is summed in one order: that of indexing is a race between threads."""
     parts = tensor.unbind()
     return torch.stack([parts[i] for i in index])
@@ -81,10 +81,10 @@ class Family(Protocol):
         """The hash of all weights of the VAE."""
         ...
 
-    def encode_text(self, captions: Sequence[str], keys: Sequence[str] | None = None) -> Conditioning:
+    def encode_text(self, captions: Sequence[str], owners: Sequence[str] | None = None) -> Conditioning:
         """Captions with unexpanded tokens -> what `encode_prompt` of the family's pipeline gives.
 
-        keys: the concept with whose rows each caption is read; None: with everybody's.
+        owners: the concept with whose rows each caption is read; None: with everybody's.
         """
         ...
 

@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
+from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -14,13 +15,13 @@ from torch import Tensor
 
 from ..config.config import ModelConfig
 from ..data.batches import upload
-from ..data.latent_cache import tensor_hash
+from ..data.latent_cache import content_hash
 from ..data.latents import LatentPosterior
 from ..errors import BadInput
 from ..method.placeholders import PlaceholderEmbedding, Placeholders
 from ..method.schedules import TARGETS, NoiseSchedule
 from ..method.tokens import ROW
-from .base import Conditioning, choose
+from .base import Conditioning, pick_rows
 from .loading import load_vae
 from .shadows import shadow, shadow_encoder
 from .slots import TextSlot, set_end_of_text, text_slots
@@ -93,24 +94,23 @@ class LatentDiffusion(ABC):
 
     @cached_property
     def vae_hash(self) -> str:
-        return tensor_hash(self.vae.state_dict())
+        return content_hash(self.vae.state_dict())
 
     @cached_property
     def fingerprint(self) -> str:
         """The hash of the beginning of every tensor of the U-Net: any training of it changes them."""
-        return tensor_hash({name: tensor.flatten()[:64] for name, tensor in self.unet.state_dict().items()})
+        return content_hash({name: tensor.flatten()[:64] for name, tensor in self.unet.state_dict().items()})
 
-    def encode_text(self, captions: Sequence[str], keys: Sequence[str] | None = None) -> Conditioning:
+    def encode_text(self, captions: Sequence[str], owners: Sequence[str] | None = None) -> Conditioning:
         """Captions with unexpanded tokens -> what `encode_prompt` of the family's pipeline gives.
 
-        keys: the concept with whose rows each caption is read (see Placeholders); None: with everybody's. Each distinct
-        caption is encoded once. With `long_captions: chunk` the context is that of all windows in a row, as WebUIs join
-        them; shorter captions are padded, and the padding masked.
+        owners: the concept with whose rows each caption is read (see Placeholders); None: with everybody's. Each
+        distinct caption is encoded once. With `long_captions: chunk` the context is that of all windows in a row, as
+        WebUIs join them; shorter captions are padded, and the padding masked.
         """
-        owners: Sequence[str | None] = keys or [None] * len(captions)
-        wanted = list(zip(captions, owners, strict=True))
+        wanted = list(zip(captions, owners or repeat(None, len(captions)), strict=True))
         distinct = list(dict.fromkeys(wanted))
-        texts = [self.placeholders.expand(caption, key) for caption, key in distinct]
+        texts = [self.placeholders.expand(caption, owner) for caption, owner in distinct]
         outputs = []
         for slot in self.slots:
             windows = self.windows(slot, texts)
@@ -129,9 +129,9 @@ class LatentDiffusion(ABC):
             for own, (_, numbers) in zip(ids, texts, strict=True):
                 place_rows(own, row, [first + number for number in numbers])
             return list(ids[:, None])  # each (1, 77)
-        together = {first + numbers[0]: len(numbers) for numbers in self.placeholders.numbers().values()}
+        unbroken = {first + numbers[0]: len(numbers) for numbers in self.placeholders.numbers().values()}
         return [
-            all_windows(slot.tokenizer, text, row, [first + number for number in numbers], together)
+            all_windows(slot.tokenizer, text, row, [first + number for number in numbers], unbroken)
             for text, numbers in texts
         ]
 
@@ -247,6 +247,6 @@ def join_windows(text: Conditioning, counts: Sequence[int]) -> Conditioning:
     for start, count in zip(starts, counts, strict=True):
         rows += [*range(start, start + count), *[start] * (most - count)]
         known.append([True] * (count * size) + [False] * ((most - count) * size))
-    context = choose(text.context, rows).unflatten(0, (-1, most)).flatten(1, 2)  # (texts, most * 77, D)
+    context = pick_rows(text.context, rows).unflatten(0, (-1, most)).flatten(1, 2)  # (texts, most * 77, D)
     mask = None if min(counts) == most else torch.tensor(known, device=context.device)  # (texts, most * 77)
-    return Conditioning(context, None if text.pooled is None else choose(text.pooled, starts), mask)
+    return Conditioning(context, None if text.pooled is None else pick_rows(text.pooled, starts), mask)

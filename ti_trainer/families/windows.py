@@ -30,11 +30,11 @@ def place_rows(ids: Tensor, row: int, rows: Sequence[int]) -> None:
 
 
 def all_windows(
-    tokenizer: PreTrainedTokenizerBase, text: str, row: int, rows: Sequence[int], together: Mapping[int, int]
+    tokenizer: PreTrainedTokenizerBase, text: str, row: int, rows: Sequence[int], unbroken: Mapping[int, int]
 ) -> Tensor:
     """All windows of a text, as WebUIs read it: (W, 77), each with its own start and end.
 
-    rows: the ids that take the places of `row`; together: {first id: how many ids from there must not be separated},
+    rows: the ids that take the places of `row`; unbroken: {first id: how many ids from there must not be separated},
     the rows of a token.
     """
     size = tokenizer.model_max_length - 2
@@ -43,7 +43,7 @@ def all_windows(
     ids = whole.tolist()
     windows: list[list[int]] = [[]]
     while ids:
-        count = together.get(ids[0], 1)
+        count = unbroken.get(ids[0], 1)
         if len(windows[-1]) + count > size:
             windows.append([])
         windows[-1] += ids[:count]

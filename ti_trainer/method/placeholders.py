@@ -16,47 +16,47 @@ Rows = dict[str, nn.Parameter]  # of a concept, {slot: (n, D)} float32, as many 
 class Placeholders:
     """The rows of all concepts that are present, each concept's in parameters of its own.
 
-    Concepts come and go: a row's number is its place among the present ones. They are told apart by a key, because two
+    Concepts come and go: a row's number is its place among the present ones. Each has an owner's name, because two
     concepts of one run may have the same token.
     """
 
     def __init__(self, device: torch.device | None = None) -> None:
         self.device = device
-        self.present: dict[str, tuple[str, Rows]] = {}  # key -> token, rows
+        self.present: dict[str, tuple[str, Rows]] = {}  # owner -> token, rows
 
-    def add(self, token: str, initial: Mapping[str, Tensor], key: str | None = None) -> Rows:
-        """Make room for a concept; initial: {slot: (n, D)}, which are copied. By default its key is its token."""
-        key = key or token
-        if key in self.present:
-            raise ValueError(f"'{key}' is present already")
+    def add(self, token: str, initial: Mapping[str, Tensor], owner: str | None = None) -> Rows:
+        """Make room for a concept; initial: {slot: (n, D)}, which are copied; owner: by default the token."""
+        owner = owner or token
+        if owner in self.present:
+            raise ValueError(f"'{owner}' is present already")
         rows = {
             slot: nn.Parameter(values.detach().to(self.device, torch.float32, copy=True))
             for slot, values in initial.items()
         }
-        self.present[key] = (token, rows)
+        self.present[owner] = (token, rows)
         return rows
 
-    def remove(self, key: str) -> None:
-        del self.present[key]
+    def remove(self, owner: str) -> None:
+        del self.present[owner]
 
     def table(self, slot: str) -> Tensor:
         """The rows of all who are present, (R, D); its gradient goes to each one's own."""
         return torch.cat([rows[slot] for _, rows in self.present.values()])
 
     def numbers(self) -> dict[str, range]:
-        """The numbers of each concept's rows, by key."""
+        """The numbers of each concept's rows, by owner."""
         numbers, start = {}, 0
-        for key, (_, rows) in self.present.items():
+        for owner, (_, rows) in self.present.items():
             count = len(next(iter(rows.values())))
-            numbers[key] = range(start, start + count)
+            numbers[owner] = range(start, start + count)
             start += count
         return numbers
 
-    def expand(self, caption: str, key: str | None = None) -> tuple[str, list[int]]:
-        """`captions.expand` with the rows of the concept `key` alone; None: with those of all who are present."""
+    def expand(self, caption: str, owner: str | None = None) -> tuple[str, list[int]]:
+        """`captions.expand` with the rows of the concept `owner` alone; None: with those of all who are present."""
         numbers = self.numbers()
-        keys = self.present if key is None else [key]
-        return expand(caption, {self.present[each][0]: numbers[each] for each in keys})
+        owners = self.present if owner is None else [owner]
+        return expand(caption, {self.present[each][0]: numbers[each] for each in owners})
 
 
 class PlaceholderEmbedding(nn.Module):

@@ -16,7 +16,8 @@ from ..errors import BadInput
 GAMMA = 5.0
 SMALLEST_SNR = 1e-3  # below that of every schedule that does not end in pure noise
 
-Weighting = Callable[[Tensor, str, float], Tensor]  # snr (B,), prediction type, gamma -> weights (B,)
+Weighting = Callable[[Tensor, str], Tensor]  # snr (B,), prediction type -> weights (B,)
+WeightingRow = Callable[[Tensor, str, float], Tensor]  # the same and gamma -> weights (B,)
 
 
 def uniform(snr: Tensor, prediction_type: str, gamma: float = GAMMA) -> Tensor:
@@ -43,10 +44,10 @@ def debiased(snr: Tensor, prediction_type: str, gamma: float = GAMMA) -> Tensor:
     }[prediction_type]
 
 
-WEIGHTINGS: dict[str, Weighting] = {"uniform": uniform, "min_snr": min_snr, "debiased": debiased}
+WEIGHTINGS: dict[str, WeightingRow] = {"uniform": uniform, "min_snr": min_snr, "debiased": debiased}
 
 
-def get_weighting(name: str, gamma: float = GAMMA) -> Callable[[Tensor, str], Tensor]:
+def get_weighting(name: str, gamma: float = GAMMA) -> Weighting:
     """A row of WEIGHTINGS with its gamma: snr (B,), prediction type -> weights (B,)."""
     if name not in WEIGHTINGS:
         raise BadInput(f"--weighting is '{name}'; choose one of {', '.join(WEIGHTINGS)}")

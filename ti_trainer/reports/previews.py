@@ -58,11 +58,11 @@ def generate(
     steps: int,
     guidance: float,
     size: int | None = None,
-    key: str | None = None,
+    owner: str | None = None,
 ) -> list[Image.Image]:
     """A picture for each prompt, drawn by the family's diffusers pipeline from our own conditioning.
 
-    key: the concept with whose rows prompts are read; None: with everybody's. Prompt strings are never given to the
+    owner: the concept with whose rows prompts are read; None: with everybody's. Prompt strings are never given to the
     pipeline: it expands tokens by plain string replacement. Picture i starts from noise that depends on `seed` and i
     alone.
     """
@@ -82,7 +82,7 @@ def generate(
                 some = list(prompts[start : start + batch])
                 noise = [torch.randn(shape, generator=generator(seed, "preview", start + i)) for i in range(len(some))]
                 images += pipeline(
-                    **prompt_arguments(family, some, key),
+                    **prompt_arguments(family, some, owner),
                     latents=torch.stack(noise).to(family.device, pipeline.unet.dtype),
                     num_inference_steps=steps,
                     guidance_scale=guidance,
@@ -113,10 +113,10 @@ def preview(
     return Path(output)
 
 
-def prompt_arguments(family: Family, prompts: Sequence[str], key: str | None = None) -> dict[str, Tensor]:
+def prompt_arguments(family: Family, prompts: Sequence[str], owner: str | None = None) -> dict[str, Tensor]:
     """What a pipeline takes instead of prompts and empty negative prompts."""
     texts = [*prompts, *[""] * len(prompts)]
-    both = family.encode_text(texts, None if key is None else [key] * len(texts))  # (2 B, L, D)
+    both = family.encode_text(texts, None if owner is None else [owner] * len(texts))  # (2 B, L, D)
     context, pooled = both.context, both.pooled
     if pooled is not None and family.pipeline().config.force_zeros_for_empty_prompt:  # as SDXL was trained
         context, pooled = context.clone(), pooled.clone()

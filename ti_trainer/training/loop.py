@@ -171,9 +171,9 @@ class Loop:
             if self.many and folder.is_complete:
                 self.console.say(f"{config.run_name} is finished already")
                 return None
-            key = f"{config.output}/{config.run_name}"
-            session = prepare(config, self.load, key)
-            undo.callback(session.family.placeholders.remove, key)
+            owner = f"{config.output}/{config.run_name}"
+            session = prepare(config, self.load, owner)
+            undo.callback(session.family.placeholders.remove, owner)
             if self.family is None:
                 self.make_step(session)
             learner = Learner(session)

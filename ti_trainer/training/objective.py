@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from torch import Tensor
 
 from ..data.batches import Batch
 from ..families import Family
+from ..method.weightings import Weighting
 
 
-def denoising_losses(family: Family, batch: Batch, weighting: Callable[[Tensor, str], Tensor]) -> Tensor:
+def denoising_losses(family: Family, batch: Batch, weighting: Weighting) -> Tensor:
     """The weighted mean squared error of each example's prediction, (B,) float32; Ho et al. 2020, equation 14.
 
     weighting: snr (B,) and prediction type -> weights (B,), see weightings.py.

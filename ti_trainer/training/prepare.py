@@ -67,10 +67,10 @@ def load_model(config: TrainConfig, device: torch.device, dtype: torch.dtype) ->
     return load_family(config, device, dtype)
 
 
-def prepare(config: TrainConfig, load: Callable[[], Family], key: str = "") -> Session:
+def prepare(config: TrainConfig, load: Callable[[], Family], owner: str = "") -> Session:
     """Check everything, cheap things first; raises BadInput before anything is written.
 
-    load: what gives the model, which is asked only when the pictures are good; key: under which its placeholders are
+    load: what gives the model, which is asked only when the pictures are good; owner: under which its placeholders are
     to know the concept.
     """
     get_optimizer(config.optimizer)
@@ -104,8 +104,8 @@ def prepare(config: TrainConfig, load: Callable[[], Family], key: str = "") -> S
         for example, shown in zip(examples, views, strict=True)
         if any(view.mask is not None and view.mask.max() <= config.mask_background for view in shown)
     ]
-    data = ConceptData(concept.token, examples, views, CaptionPolicy.of(concept), key)
-    rows = family.placeholders.add(concept.token, initial, key)
+    data = ConceptData(concept.token, examples, views, CaptionPolicy.of(concept), owner)
+    rows = family.placeholders.add(concept.token, initial, owner)
     try:
         preflight.check_gradients(family, rows, data)
     except BaseException:

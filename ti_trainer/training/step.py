@@ -12,6 +12,7 @@ from torch import Tensor
 from ..config.config import TrainConfig
 from ..data.batches import same_shape, stack_draws
 from ..families import Family
+from ..method.weightings import Weighting
 from .learner import Learner
 from .memory.plan import BUSY
 from .objective import denoising_losses
@@ -20,8 +21,6 @@ from .validation import fixed_noise_losses
 
 # Gradients of float16 activations vanish below 6e-8: the loss is scaled up, the rows' float32 gradients down again.
 LOSS_SCALE = {torch.float32: 1.0, torch.bfloat16: 1.0, torch.float16: 4096.0}
-
-Weighting = Callable[[Tensor, str], Tensor]  # snr (B,), prediction type -> weights (B,)
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,7 @@ class SharedStep:
         parts: list[list[Tensor]] = [[] for _ in learners]
         for group in same_shape(draws, self.largest):
             batch = stack_draws([draws[key] for key in group]).to(family.device)
-            weighting = together([learners[number].weighting for number, _ in group])
+            weighting = weigh_each([learners[number].weighting for number, _ in group])
             losses = denoising_losses(family, batch, weighting) * batch.shares  # (B,)
             (losses.sum() * scale).backward()
             for (number, _), part in zip(group, losses.detach().unbind(), strict=True):
@@ -80,7 +79,7 @@ class SharedStep:
         return torch.stack(sums).tolist() if sums else []
 
 
-def together(weightings: Sequence[Weighting]) -> Weighting:
+def weigh_each(weightings: Sequence[Weighting]) -> Weighting:
     """The weighting of a batch in which each example has its own."""
     first, *others = weightings
     if all(other is first for other in others):
