@@ -38,7 +38,7 @@ def ours(options: dict[str, Any], after_step: After) -> None:
         validate_every=0,
         output=options["scratch"],
     )
-    train(config, callbacks=[lambda record: after_step()])
+    train(config, callbacks=[lambda event: after_step() if event.kind == "step" else None])
 
 
 def recipe(options: dict[str, Any], after_step: After) -> None:

@@ -24,7 +24,7 @@ from models import build
 from ti_trainer.config.bundled import MY_CAT, sample_data
 from ti_trainer.config.config import Concept, TrainConfig
 from ti_trainer.training.learner import Learner
-from ti_trainer.training.prepare import load_model, prepare
+from ti_trainer.training.prepare import encode_rest, load_model, prepare
 from ti_trainer.training.processes import Processes
 from ti_trainer.training.step import SharedStep, largest_batch
 
@@ -49,7 +49,7 @@ def measure(folder: Path, images: Path, resolution: int, steps: int) -> None:
     )
     processes = Processes("fp32")
     session = prepare(config, partial(load_model, config, processes.device, processes.dtype))
-    session.encode_rest()
+    encode_rest(session)
     pipeline = session.family.pipeline()
     print(f"parameters: {sum(p.numel() for p in pipeline.unet.parameters()) / 1e6:.0f} M U-Net")
     print(f"loaded and encoded after {time.perf_counter() - started:.1f} s, peak memory {peak_gib():.2f} GiB")
@@ -58,7 +58,7 @@ def measure(folder: Path, images: Path, resolution: int, steps: int) -> None:
     step = SharedStep(session.family, processes, largest_batch(config))
     for _ in range(steps):
         begun = time.perf_counter()
-        (loss,) = step.gradients([learner])
+        (loss,) = step.backward([learner])
         learner.update(loss)
         print(f"step {learner.step}: loss {loss.item():.4f}, {time.perf_counter() - begun:.2f} s")
     moved = learner.rows["clip_l"].detach() - learner.initial["clip_l"]

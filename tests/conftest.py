@@ -24,7 +24,7 @@ import pytest
 import torch
 from PIL import Image
 
-import ti_trainer.training.loop
+import ti_trainer.training.admission
 from tests.tiny_models import TINY_MODELS, build_folder, build_tokenizer
 from ti_trainer import Concept, ModelConfig, Run, TrainConfig, train
 from ti_trainer.config.settings import config_from_mapping
@@ -174,7 +174,7 @@ def sessions(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Session]]:
         seen.append(original(*arguments))
         return seen[-1]
 
-    original = ti_trainer.training.loop.prepare
-    monkeypatch.setattr(ti_trainer.training.loop, "prepare", prepare)
+    original = ti_trainer.training.admission.prepare
+    monkeypatch.setattr(ti_trainer.training.admission, "prepare", prepare)
     yield seen
     seen.clear()

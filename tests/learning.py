@@ -39,7 +39,7 @@ def learners_of(configs: Sequence[TrainConfig]) -> tuple[SharedStep, list[Learne
 def take_steps(step: SharedStep, learners: Sequence[Learner], count: int) -> None:
     """As the loop does, but without readings."""
     for _ in range(count):
-        for learner, loss in zip(learners, step.gradients(learners), strict=True):
+        for learner, loss in zip(learners, step.backward(learners), strict=True):
             learner.update(loss)
 
 

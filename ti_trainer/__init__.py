@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from .config.config import Concept, ModelConfig, TrainConfig
     from .errors import BadInput
     from .families import load_into_pipeline
+    from .training.endings import Run
     from .training.jobs import train, train_all
-    from .training.loop import Run
 
 __version__ = "0.1.0"
 _HOME = {
@@ -23,7 +23,7 @@ _HOME = {
     "Concept": "config.config",
     "ModelConfig": "config.config",
     "TrainConfig": "config.config",
-    "Run": "training.loop",
+    "Run": "training.endings",
     "train": "training.jobs",
     "train_all": "training.jobs",
     "load_into_pipeline": "families",

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from tests.drawing import draw_batch
+from tests.listening import on_step
 from ti_trainer import (
     Concept,
     ModelConfig,
@@ -459,7 +460,7 @@ def test_a_resumed_run_is_bit_for_bit_the_undisturbed_one(
 
     disturbed = [replace(config, output=str(tmp_path / "disturbed")) for config in configs]
     with pytest.raises(Cut):
-        train_all(disturbed, callbacks=[cut])
+        train_all(disturbed, callbacks=[on_step(cut)])
     for name in ("my-cat", "my-dog"):
         assert (tmp_path / "disturbed" / name / "checkpoints").exists()
         assert not (tmp_path / "disturbed" / name / f"{name}.safetensors").exists()

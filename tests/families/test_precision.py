@@ -24,7 +24,7 @@ from ti_trainer.training.step import SharedStep, largest_batch
 def gradients(config: TrainConfig) -> dict[str, Tensor]:
     processes = Processes(config.precision)
     session = prepare(config, partial(load_model, config, processes.device, processes.dtype))
-    SharedStep(session.family, processes, largest_batch(config)).gradients([Learner(session)])
+    SharedStep(session.family, processes, largest_batch(config)).backward([Learner(session)])
     return {slot: rows.grad.clone() for slot, rows in session.rows.items() if rows.grad is not None}
 
 

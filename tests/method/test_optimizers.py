@@ -7,8 +7,9 @@ from torch.nn.utils import clip_grad_norm_
 
 from ti_trainer.config.config import TrainConfig
 from ti_trainer.errors import BadInput
+from ti_trainer.method.clipping import clip_gradients
 from ti_trainer.method.lr_schedules import check_lr_schedule, lr_factor
-from ti_trainer.method.optimizers import clip_gradients, get_optimizer
+from ti_trainer.method.optimizers import make_optimizer, parse_optimizer
 
 
 def randn(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -96,7 +97,7 @@ def test_schedules_that_are_refused(schedule: str) -> None:
 def test_adamw(weight_decay: float) -> None:
     """Five steps against Loshchilov & Hutter 2019, algorithm 2, written out."""
     rows = Parameter(randn(3, 4))
-    optimizer = get_optimizer("adamw")([rows], 1e-2, weight_decay)
+    optimizer = make_optimizer("adamw", [rows], 1e-2, weight_decay)
     expected, mean, square = rows.detach().double(), torch.zeros(3, 4).double(), torch.zeros(3, 4).double()
     for step in range(1, 6):
         gradient = randn(3, 4, seed=step)
@@ -113,7 +114,7 @@ def test_adamw_moves_rows_one_by_one() -> None:
     """Concepts in one parameter move as they would alone, in a bare torch.optim.AdamW."""
     both = Parameter(randn(5, 8))
     alone = [Parameter(part.clone()) for part in both.detach().split([2, 3])]
-    ours = get_optimizer("adamw")([both], 5e-3, 0.0)
+    ours = make_optimizer("adamw", [both], 5e-3, 0.0)
     theirs = [torch.optim.AdamW([part], lr=5e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0) for part in alone]
     for step in range(4):
         gradient = randn(5, 8, seed=step + 1)
@@ -130,7 +131,7 @@ def test_no_weight_decay_by_default() -> None:
     rows = Parameter(randn(2, 3))
     before = rows.detach().clone()
     (default,) = (f.default for f in TrainConfig.__dataclass_fields__.values() if f.name == "weight_decay")
-    optimizer = get_optimizer("adamw")([rows], 1e-2, default)
+    optimizer = make_optimizer("adamw", [rows], 1e-2, default)
     rows.grad = torch.zeros(2, 3)
     optimizer.step()
     assert torch.equal(rows.detach(), before)
@@ -138,7 +139,7 @@ def test_no_weight_decay_by_default() -> None:
 
 def test_unknown_optimizer() -> None:
     with pytest.raises(BadInput, match="'sgd'; choose one of adamw"):
-        get_optimizer("sgd")
+        parse_optimizer("sgd")
 
 
 @pytest.mark.parametrize("max_norm", [0.5, 3.0, 1e3])

@@ -83,7 +83,7 @@ def test_a_checkpoint_brings_everything_back(make_config: MakeConfig, tiny_model
     take_steps(step, [learner], 1)
     saved = learner.checkpoint()
     assert saved.step == 3
-    assert saved.info == {"best": [2, 0.1 + 0.2]}
+    assert saved.info["best"] == [2, 0.1 + 0.2]
     state = learner.optimizer.state_dict()["state"]
     for number, slot in enumerate(("clip_l", "clip_g")):
         assert torch.equal(saved.tensors[f"rows.{slot}"], learner.rows[slot])
@@ -93,8 +93,8 @@ def test_a_checkpoint_brings_everything_back(make_config: MakeConfig, tiny_model
             assert torch.equal(saved.tensors[f"optimizer.{number}.{name}"], state[number][name])
     assert len(saved.tensors) == 10
     folder = RunFolder(config)
-    folder.checkpoints.mkdir(parents=True)
-    folder.save_checkpoint(saved)
+    folder.files.checkpoints.mkdir(parents=True)
+    folder.checkpoints.save(saved)
 
     take_steps(step, [learner], 2)
     wanted = learner.checkpoint()
@@ -102,7 +102,7 @@ def test_a_checkpoint_brings_everything_back(make_config: MakeConfig, tiny_model
     assert not torch.equal(saved.tensors["rows.clip_g"], wanted.tensors["rows.clip_g"])
     step, (other,) = learners_of([config])
     take_steps(step, [other], 1)  # whatever it did before
-    other.restore(folder.load_checkpoint())
+    other.restore(folder.checkpoints.load_last())
     assert_same(other.checkpoint(), saved)
     take_steps(step, [other], 2)
     assert_same(other.checkpoint(), wanted)
@@ -114,14 +114,14 @@ def test_a_checkpoint_brings_everything_back(make_config: MakeConfig, tiny_model
 def test_going_back_to_the_start(learner: Learner, twin: Learner, tmp_path: Path) -> None:
     """The optimiser forgets too; a best loss that is not known yet survives the file."""
     start = learner.checkpoint()
-    assert start.info == {"best": [0, float("inf")]}
+    assert start.info["best"] == [0, float("inf")]
     for number in range(3):
         move(learner, number)
     learner.keep(3, 0.5)
     folder = RunFolder(replace(learner.config, output=str(tmp_path)))
-    folder.checkpoints.mkdir(parents=True)
-    folder.save_checkpoint(start)
-    learner.restore(folder.load_checkpoint())
+    folder.files.checkpoints.mkdir(parents=True)
+    folder.checkpoints.save(start)
+    learner.restore(folder.checkpoints.load_last())
     assert_same(learner.checkpoint(), twin.checkpoint())
     move(learner, 5)
     move(twin, 5)

@@ -16,9 +16,10 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor
 
-import ti_trainer.training.loop
+import ti_trainer.training.admission
 from tests.drawing import draw_batch
 from tests.learning import learners_of
+from tests.listening import on_step
 from ti_trainer import Run, TrainConfig, train, train_all
 from ti_trainer.config.settings import config_from_mapping, read_yaml
 from ti_trainer.data.batches import draw_example
@@ -50,8 +51,8 @@ def poison(monkeypatch: pytest.MonkeyPatch, token: str, picture: int, value: flo
             session.data.views[picture][0].posterior.mean[0, 0, 0] = value
         return session
 
-    original = ti_trainer.training.loop.prepare
-    monkeypatch.setattr(ti_trainer.training.loop, "prepare", prepare)
+    original = ti_trainer.training.admission.prepare
+    monkeypatch.setattr(ti_trainer.training.admission, "prepare", prepare)
 
 
 def test_training_lowers_the_fixed_noise_loss(make_config: MakeConfig) -> None:
@@ -81,7 +82,7 @@ def test_gradients_are_the_mean_over_each_concepts_examples(make_config: MakeCon
 
     config = make_config(batch_size=5, micro_batch_size=size)
     step, (learner,) = learners_of([config])
-    losses = step.gradients([learner])
+    losses = step.backward([learner])
     (rows,) = learner.parameters
     found = rows.grad
     batch = draw_batch(learner.data, config.seed, 0, range(5), 5)
@@ -100,7 +101,7 @@ def test_the_first_step_is_adams(make_config: MakeConfig) -> None:
     simple = torch.nn.Parameter(rows.detach().clone())
     adam = torch.optim.AdamW([simple], lr=1.0, weight_decay=0.1)
     for factor in (0.5, 1.0):  # warm-up
-        (loss,) = step.gradients([learner])
+        (loss,) = step.backward([learner])
         simple.grad = rows.grad.clone()
         assert simple.grad.norm() > 0.002
         simple.grad *= 0.002 / (simple.grad.norm() + 1e-6)
@@ -180,7 +181,7 @@ def test_config_file_trains_the_same_bytes_again(finished_run: Run, tmp_path: Pa
 def test_callbacks_get_every_line(make_two: MakeTwo) -> None:
     first: list[dict[str, Any]] = []
     second: list[dict[str, Any]] = []
-    runs = train_all(make_two(steps=3, plots=False), callbacks=[first.append, second.append])
+    runs = train_all(make_two(steps=3, plots=False), callbacks=[on_step(first.append), on_step(second.append)])
     assert first == second
     for run, token in zip(runs, ("<my-cat>", "<my-dog>"), strict=True):
         assert [line for line in first if line["token"] == token] == run.history
@@ -302,8 +303,8 @@ def test_a_gradient_that_is_no_number_stops_too(
         return gradient * float("inf") if len(seen) == 6 else gradient
 
     seen: list[Tensor] = []
-    original = ti_trainer.training.loop.prepare
-    monkeypatch.setattr(ti_trainer.training.loop, "prepare", prepare)
+    original = ti_trainer.training.admission.prepare
+    monkeypatch.setattr(ti_trainer.training.admission, "prepare", prepare)
     config = make_config()
     with pytest.raises(Diverged, match="at step 6; the rows of step 4 are saved"):
         train(config)
@@ -371,7 +372,7 @@ def test_of_many_concepts_the_unfinished_ones_go_on(make_two: MakeTwo) -> None:
     shown: list[tuple[int, str]] = []
     runs = train_all(
         [replace(config, resume=True) for config in (cat, dog, owl)],
-        callbacks=[lambda line: shown.append((line["step"], line["token"]))],
+        callbacks=[on_step(lambda line: shown.append((line["step"], line["token"])))],
     )
     assert shown == [(step, "<my-dog>") for step in range(1, 7)]  # the owl's
     assert [run.folder.name for run in runs] == ["my-dog", "owl"]

@@ -13,8 +13,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-import ti_trainer.training.loop
+import ti_trainer.training.admission
 from tests.learning import learners_of
+from tests.listening import on_step
 from ti_trainer import Run, TrainConfig, train, train_all
 from ti_trainer.data.batches import draw_example, stack_draws
 from ti_trainer.data.latents import LatentPosterior
@@ -23,6 +24,7 @@ from ti_trainer.errors import Diverged, Interrupted
 from ti_trainer.families.latent_diffusion import LatentDiffusion
 from ti_trainer.method.weightings import uniform
 from ti_trainer.runs.folder import RunFolder
+from ti_trainer.runs.resume import finished
 from ti_trainer.training.learner import Learner
 from ti_trainer.training.objective import denoising_losses
 from ti_trainer.training.prepare import Session
@@ -107,14 +109,14 @@ def test_a_loss_that_is_no_number_is_read_late(
     assert 4 <= bad_step < 13
     assert bad_step % 7 > 1  # others come after it before they are read, where nothing else is due
     number = [views[0] for views in learner.data.views].index(late)
-    original = ti_trainer.training.loop.prepare
+    original = ti_trainer.training.admission.prepare
 
     def prepare(*arguments: Any) -> Session:
         session = original(*arguments)
         session.data.views[number][0].posterior.mean[0, 0, 0] = float("nan")
         return session
 
-    monkeypatch.setattr(ti_trainer.training.loop, "prepare", prepare)
+    monkeypatch.setattr(ti_trainer.training.admission, "prepare", prepare)
     # of the fixed-noise loss only the other pictures are shown, which are numbers
     monkeypatch.setattr(Learner, "fixed_draw", lambda self, index: fixed_draw(self.data, 0, (number + 1) % 4, 2))
     folders, messages = [], []
@@ -125,7 +127,7 @@ def test_a_loss_that_is_no_number_is_read_late(
         folders.append(Path(config.output) / f"every-{every}")
         messages.append(str(problem.value).replace(f"every-{every}", "NAME"))
         assert [line["step"] for line in history_of(folders[-1])] == list(range(1, bad_step))
-        assert RunFolder(run).steps_saved() == [0, bad_step - 2]
+        assert RunFolder(run).checkpoints.steps() == [0, bad_step - 2]
     assert len(set(messages)) == 1
     assert f"NaN or infinite at step {bad_step}; the rows of step {bad_step - 2} are saved" in messages[0]
     for folder in folders[1:]:
@@ -141,7 +143,7 @@ def test_it_stops_where_nothing_gets_better(quick: MakeConfig, learned: Path) ->
     assert run.best_step == 0
     (rows,) = load_file(learned).values()
     assert torch.equal(read_embedding(run.embedding).vectors["clip_l"], rows)
-    assert RunFolder(config).finished()["step"] == 6
+    assert finished(RunFolder(config))["step"] == 6
 
 
 @pytest.fixture
@@ -185,7 +187,7 @@ def test_resuming_counts_on(thrown: MakeConfig) -> None:
         config = thrown(name=f"stopped-{step}", early_stop=3)
         if step < end:
             with pytest.raises(Interrupted):
-                train(config, callbacks=[interrupting(step)])
+                train(config, callbacks=[on_step(interrupting(step))])
         else:
             train(config)
         again = train(replace(config, resume=True))
@@ -243,13 +245,13 @@ def test_the_first_rows_are_measured_after_the_first_step(
     kept = {path: path.read_bytes() for path in folder.path.rglob("*.safetensors")}
     lines = history_of(folder.path)
     for resumed_from in (0, 1, 2):
-        folder.drop_checkpoints_after(resumed_from)
+        folder.checkpoints.drop_after(resumed_from)
         folder.storage.withdraw("my-cat")
         counts.clear()
         again = train(replace(config, resume=True))
         assert sum(counts) == len([step for step in losses_measured(again) if step > resumed_from]) + (not resumed_from)
         assert again.best_step == first.best_step == 0
-        assert folder.load_checkpoint().info["best"] == [0, pytest.approx(wanted, rel=1e-5)]
+        assert folder.checkpoints.load_last().info["best"] == [0, pytest.approx(wanted, rel=1e-5)]
         assert {path: path.read_bytes() for path in folder.path.rglob("*.safetensors")} == kept
         assert history_of(folder.path) == lines
 
@@ -281,7 +283,7 @@ def test_pictures_that_can_wait_do(
 ) -> None:
     """The first step waits for its own pictures, the second for all; then the VAE goes, and after previews again."""
     counts: list[tuple[int, int, bool]] = []
-    original = SharedStep.gradients
+    original = SharedStep.backward
 
     def gradients(self: SharedStep, learners: list[Learner]) -> list[torch.Tensor]:
         before = len(encoded)
@@ -294,7 +296,7 @@ def test_pictures_that_can_wait_do(
             assert len(encoded) == len(shown)
         return losses
 
-    monkeypatch.setattr(SharedStep, "gradients", gradients)
+    monkeypatch.setattr(SharedStep, "backward", gradients)
     train(quick(steps=1, batch_size=batch_size, flip=flip, validate_every=0, name="one"))
     assert counts == [(batch_size, batch_size, True)]
     assert len(encoded) == views
@@ -323,7 +325,7 @@ def test_the_vae_stays_while_concepts_wait(
         if line["step"] == 2:
             loaded.append((line["token"], len(encoded), sessions[0].family._vae is None))
 
-    train_all([cat, dog], callbacks=[look])
+    train_all([cat, dog], callbacks=[on_step(look)])
     assert sessions[0].family is sessions[1].family
     assert loaded == [("<my-cat>", 4, False), ("<my-dog>", 7, True)]
 
@@ -334,7 +336,7 @@ def test_whoever_waits_is_not_let_in_after_an_interrupt(
     """It comes with the last step of the one that is being trained: that one is finished, the other not begun."""
     configs = make_two(steps=4, batch_size=2, micro_batch_size=3, plots=False)
     with pytest.raises(Interrupted, match="the same command with --resume"):
-        train_all(configs, callbacks=[interrupting(4)])
+        train_all(configs, callbacks=[on_step(interrupting(4))])
     assert [session.data.token for session in sessions] == ["<my-cat>"]
     output = Path(configs[0].output)
     assert [path.name for path in (output / "manifest").iterdir()] == ["my-cat.json"]
@@ -346,6 +348,6 @@ def test_whoever_waits_is_not_let_in_after_an_interrupt(
 
 
 def test_an_interrupt_in_the_last_step_of_all_comes_too_late(quick: MakeConfig) -> None:
-    run = train(quick(steps=3), callbacks=[interrupting(3)])
+    run = train(quick(steps=3), callbacks=[on_step(interrupting(3))])
     assert len(run.history) == 3
     assert Path(run.embedding).exists()

@@ -26,7 +26,7 @@ from ti_trainer.families.sd import StableDiffusion
 from ti_trainer.method.timesteps import parse_timesteps
 from ti_trainer.method.weightings import get_weighting, uniform
 from ti_trainer.training.objective import denoising_losses
-from ti_trainer.training.prepare import Session
+from ti_trainer.training.prepare import Session, encode_rest
 from ti_trainer.training.validation import fixed_draw, fixed_noise_losses
 
 MakeConfig = Callable[..., TrainConfig]
@@ -92,8 +92,8 @@ def test_latents_from_disk_are_those_of_the_vae(
     plain = train(make_config(**settings, name="plain"))
     cached = make_config(**settings, latent_cache=str(tmp_path / "latents"))
     (first,) = prepare_all([cached])
-    first.encode_rest()
-    assert "latent cache: 0 of" in first.warnings[-1]
+    (note,) = encode_rest(first)
+    assert "latent cache: 0 of" in note
 
     encode = StableDiffusion.encode_images
 
@@ -103,9 +103,8 @@ def test_latents_from_disk_are_those_of_the_vae(
 
     monkeypatch.setattr(StableDiffusion, "encode_images", no_vae)
     (second,) = prepare_all([cached])
-    second.encode_rest()
-    count = first.warnings[-1].split(" of ")[1].split()[0]
-    assert second.warnings[-1] == f"latent cache: {count} of {count} found"
+    count = note.split(" of ")[1].split()[0]
+    assert encode_rest(second) == [f"latent cache: {count} of {count} found"]
     run = train(replace(cached, name="cached"))
     assert all(torch.equal(tensor, checkpoint(run, 8)[name]) for name, tensor in checkpoint(plain, 8).items())
     train(replace(cached, name="plain", steps=9, resume=True))
@@ -150,7 +149,7 @@ def test_gradients_are_those_of_one_example_at_a_time(
     step, learners = share(sessions)
     for learner in learners:
         learner.step = STEP
-    losses = step.gradients(learners)
+    losses = step.backward(learners)
     found = [learner.parameters[0].grad for learner in learners]
     assert max(sizes) == min(size, 7)
     assert sum(sizes) == 14
@@ -177,8 +176,8 @@ def test_losses_do_not_depend_on_how_examples_are_grouped(make_mixed: Callable[.
     losses = []
     for size in (7, 4, 1):
         step, learners = share(make_mixed(micro_batch_size=size))
-        losses.append(torch.stack(step.gradients(learners)))
-        losses.append(torch.stack([step.gradients(learners[:1])[0], losses[-1][1]]))
+        losses.append(torch.stack(step.backward(learners)))
+        losses.append(torch.stack([step.backward(learners[:1])[0], losses[-1][1]]))
     for each in losses[1:]:
         torch.testing.assert_close(each, losses[0], rtol=2e-6, atol=0)
 

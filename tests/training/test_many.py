@@ -20,8 +20,9 @@ from fsspec.implementations.memory import MemoryFileSystem
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-import ti_trainer.training.loop
+import ti_trainer.training.admission
 import ti_trainer.training.prepare
+from tests.listening import on_step
 from ti_trainer import BadInput, Concept, Run, TrainConfig, train, train_all
 from ti_trainer.cli import main
 from ti_trainer.config.settings import (
@@ -138,7 +139,7 @@ def test_together_they_learn_what_each_learns_alone(
     monkeypatch.setattr(ti_trainer.training.prepare, "load_family", load_family)
     lines: list[dict[str, Any]] = []
     together = [replace(config, output=str(tmp_path), micro_batch_size=micro_batch_size) for config in configs]
-    runs = train_all(together, [lines.append])
+    runs = train_all(together, [on_step(lines.append)])
 
     assert len(loaded) == 1
     assert not loaded[0].placeholders.present
@@ -260,7 +261,7 @@ def test_a_job_that_was_stopped_goes_on(three: list[TrainConfig], tmp_path: Path
             signal.raise_signal(signal.SIGTERM)
 
     with pytest.raises(Interrupted, match="the same command with --resume") as interrupt:
-        train_all(three, [stop])
+        train_all(three, [on_step(stop)])
     assert interrupt.value.signal_number == signal.SIGTERM
     assert manifest(output).keys() == {"my-cat"}
     assert sorted(path.name for path in output.iterdir()) == ["manifest", "my-cat", "my-dog"]
@@ -274,7 +275,7 @@ def test_a_job_that_was_stopped_goes_on(three: list[TrainConfig], tmp_path: Path
 
     seen: list[tuple[str, int]] = []
     again = [replace(config, resume=True) for config in three]
-    runs = train_all(again, [lambda line: seen.append((line["token"], line["step"]))])
+    runs = train_all(again, [on_step(lambda line: seen.append((line["token"], line["step"])))])
     assert sorted(Path(run.folder).name for run in runs) == ["late", "my-dog"]
     assert [step for token, step in seen if token == "<my-dog>"] == list(range(stopped_at + 1, 10))
     assert [step for token, step in seen if token == "<late>"] == [1, 2, 3, 4]
@@ -321,7 +322,7 @@ def test_killed_between_its_last_step_and_its_publishing(three: list[TrainConfig
     (output / "manifest" / "my-dog.json").unlink()
     (output / "my-dog" / "my-dog.safetensors").unlink()
     seen: list[Any] = []
-    (run,) = train_all([replace(config, resume=True) for config in three[:2]], [seen.append])
+    (run,) = train_all([replace(config, resume=True) for config in three[:2]], [on_step(seen.append)])
     assert seen == []
     assert run.history == history(output / "my-dog")
     assert {name: content for name, (content, _) in snapshot(output).items()} == {
@@ -414,10 +415,10 @@ def test_a_remote_run_that_was_stopped_goes_on(
             signal.raise_signal(signal.SIGINT)
 
     with pytest.raises(Interrupted):
-        train(config, [stop])
+        train(config, [on_step(stop)])
     assert not (tmp_path / "far").exists()
     seen: list[int] = []
-    run = train(replace(config, resume=True), [lambda line: seen.append(line["step"])])
+    run = train(replace(config, resume=True), [on_step(lambda line: seen.append(line["step"]))])
     assert seen[-1] == 8
     assert seen[0] in (6, 7)
     assert [line["step"] for line in run.history] == list(range(1, 9))
@@ -542,7 +543,7 @@ def test_a_picture_that_goes_after_the_scan(
     folder = tmp_path / "photos"
     shutil.copytree(cat.concept.images, folder)
     cat = replace(cat, concept=replace(cat.concept, images=str(folder)))
-    original = ti_trainer.training.loop.prepare
+    original = ti_trainer.training.admission.prepare
 
     def prepare(*arguments: Any) -> Session:
         session = original(*arguments)
@@ -553,7 +554,7 @@ def test_a_picture_that_goes_after_the_scan(
                     (folder / Path(example.picture.name).name).unlink()
         return session
 
-    monkeypatch.setattr(ti_trainer.training.loop, "prepare", prepare)
+    monkeypatch.setattr(ti_trainer.training.admission, "prepare", prepare)
     with pytest.raises(Incomplete, match="1 of 2 concepts failed:\n  my-cat: "):
         train_all([cat, dog])
     assert list(Storage(cat.output).published()) == ["my-dog"]

@@ -16,6 +16,7 @@ from filelock import FileLock
 from safetensors.torch import load_file
 
 import ti_trainer.training.jobs
+from tests.listening import on_step
 from ti_trainer import TrainConfig, train, train_all
 from ti_trainer.errors import Interrupted
 from ti_trainer.training.jobs import deal
@@ -122,7 +123,7 @@ def test_what_others_leave_undone_is_taken_over(
             signal.raise_signal(signal.SIGTERM)
 
     with pytest.raises(Interrupted):
-        train(replace(configs[3], output=str(tmp_path / "half")), [stop])
+        train(replace(configs[3], output=str(tmp_path / "half")), [on_step(stop)])
     seen: list[tuple[str, int]] = []
 
     def meanwhile(line: dict[str, Any]) -> None:
@@ -140,7 +141,7 @@ def test_what_others_leave_undone_is_taken_over(
     lock = FileLock(output / "c-7" / ".lock")
     monkeypatch.setattr(ti_trainer.training.jobs, "Processes", OneOfTwo)
     try:
-        runs = train_all(configs, [meanwhile])
+        runs = train_all(configs, [on_step(meanwhile)])
     finally:
         lock.release()
     assert [Path(run.folder).name for run in runs] == ["c-0", "c-2", "c-4", "c-6", "c-3", "c-5"]

@@ -65,7 +65,10 @@ def counted(name):
 for name in ("all_reduce", "reduce", "broadcast", "all_gather", "all_gather_object", "barrier", "send", "isend"):
     setattr(torch.distributed, name, counted(name))
 
-def act(line):
+def act(event):
+    if event.kind != "step":
+        return
+    line = event.record
     if line["token"] not in seen:
         seen.append(line["token"])
     if mode == "kill" and len(seen) == 2 and line["step"] == 5:

@@ -20,6 +20,7 @@ import pytest
 from safetensors import safe_open
 from safetensors.torch import load_file
 
+from tests.listening import on_step
 from ti_trainer import BadInput, Run, TrainConfig, train
 from ti_trainer.cli import main
 from ti_trainer.config.settings import config_from_mapping, configs_to_yaml, read_yaml
@@ -245,7 +246,7 @@ def test_how_often_the_loss_is_read_changes_nothing(resumable: TrainConfig, fini
             signal.raise_signal(signal.SIGINT)
 
     with pytest.raises(Interrupted):
-        train(config, [stop])
+        train(config, [on_step(stop)])
     folder = Path(config.output) / "seldom"
     assert sorted(path.name for path in (folder / "checkpoints").iterdir()) == [
         "step-000000.safetensors",
@@ -287,7 +288,7 @@ def test_two_runs_into_one_folder(make_config: Callable[..., TrainConfig]) -> No
                 train(replace(config, resume=True))
             refused.append(str(problem.value))
 
-    run = train(config, callbacks=[intrude])
+    run = train(config, callbacks=[on_step(intrude)])
     assert len(refused) == 1
     assert "another process is training into" in refused[0]
     assert [line["step"] for line in run.history] == [1, 2, 3, 4]

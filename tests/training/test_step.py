@@ -19,7 +19,7 @@ from tests.learning import learners_of, one_by_one, prepare_all
 from ti_trainer import TrainConfig, train, train_all
 from ti_trainer.data.batches import stack_draws
 from ti_trainer.embedding_files import read_embedding
-from ti_trainer.method.optimizers import OPTIMIZERS
+from ti_trainer.method.optimizers import OPTIMIZERS, UpdateRule
 from ti_trainer.method.weightings import get_weighting, uniform
 from ti_trainer.training.learner import Learner
 from ti_trainer.training.objective import denoising_losses
@@ -82,7 +82,7 @@ def test_gradients_are_those_of_each_alone(
     monkeypatch.setattr(
         step.family, "predict", lambda noisy, *others: (seen.append(tuple(noisy.shape)), predict(noisy, *others))[1]
     )
-    losses = step.gradients(learners)
+    losses = step.backward(learners)
     small, large = ([shape[0] for shape in seen if shape[1:] == (4, side, side)] for side in (8, 12))
     assert (small, large) == {
         1: ([1] * 7, [1] * 4),
@@ -97,30 +97,30 @@ def test_two_slots_and_velocity(make_three: MakeThree, tiny_models: dict[str, Pa
     step, learners = make_three(model=str(tiny_models["sdxl-v-zero-snr"]), micro_batch_size=3)
     wanted = [one_by_one(learner) for learner in learners]
     assert [len(gradients) for _, gradients in wanted] == [2, 2, 2]
-    assert_gradients(learners, step.gradients(learners), wanted)
+    assert_gradients(learners, step.backward(learners), wanted)
 
 
 def test_gradients_do_not_add_up_over_steps(make_three: MakeThree) -> None:
     """Whoever shares the step, and whoever has left."""
     step, learners = make_three()
     wanted = [one_by_one(learner) for learner in learners]
-    step.gradients(learners)
-    assert_gradients(learners, step.gradients(learners), wanted)
+    step.backward(learners)
+    assert_gradients(learners, step.backward(learners), wanted)
     step.family.placeholders.remove(learners[0].data.owner)
     for some in (learners[1:], learners[:0:-1], learners[2:]):
-        losses = step.gradients(some)
+        losses = step.backward(some)
         assert_gradients(some, losses, [wanted[learners.index(learner)] for learner in some])
 
 
 def test_the_scale_of_half_precision_is_taken_out_again(make_three: MakeThree, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is a power of two: the gradients and losses are the same to the bit."""
     step, learners = make_three()
-    losses = step.gradients(learners)
+    losses = step.backward(learners)
     gradients = [rows.grad.clone() for learner in learners for rows in learner.parameters]
     monkeypatch.setitem(
         ti_trainer.training.step.LOSS_SCALE, torch.float32, ti_trainer.training.step.LOSS_SCALE[torch.float16]
     )
-    scaled = step.gradients(learners)
+    scaled = step.backward(learners)
     assert all(map(torch.equal, scaled, losses))
     again = [rows.grad for learner in learners for rows in learner.parameters]
     assert all(map(torch.equal, again, gradients))
@@ -139,7 +139,7 @@ def test_shares_of_processes_add_up(make_three: MakeThree, monkeypatch: pytest.M
         processes = step.processes.alone()
         processes.rank, processes.count = rank, 3
         own = replace(step, processes=processes)
-        total = [sum(both) for both in zip(total, own.gradients(learners), strict=True)]
+        total = [sum(both) for both in zip(total, own.backward(learners), strict=True)]
         for learner, sums in zip(learners, gradients, strict=True):
             for rows, each in zip(learner.parameters, sums, strict=True):
                 each += rows.grad
@@ -158,7 +158,7 @@ def test_a_neighbour_that_is_no_number_spoils_nothing(make_three: MakeThree, val
     wanted = [one_by_one(learner) for learner in learners]
     for (view,) in learners[1].data.views:
         view.posterior.mean[0, 0, 0] = value
-    losses = step.gradients(learners)
+    losses = step.backward(learners)
     assert not losses[1].isfinite()
     others = [learners[0], learners[2]]
     assert_gradients(others, [losses[0], losses[2]], [wanted[0], wanted[2]])
@@ -168,7 +168,7 @@ def test_a_neighbour_that_is_no_number_spoils_nothing(make_three: MakeThree, val
 def test_fixed_noise_losses_are_those_of_each_alone(make_three: MakeThree, size: int) -> None:
     """Weighted uniformly whatever is trained, and over each one's own number of samples; nothing is left behind."""
     step, learners = make_three(micro_batch_size=size)
-    step.gradients(learners)
+    step.backward(learners)
     before = [(rows.detach().clone(), rows.grad.clone()) for learner in learners for rows in learner.parameters]
     found = step.fixed_noise_losses(learners)
     for learner, loss in zip(learners, found, strict=True):
@@ -234,10 +234,10 @@ def test_anothers_token_is_plain_text(
 ) -> None:
     """To each concept, beside the others as alone: the real pipeline that has only its rows says the same."""
     step, learners = learners_of(acquainted)
-    losses = step.gradients(learners)
+    losses = step.backward(learners)
     for config, learner, loss in zip(acquainted, learners, losses, strict=True):
         alone, (single,) = learners_of([config])
-        (own_loss,) = alone.gradients([single])
+        (own_loss,) = alone.backward([single])
         assert_gradients([learner], [loss], [(own_loss, [rows.grad for rows in single.parameters])])
 
         token, rows = config.concept.token, learner.parameters[0].detach().clone()
@@ -254,10 +254,10 @@ def test_anothers_token_is_plain_text(
 def test_anothers_rows_change_nothing(acquainted: list[TrainConfig]) -> None:
     """To the bit, though it shares a token, or is mentioned."""
     step, learners = learners_of(acquainted)
-    losses = step.gradients(learners)
+    losses = step.backward(learners)
     for number, learner in enumerate(learners):
         with learner.holding({slot: -rows for slot, rows in learner.initial.items()}):
-            changed = step.gradients(learners)
+            changed = step.backward(learners)
         assert [torch.equal(*pair) for pair in zip(changed, losses, strict=True)] == [i != number for i in range(3)]
 
 
@@ -281,7 +281,8 @@ def test_nothing_waits_for_the_device(
     """Steps on `meta`, where asking for a number is an error, as is meeting a tensor that was left on the CPU."""
     meta = torch.device("meta")
     # the fused one knows no `meta`; both read the gradients alone
-    monkeypatch.setitem(OPTIMIZERS, "adamw", lambda rows, lr, decay: AdamW(rows, lr=lr, weight_decay=decay))
+    slow = UpdateRule(lambda rows, lr, decay, settings: AdamW(rows, lr=lr, weight_decay=decay))
+    monkeypatch.setitem(OPTIMIZERS, "adamw", slow)
     common = {"model": str(any_model), "weighting": "min_snr", "max_grad_norm": 1.0}
     sessions = prepare_all([make_config(**common), make_config(**common, token="<my-dog>", images=str(other_pictures))])
     family = sessions[0].family
@@ -293,7 +294,7 @@ def test_nothing_waits_for_the_device(
         learners.append(Learner(replace(session, family=twin, rows=rows)))
     step = SharedStep(twin, Processes("fp32"), lambda shape: 3)
     for _ in range(2):
-        for learner, loss in zip(learners, step.gradients(learners), strict=True):
+        for learner, loss in zip(learners, step.backward(learners), strict=True):
             assert loss.is_meta
             learner.update(loss)
     assert [len(learner.readings) for learner in learners] == [2, 2]
@@ -301,4 +302,4 @@ def test_nothing_waits_for_the_device(
         learners[0].take_readings()
     twin.schedule = family.schedule
     with pytest.raises(RuntimeError):
-        step.gradients(learners)
+        step.backward(learners)

@@ -1,36 +1,74 @@
-"""How rows move: update rules, learning-rate schedules, and clipping that keeps concepts apart."""
+"""How rows move: the table of update rules.
+
+Settings are checked against this table before torch is loaded: what a row builds is imported when it is built.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-
-import torch
-from torch import Tensor
-from torch.nn import Parameter
-from torch.optim import AdamW, Optimizer
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from ..errors import BadInput
 
+if TYPE_CHECKING:
+    from torch.nn import Parameter
+    from torch.optim import Optimizer
 
-def adamw(rows: Iterable[Parameter], lr: float, weight_decay: float) -> Optimizer:
+Rows = Iterable["Parameter"]  # of one concept: (n, D) float32 for each of its slots
+
+
+@dataclass(frozen=True)
+class UpdateRule:
+    """A row of OPTIMIZERS."""
+
+    build: Callable[[Rows, float, float, Mapping[str, float]], Optimizer]  # rows, lr, weight decay, settings
+    settings: Mapping[str, float] = field(default_factory=dict)  # its own, and their defaults
+
+
+def adamw(rows: Rows, lr: float, weight_decay: float, settings: Mapping[str, float]) -> Optimizer:
+    """Loshchilov & Hutter 2019, "Decoupled Weight Decay Regularization", algorithm 2."""
+    from torch.optim import AdamW
+
+    betas = (settings["beta1"], settings["beta2"])
     # fused: one operation for each parameter; these have a few kilobytes
-    return AdamW(rows, lr=lr, betas=(0.9, 0.999), eps=1e-8, weight_decay=weight_decay, fused=True)
+    return AdamW(rows, lr=lr, betas=betas, eps=settings["eps"], weight_decay=weight_decay, fused=True)
 
 
-OPTIMIZERS: dict[str, Callable[[Iterable[Parameter], float, float], Optimizer]] = {"adamw": adamw}
+OPTIMIZERS: dict[str, UpdateRule] = {
+    "adamw": UpdateRule(adamw, {"beta1": 0.9, "beta2": 0.999, "eps": 1e-8}),
+}
 
 
-def get_optimizer(name: str) -> Callable[[Iterable[Parameter], float, float], Optimizer]:
-    if name not in OPTIMIZERS:
-        raise BadInput(f"--optimizer is '{name}'; choose one of {', '.join(OPTIMIZERS)}")
-    return OPTIMIZERS[name]
+def parse_optimizer(text: str) -> tuple[UpdateRule, dict[str, float]]:
+    """The rule and all its settings of "adamw" or "adamw:beta2=0.99,eps=1e-6"; raises BadInput."""
+    name, _, arguments = text.partition(":")
+    rule = OPTIMIZERS.get(name)
+    if rule is None:
+        raise BadInput(f"--optimizer is '{text}'; choose one of {', '.join(OPTIMIZERS)}")
+    settings = dict(rule.settings)
+    for argument in arguments.split(",") if arguments else ():
+        key, _, value = argument.partition("=")
+        try:
+            settings[key.strip()] = float(value)
+        except ValueError:
+            raise BadInput(f"--optimizer is '{text}', and '{value}' is no number; write {name}:NAME=NUMBER") from None
+    unknown = [key for key in settings if key not in rule.settings]
+    if unknown:
+        known = ", ".join(rule.settings) or "none"
+        raise BadInput(f"--optimizer is '{text}', and {name} has no setting '{unknown[0]}'; it has {known}")
+    return rule, settings
 
 
-@torch.no_grad()
-def clip_gradients(gradients: Sequence[Tensor], max_norm: float) -> None:
-    """Scale a concept's gradients, of all its slots together, down to `max_norm` (0: leave them as they are)."""
-    if not max_norm:
-        return
-    norm = torch.stack([gradient.norm() for gradient in gradients]).norm()
-    for gradient in gradients:
-        gradient.mul_((max_norm / (norm + 1e-6)).clamp(max=1))
+def check_optimizer(text: str) -> None:
+    """Raises BadInput when there is no such optimiser, or no such setting of it."""
+    parse_optimizer(text)
+
+
+def make_optimizer(text: str, rows: Rows, lr: float, weight_decay: float) -> Optimizer:
+    """The optimiser that `parse_optimizer` reads; raises BadInput, also for settings that the rule refuses."""
+    rule, settings = parse_optimizer(text)
+    try:
+        return rule.build(rows, lr, weight_decay, settings)
+    except ValueError as error:
+        raise BadInput(f"--optimizer is '{text}': {error}") from None

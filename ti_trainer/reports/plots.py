@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from ..runs.folder import RunFolder
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 
-def plot_losses(folder: RunFolder) -> None:
-    """loss.png: the training loss, smoothed, and the fixed-noise loss of every concept."""
+def plot_losses(records: Sequence[Mapping[str, Any]], file: Path) -> None:
+    """The training loss and the fixed-noise loss of every concept; records: lines of metrics.jsonl."""
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    records = folder.read_metrics()
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
     for token in dict.fromkeys(record["token"] for record in records):
         own = [record for record in records if record["token"] == token]
@@ -22,5 +23,5 @@ def plot_losses(folder: RunFolder) -> None:
     left.set(title="training loss (noisy: says little)", xlabel="step")
     right.set(title="loss under fixed noise (falls while it learns)", xlabel="step")
     right.legend()
-    figure.savefig(folder.loss_plot, dpi=100)
+    figure.savefig(file, dpi=100)
     plt.close(figure)

@@ -19,12 +19,12 @@ WEBUIS = {
 
 def how_to_use(concept: Concept, folder: RunFolder, slots: Sequence[TextSlot]) -> list[str]:
     """The lines that tell where a concept's file goes, and the exact calls that load it into diffusers."""
-    path = folder.place(folder.embedding)
+    path = folder.place(folder.files.embedding)
     lines = [f"  {'embedding:':13} {path}"]
     lines += [f"  {program + ':':13} {advice.format(stem=concept.stem)}" for program, advice in WEBUIS.items()]
     calls = [f'pipeline.load_textual_inversion("{path}", token="{concept.trigger}")']
     if len(slots) > 1:  # diffusers reads one encoder's vectors a call
-        files = [folder.place(folder.diffusers_embedding(slot.suffix)) for slot in slots]
+        files = [folder.place(folder.files.diffusers_embedding(slot.suffix)) for slot in slots]
         calls = [
             f'pipeline.load_textual_inversion("{file}", text_encoder=pipeline.text_encoder{slot.suffix}, '
             f"tokenizer=pipeline.tokenizer{slot.suffix})"

@@ -1,50 +1,91 @@
-"""What a run says on the terminal: the bar, notes, and what is finished."""
+"""What is said on the terminal: the bar, notes, and what is finished."""
 
 from __future__ import annotations
 
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from tqdm import tqdm
 
+from ..reports.dataset_report import short_form
 from ..reports.texts import how_to_use
 from ..runs.folder import RunFolder
 from .learner import Learner
+from .memory.plan import MemoryPlan
+from .prepare import Session
 
 
-class Console:
-    """One bar for the steps of all concepts; silent in all processes but the first."""
+class Console(Protocol):
+    """Where a job says what it does; `train(console=...)` takes any."""
 
-    def __init__(self, started: float, many: bool, speaks: bool) -> None:
-        self.started, self.many, self.speaks = started, many, speaks
+    def begin(self, learner: Learner, plan: MemoryPlan) -> None:
+        """A concept has come in, perhaps with steps that were done before; plan: of the job's batches."""
+
+    def advance(self, steps: int) -> None:
+        """So many steps more are done, of all concepts together."""
+
+    def show(self, lines: Sequence[Mapping[str, Any]]) -> None:
+        """The latest lines of metrics.jsonl."""
+
+    def say(self, text: str) -> None: ...
+
+    def note(self, warning: str) -> None: ...
+
+    def finished(self, learner: Learner, folder: RunFolder, peak: int) -> None:
+        """A concept is published; peak: bytes of memory that this process took, 0 where nobody knows."""
+
+    def failed(self, name: str, problem: Exception) -> None:
+        """A concept cannot be trained, or not to its end."""
+
+    def close(self) -> None: ...
+
+
+class Silence:
+    """A console that says nothing."""
+
+    def begin(self, learner: Learner, plan: MemoryPlan) -> None: ...
+
+    def advance(self, steps: int) -> None: ...
+
+    def show(self, lines: Sequence[Mapping[str, Any]]) -> None: ...
+
+    def say(self, text: str) -> None: ...
+
+    def note(self, warning: str) -> None: ...
+
+    def finished(self, learner: Learner, folder: RunFolder, peak: int) -> None: ...
+
+    def failed(self, name: str, problem: Exception) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class Terminal:
+    """One bar for the steps of all concepts of a list, and a line for each concept that is finished."""
+
+    def __init__(self, started: float) -> None:
+        """started: by time.perf_counter(), when the job was asked for."""
+        self.started = started
         self.bar: tqdm | None = None
         self.shown: dict[str, str] = {}
 
-    def begin(self, learner: Learner) -> None:
-        """A concept has come in, perhaps with steps that were done before."""
+    def begin(self, learner: Learner, plan: MemoryPlan) -> None:
         if self.bar is None:
-            name = "concepts" if self.many else learner.data.token
-            self.bar = tqdm(total=0, desc=name, initial=learner.step, disable=not self.speaks)
+            self.bar = tqdm(total=0, desc=self.title(learner), initial=learner.step)
         else:
             self.bar.update(learner.step)
         self.bar.total = (self.bar.total or 0) + learner.config.steps
+
+    def title(self, learner: Learner) -> str:
+        return "concepts"
 
     def advance(self, steps: int) -> None:
         if self.bar is not None:
             self.bar.update(steps)
 
-    def say(self, text: str) -> None:
-        if self.speaks:
-            tqdm.write(text)
-
-    def notes(self, warnings: Sequence[str]) -> None:
-        for warning in warnings if self.speaks else ():
-            tqdm.write(f"note: {warning}", file=sys.stderr)
-
     def show(self, lines: Sequence[Mapping[str, Any]]) -> None:
-        """The latest figures, behind the bar; lines: of metrics.jsonl."""
         for name in ("loss", "validation_loss"):
             values = [line[name] for line in lines if name in line]
             if values:
@@ -52,20 +93,64 @@ class Console:
         if self.bar is not None:
             self.bar.set_postfix(self.shown, refresh=False)
 
-    def tell(self, learner: Learner, folder: RunFolder, peak: int) -> None:
-        """That a concept is finished, and where it is; peak: bytes of memory that this process took."""
-        concept, seconds = learner.config.concept, time.perf_counter() - self.started
-        if self.many:
-            self.say(f"{folder.name}: rows of step {learner.best_step} in {folder.place(folder.embedding)}")
-            return
-        self.close()
-        memory = f" with {peak / 2**30:.1f} GiB of memory" if peak else ""
-        self.say(f"\nlearned in {seconds:.0f} s{memory}; everything is in {folder.location}")
-        if learner.config.plots:
-            self.say(f"before and after:  {folder.place(folder.before_after)}")
-        self.say(f"\n{concept.trigger}  (rows of step {learner.best_step})")
-        self.say("\n".join(how_to_use(concept, folder, learner.session.family.slots)))
+    def say(self, text: str) -> None:
+        tqdm.write(text)
+
+    def note(self, warning: str) -> None:
+        tqdm.write(f"note: {warning}", file=sys.stderr)
+
+    def finished(self, learner: Learner, folder: RunFolder, peak: int) -> None:
+        self.say(f"{folder.name}: rows of step {learner.best_step} in {folder.place(folder.files.embedding)}")
+
+    def failed(self, name: str, problem: Exception) -> None:
+        self.say(f"{name} failed: {problem}")
 
     def close(self) -> None:
         if self.bar is not None:
             self.bar.close()
+
+
+class SingleTerminal(Terminal):
+    """For one concept: what is about to happen, and at the end where its files go."""
+
+    def begin(self, learner: Learner, plan: MemoryPlan) -> None:
+        self.say("\n".join([*describe(learner.session), describe_plan(plan)]))
+        super().begin(learner, plan)
+
+    def title(self, learner: Learner) -> str:
+        return learner.data.token
+
+    def finished(self, learner: Learner, folder: RunFolder, peak: int) -> None:
+        concept = learner.config.concept
+        seconds = time.perf_counter() - self.started
+        self.close()
+        memory = f" with {peak / 2**30:.1f} GiB of memory" if peak else ""
+        self.say(f"\nlearned in {seconds:.0f} s{memory}; everything is in {folder.place()}")
+        if learner.config.plots:
+            self.say(f"before and after:  {folder.place(folder.files.before_after)}")
+        self.say(f"\n{concept.trigger}  (rows of step {learner.best_step})")
+        self.say("\n".join(how_to_use(concept, folder, learner.session.family.slots)))
+
+    def failed(self, name: str, problem: Exception) -> None:
+        """The job raises the problem of its only concept."""
+
+
+def describe(session: Session) -> list[str]:
+    """What is about to happen, a line for the model and one for the concept."""
+    config = session.config
+    concept = config.concept
+    family = session.family
+    where = f"{family.device} {str(family.dtype).removeprefix('torch.')}"
+    count = session.num_vectors
+    start = "its own rows" if concept.tune else f"init {concept.init}"
+    return [
+        f"{config.model} at {session.resolution} px on {where}: {config.steps} steps of {config.batch_size}",
+        f"{concept.token}: {count} vector{'s' * (count > 1)} ({start}), {short_form(session.data.examples)} "
+        f"from {concept.images}",
+    ]
+
+
+def describe_plan(plan: MemoryPlan) -> str:
+    """How much memory that takes."""
+    how = " with gradient checkpointing" if plan.gradient_checkpointing else ""
+    return f"at most {plan.micro_batch} pictures at once{how}, about {plan.peak / 2**30:.1f} GiB of memory"

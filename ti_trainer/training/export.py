@@ -30,7 +30,7 @@ def export_embedding(session: Session, folder: RunFolder, rows: Mapping[str, Ten
     vectors = {slot: own.cpu() for slot, own in rows.items()}
     embedding = Embedding(session.config.concept.trigger, vectors, metadata(session, step))
     widths = {slot: own.shape[1] for slot, own in vectors.items()}
-    places = {"webui": folder.embedding, "diffusers": folder.diffusers_embedding()}
+    places = {"webui": folder.files.embedding, "diffusers": folder.files.diffusers_embedding()}
     for layout, path in places.items():
         write_embedding(embedding, path, layout)
         written = read_embedding(path).fit(widths)

@@ -4,31 +4,56 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from ..config.config import TrainConfig
 from ..config.together import check_together
-from ..errors import Incomplete
+from ..errors import Incomplete, Interrupted
 from ..runs.folder import RunFolder
+from ..runs.resume import check_folder, resume_command
 from ..runs.storage import Storage
-from .console import Console
-from .loop import Loop, Run
+from .admission import Admission, SharedModel
+from .console import Console, Silence, SingleTerminal, Terminal
+from .endings import Endings, Run
+from .events import Callback
+from .loop import Loop
 from .processes import Processes
-from .report import Callback
-from .signals import StopSignals
+from .seats import Seats
+from .signals import Flag, StopSignals
+
+if TYPE_CHECKING:
+    from diffusers import DiffusionPipeline
 
 
-def train(config: TrainConfig, callbacks: Sequence[Callback] = ()) -> Run:
-    """Learn the concept of a config and write OUTPUT/NAME; each callback gets every line of metrics.jsonl.
+def train(
+    config: TrainConfig,
+    callbacks: Sequence[Callback] = (),
+    pipeline: DiffusionPipeline | None = None,
+    stop: Flag | None = None,
+    console: Console | None = None,
+) -> Run:
+    """Learn the concept of a config and write OUTPUT/NAME.
+
+    callbacks: each gets every `Event`, in the process that writes the files. pipeline: a loaded diffusers pipeline to
+    train on, in place of the config's model; it is left as it was. stop: anything with `is_set()`, such as a
+    threading.Event: once it is set, the run ends as on SIGINT. console: where the run says what it does, by default the
+    terminal.
 
     Raises BadInput before anything is written; Diverged when the loss becomes NaN or infinite, and Interrupted on
-    SIGINT or SIGTERM. Both leave a checkpoint; after an interrupt the same config with `resume=True` goes on bit for
-    bit.
+    SIGINT, SIGTERM or `stop`. Both leave a checkpoint; after an interrupt the same config with `resume=True` goes on,
+    bit for bit.
     """
-    (run,) = train_all([config], callbacks)
+    (run,) = train_all([config], callbacks, pipeline, stop, console)
     return run
 
 
-def train_all(configs: Sequence[TrainConfig], callbacks: Sequence[Callback] = ()) -> list[Run]:
+def train_all(
+    configs: Sequence[TrainConfig],
+    callbacks: Sequence[Callback] = (),
+    pipeline: DiffusionPipeline | None = None,
+    stop: Flag | None = None,
+    console: Console | None = None,
+) -> list[Run]:
     """Learn many concepts at once; the rows of each are what `train` would give, to rounding.
 
     They share the model and its batches, but neither settings nor randomness, so they may have steps, learning rates
@@ -37,27 +62,44 @@ def train_all(configs: Sequence[TrainConfig], callbacks: Sequence[Callback] = ()
     the gradients of the rows are sent. Returns the runs that this process has finished.
 
     With `resume=True` only what is not published yet is done. A concept whose input is bad, or that diverges, does not
-    stop the others: Incomplete is raised at the end. Interrupted as in `train`.
+    stop the others: Incomplete is raised at the end. Arguments, and Interrupted, as in `train`.
     """
     started = time.perf_counter()
     check_together(configs)
-    many = len(configs) > 1
-    outputs = {config.output for config in configs} if many else ()
+    is_list = len(configs) > 1
+    outputs = {config.output for config in configs} if is_list else ()
     manifests = {output: Storage(output).published() for output in outputs}  # each in one go: it may be far away
     for config in configs:
-        RunFolder(config).check(manifests.get(config.output))
+        check_folder(RunFolder(config), manifests.get(config.output))
     processes = Processes(configs[0].precision)
     processes.wait()  # all have checked the folders before one writes into them
-    speaks, order = processes.is_main, list(configs)
+    if not processes.is_main:
+        console = Silence()
+    elif console is None:
+        console = Terminal(started) if is_list else SingleTerminal(started)
+    order = list(configs)
     if 1 < processes.count <= len(configs):
-        order, processes = deal(configs, processes.rank, processes.count), processes.alone()
-    loop = Loop(order, processes, callbacks, started, many, Console(started, many, speaks))
-    with StopSignals() as signals, loop.closing():
-        loop.run(signals)
-    if loop.failures:
-        reasons = "\n".join(f"  {name}: {problem}" for name, problem in loop.failures.items())
-        raise Incomplete(f"{len(loop.failures)} of {len(configs)} concepts failed:\n{reasons}")
-    return loop.runs
+        order = deal(configs, processes.rank, processes.count)
+        processes = processes.alone()
+
+    model = SharedModel(configs[0], processes, pipeline)
+    seats = Seats()
+    endings = Endings(seats, processes.device, console)
+    admission = Admission(order, model, seats, endings, console, callbacks, started, is_list)
+    try:
+        with StopSignals(stop) as signals:
+            is_whole = Loop(model, seats, admission, endings, console, signals).run()
+        if not is_whole:
+            raise Interrupted(how_to_go_on(seats, is_list), signals.received or 0)
+    finally:  # whatever happens, files are closed and locks given back
+        seats.leave_all()
+        console.close()
+    if endings.failures and not is_list:
+        raise next(iter(endings.failures.values()))
+    if endings.failures:
+        reasons = "\n".join(f"  {name}: {problem}" for name, problem in endings.failures.items())
+        raise Incomplete(f"{len(endings.failures)} of {len(configs)} concepts failed:\n{reasons}")
+    return endings.runs
 
 
 def deal(configs: Sequence[TrainConfig], rank: int, count: int) -> list[TrainConfig]:
@@ -69,3 +111,12 @@ def deal(configs: Sequence[TrainConfig], rank: int, count: int) -> list[TrainCon
     own = list(configs[rank::count])
     others = [config for place, config in enumerate(configs) if place % count != rank]
     return own + [config for config in others if RunFolder(config).is_local and not config.overwrite]
+
+
+def how_to_go_on(seats: Seats, is_list: bool) -> str:
+    """What a run that was stopped says."""
+    if is_list:
+        return "stopped, and everything is saved; to go on: the same command with --resume"
+    (seat,) = seats
+    done = f"{seat.learner.step} of {seat.learner.config.steps}"
+    return f"stopped after step {done}; to go on:\n  {resume_command(seat.folder)}"

@@ -10,11 +10,13 @@ import torch
 from torch import Tensor
 
 from ..data.batches import Draw, draw_example
+from ..method.clipping import clip_gradients
 from ..method.lr_schedules import lr_factor
-from ..method.optimizers import clip_gradients, get_optimizer
+from ..method.optimizers import make_optimizer
 from ..method.timesteps import parse_timesteps
 from ..method.weightings import get_weighting
 from ..runs.checkpoints import Checkpoint
+from .optimizer_state import put_together, take_apart
 from .prepare import Session
 from .validation import fixed_draw
 
@@ -36,30 +38,38 @@ class Learner:
 
     def __init__(self, session: Session) -> None:
         config = session.config
-        self.session, self.config, self.data, self.rows = session, config, session.data, session.rows
+        self.session = session
+        self.config = config
+        self.data = session.data
+        self.rows = session.rows
         self.parameters = list(session.rows.values())  # one (n, D) for each slot
-        self.optimizer = get_optimizer(config.optimizer)(self.parameters, config.lr, config.weight_decay)
+        self.optimizer = make_optimizer(config.optimizer, self.parameters, config.lr, config.weight_decay)
         self.weighting = get_weighting(config.weighting, config.gamma)
         self.timesteps = parse_timesteps(config.timesteps)
-        self.initial = self.snapshot()
         self.step = 0  # steps done
-        self.best_rows = self.snapshot()
-        self.best_step, self.best_loss = 0, float("inf")
+        self.initial = self.snapshot()
+        self.best_rows = self.initial
+        self.best_step = 0
+        self.best_loss = float("inf")
         self.readings: list[Reading] = []
         self.good = self.checkpoint()  # the last rows whose loss is known to be finite
 
     @property
     def is_done(self) -> bool:
         """After its last step, or after `early_stop` measurements without a new best one."""
-        config = self.config
-        patience = config.early_stop * config.validate_every
-        return self.step >= config.steps or 0 < patience <= self.step - self.best_step
+        patience = self.config.early_stop * self.config.validate_every
+        return self.step >= self.config.steps or 0 < patience <= self.step - self.best_step
 
     @property
     def is_measured_now(self) -> bool:
         """Whether the fixed-noise loss is due, and with it the choice of the best rows."""
         every = self.config.validate_every
         return every > 0 and (self.step % every == 0 or self.step == self.config.steps)
+
+    @property
+    def is_saved_now(self) -> bool:
+        """Whether a checkpoint is due."""
+        return self.is_done or self.step % self.config.checkpoint_every == 0
 
     def draw(self, index: int) -> Draw:
         """Example `index` of the present step."""
@@ -72,7 +82,8 @@ class Learner:
 
     def update(self, loss: Tensor) -> None:
         """Move the rows along their gradients, and note what the step was; loss: scalar."""
-        config, before = self.config, self.checkpoint()
+        config = self.config
+        before = self.checkpoint()
         gradients = [rows.grad for rows in self.parameters if rows.grad is not None]
         finite = torch.stack([tensor.isfinite().all() for tensor in (loss, *gradients)]).all()
         clip_gradients(gradients, config.max_grad_norm)
@@ -88,7 +99,8 @@ class Learner:
 
         After such a step the rows are the last ones whose loss is known to be finite.
         """
-        readings, self.readings = self.readings, []
+        readings = self.readings
+        self.readings = []
         finite = torch.stack([reading.finite for reading in readings]).tolist() if readings else []
         count = finite.index(False) if False in finite else len(finite)
         if count:
@@ -119,30 +131,45 @@ class Learner:
 
     def keep(self, step: int, loss: float) -> None:
         """Make the present rows, those of `step`, the best."""
-        self.best_step, self.best_loss, self.best_rows = step, loss, self.snapshot()
+        self.best_step = step
+        self.best_loss = loss
+        self.best_rows = self.snapshot()
+
+    def keep_if_better(self, loss: float) -> bool:
+        """Make the present rows the best if their fixed-noise loss is less than that of all before; whether it is."""
+        is_better = loss < self.best_loss
+        if is_better:
+            self.keep(self.step, loss)
+        return is_better
+
+    def keep_last(self) -> None:
+        """Make the present rows the best where nothing was measured to choose them by."""
+        if not self.config.validate_every:
+            self.keep(self.step, float("nan"))
 
     def checkpoint(self) -> Checkpoint:
         """A copy of everything that changes."""
         tensors = {f"rows.{slot}": rows for slot, rows in self.snapshot().items()}
         tensors |= {f"best.{slot}": rows for slot, rows in self.best_rows.items()}
-        for index, state in self.optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer.{index}.{name}": value.clone() for name, value in state.items()}
-        return Checkpoint(self.step, tensors, {"best": [self.best_step, self.best_loss]})
+        own, values = take_apart(self.optimizer)
+        tensors |= {f"optimizer.{name}": tensor for name, tensor in own.items()}
+        return Checkpoint(self.step, tensors, {"best": [self.best_step, self.best_loss], "optimizer": values})
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Go back, or on, to a checkpoint."""
         device = self.parameters[0].device
-        states: dict[int, dict[str, Tensor]] = {}
+        own: dict[str, Tensor] = {}
         for name, tensor in checkpoint.tensors.items():
             kind, _, rest = name.partition(".")
             if kind == "rows":
                 self.load({rest: tensor})
             elif kind == "best":
-                self.best_rows[rest] = tensor.to(device, copy=True)
+                self.best_rows = {**self.best_rows, rest: tensor.to(device, copy=True)}
             else:
-                index, _, key = rest.partition(".")
-                states.setdefault(int(index), {})[key] = tensor.clone()
-        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": states})
+                own[rest] = tensor
+        put_together(self.optimizer, own, checkpoint.info["optimizer"])
         self.step = checkpoint.step
-        self.best_step, self.best_loss = int(checkpoint.info["best"][0]), float(checkpoint.info["best"][1])
+        best_step, best_loss = checkpoint.info["best"]
+        self.best_step = int(best_step)
+        self.best_loss = float(best_loss)
         self.good = checkpoint

@@ -25,7 +25,7 @@ from ..files.remote import is_remote
 from ..method.crops import check_crop
 from ..method.initializers import Start, initial_rows
 from ..method.lr_schedules import check_lr_schedule
-from ..method.optimizers import get_optimizer
+from ..method.optimizers import check_optimizer
 from ..method.placeholders import Rows
 from ..method.timesteps import parse_timesteps
 from ..method.weightings import get_weighting
@@ -42,23 +42,18 @@ class Session:
     data: ConceptData
     encoder: ViewEncoder
     resolution: int
-    warnings: list[str]
+    warnings: tuple[str, ...]
     scratch: TemporaryDirectory[str] | None  # holds copies of pictures that lie behind URLs
 
     @property
     def num_vectors(self) -> int:
         return len(next(iter(self.rows.values())))
 
-    def encode_rest(self) -> None:
-        """Encode every view that has not been needed yet; `warnings` gets a line about a cache on disk."""
-        views = [view for shown in self.data.views for view in dict.fromkeys(shown)]
-        waiting = [view for view in views if not view.is_encoded]
-        for view in tqdm(waiting, desc=f"encoding {self.data.token}", leave=False, disable=None):
-            _ = view.posterior
-        self.encoder.forget()
-        disk = self.encoder.disk
-        if disk:
-            self.warnings.append(f"latent cache: {disk.found} of {disk.asked} found")
+    def close(self) -> None:
+        """Take the rows out of the vocabulary, and delete the copies of pictures."""
+        self.family.placeholders.remove(self.data.owner)
+        if self.scratch:
+            self.scratch.cleanup()
 
 
 def load_model(config: TrainConfig, device: torch.device, dtype: torch.dtype) -> Family:
@@ -73,7 +68,7 @@ def prepare(config: TrainConfig, load: Callable[[], Family], owner: str = "") ->
     load: what gives the model, which is asked only when the pictures are good; owner: under which its placeholders are
     to know the concept.
     """
-    get_optimizer(config.optimizer)
+    check_optimizer(config.optimizer)
     get_weighting(config.weighting)
     parse_timesteps(config.timesteps)
     check_crop(config.crop)
@@ -111,7 +106,18 @@ def prepare(config: TrainConfig, load: Callable[[], Family], owner: str = "") ->
     except BaseException:
         family.placeholders.remove(data.owner)
         raise
-    return Session(config, family, rows, data, encoder, resolution, list(dict.fromkeys(warnings)), scratch)
+    return Session(config, family, rows, data, encoder, resolution, tuple(dict.fromkeys(warnings)), scratch)
+
+
+def encode_rest(session: Session) -> list[str]:
+    """Encode every view that has not been needed yet; returns a line about a cache on disk, if there is one."""
+    views = [view for shown in session.data.views for view in dict.fromkeys(shown)]
+    waiting = [view for view in views if not view.is_encoded]
+    for view in tqdm(waiting, desc=f"encoding {session.data.token}", leave=False, disable=None):
+        _ = view.posterior
+    session.encoder.forget()
+    disk = session.encoder.disk
+    return [f"latent cache: {disk.found} of {disk.asked} found"] if disk else []
 
 
 def with_local_pictures(concept: Concept) -> tuple[Concept, TemporaryDirectory[str] | None]:

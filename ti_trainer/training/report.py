@@ -1,9 +1,9 @@
-"""What a person sees of a run: metrics.jsonl, plots, pictures, and how to use the file."""
+"""What one run leaves for people: metrics.jsonl, TensorBoard, events, and pictures."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -12,39 +12,48 @@ from PIL import Image
 from torch import Tensor
 
 from ..method.tokens import fill
-from ..reports.dataset_report import short_form
 from ..reports.plots import plot_losses
 from ..reports.previews import PROMPTS, generate, grid, save_image
 from ..runs.folder import RunFolder
+from .events import Callback, CheckpointSaved, Event, Measured, PreviewDrawn, StepDone
 from .learner import Learner, Reading
-from .memory.plan import MemoryPlan
-from .prepare import Session
-
-Callback = Callable[[dict[str, Any]], None]  # gets each line of metrics.jsonl
 
 
 class Report:
     """Follows one concept from its first step; it lives in the process that writes the concept's files."""
 
-    def __init__(
-        self,
-        learner: Learner,
-        folder: RunFolder,
-        started: float,
-        vocabulary_norms: Mapping[str, float],
-        callbacks: Sequence[Callback],
-    ) -> None:
-        """vocabulary_norms: the mean length of a word's embedding, by slot."""
-        self.learner, self.folder, self.started, self.callbacks = learner, folder, started, callbacks
-        self.session, self.vocabulary_norms = learner.session, vocabulary_norms
-        folder.rewrite_metrics(folder.read_metrics(learner.step) if learner.step else [])
+    def __init__(self, learner: Learner, folder: RunFolder, started: float, callbacks: Sequence[Callback]) -> None:
+        """started: by time.perf_counter(), the moment from which the lines count their seconds."""
+        self.learner = learner
+        self.session = learner.session
+        self.folder = folder
+        self.started = started
+        self.callbacks = callbacks
+        slots = self.session.family.slots
+        self.vocabulary_norms = {slot.name: slot.table.float().norm(dim=1).mean().item() for slot in slots}
         self.writer: Any = None
+
+    def open(self) -> None:
+        """Begin metrics.jsonl, or cut it back to the step from which the run goes on; write the first checkpoint."""
+        step = self.learner.step
+        self.folder.metrics.rewrite(self.folder.metrics.read(step) if step else [])
         if self.session.config.tensorboard:
             from torch.utils.tensorboard import SummaryWriter
 
-            self.writer = SummaryWriter(str(folder.path / "tensorboard"))
+            self.writer = SummaryWriter(str(self.folder.files.tensorboard))
+        if step == 0:
+            self.save_checkpoint()
 
-    def steps(self, readings: Sequence[Reading], validation: float | None) -> list[dict[str, Any]]:
+    def tell(self, event: Event) -> None:
+        for callback in self.callbacks:
+            callback(event)
+
+    def save_checkpoint(self) -> None:
+        """Write the present state."""
+        file = self.folder.checkpoints.save(self.learner.checkpoint())
+        self.tell(CheckpointSaved(self.folder.name, self.learner.step, file))
+
+    def write_steps(self, readings: Sequence[Reading], validation: float | None) -> list[dict[str, Any]]:
         """Write the lines of some steps, and return them; validation: the fixed-noise loss after the last of them."""
         if not readings:
             return []
@@ -62,16 +71,15 @@ class Report:
         ]
         if validation is not None:
             records[-1]["validation_loss"] = validation
-        self.folder.append_metrics(records)
+        self.folder.metrics.append(records)
         for record in records:
             if self.writer:
                 for name in set(record) - {"step", "token"}:
                     self.writer.add_scalar(f"{name}/{record['token']}", record[name], record["step"])
-            for callback in self.callbacks:
-                callback(record)
-        every, step = self.session.config.preview_every, self.learner.step
-        if every and step // every > (step - len(readings)) // every and not self.learner.is_done:
-            save_image(self.draw([(f"step {step}", self.learner.snapshot())]), self.folder.preview(step))
+            self.tell(StepDone(self.folder.name, record["step"], record))
+        if validation is not None:
+            self.tell(Measured(self.folder.name, readings[-1].step, validation, self.learner.best_step))
+        self.draw_preview(len(readings))
         return records
 
     def geometry(self, rows: Mapping[str, Tensor]) -> dict[str, float]:
@@ -82,47 +90,43 @@ class Report:
         norm, cosine = torch.stack([torch.cat(ratios).mean(), torch.cat(cosines).mean()]).tolist()
         return {"norm_ratio": norm, "cosine_to_init": cosine}
 
+    def draw_preview(self, steps: int) -> None:
+        """Draw the present rows where a preview has become due within the last `steps` steps."""
+        every = self.session.config.preview_every
+        step = self.learner.step
+        if not every or self.learner.is_done or step // every == (step - steps) // every:
+            return
+        file = self.folder.files.preview(step)
+        save_image(self.draw([(f"step {step}", self.learner.snapshot())]), file)
+        self.tell(PreviewDrawn(self.folder.name, step, file))
+
+    def draw_summary(self) -> None:
+        """loss.png, and the picture of before and after."""
+        plot_losses(self.folder.metrics.read(), self.folder.files.loss_plot)
+        rows = [("before", self.learner.initial), ("after", self.learner.best_rows)]
+        save_image(self.draw(rows), self.folder.files.before_after)
+
     def draw(self, rows: Sequence[tuple[str, Mapping[str, Tensor]]]) -> Image.Image:
         """A grid with a row of pictures for each (title, rows {slot: (n, D)})."""
-        config, session = self.session.config, self.session
+        config = self.session.config
         prompts = PROMPTS.get(config.concept.templates, PROMPTS["object"])
-        captions, titled = [fill(prompt, config.concept.token) for prompt in prompts], []
+        captions = [fill(prompt, config.concept.token) for prompt in prompts]
+        titled = []
         for title, values in rows:
             with self.learner.holding(values):
                 images = generate(
-                    *(session.family, captions, config.seed, config.preview_steps, config.guidance),
-                    session.resolution,
-                    session.data.owner,
+                    self.session.family,
+                    captions,
+                    config.seed,
+                    config.preview_steps,
+                    config.guidance,
+                    self.session.resolution,
+                    self.session.data.owner,
                 )
             titled.append((title, images))
-        session.family.put_away_vae()  # training does without it
+        self.session.family.put_away_vae()  # training does without it
         return grid(titled, captions)
 
     def close(self) -> None:
         if self.writer:
             self.writer.close()
-
-    def draw_summary(self) -> None:
-        """loss.png, and the picture of before and after."""
-        plot_losses(self.folder)
-        rows = [("before", self.learner.initial), ("after", self.learner.best_rows)]
-        save_image(self.draw(rows), self.folder.before_after)
-
-
-def describe(session: Session) -> list[str]:
-    """What is about to happen, a line for the model and one for the concept."""
-    config, concept, family = session.config, session.config.concept, session.family
-    where = f"{family.device} {str(family.dtype).removeprefix('torch.')}"
-    count = session.num_vectors
-    start = "its own rows" if concept.tune else f"init {concept.init}"
-    return [
-        f"{config.model} at {session.resolution} px on {where}: {config.steps} steps of {config.batch_size}",
-        f"{concept.token}: {count} vector{'s' * (count > 1)} ({start}), {short_form(session.data.examples)} "
-        f"from {concept.images}",
-    ]
-
-
-def describe_plan(plan: MemoryPlan) -> str:
-    """How much memory that takes."""
-    how = " with gradient checkpointing" if plan.gradient_checkpointing else ""
-    return f"at most {plan.micro_batch} pictures at once{how}, about {plan.peak / 2**30:.1f} GiB of memory"

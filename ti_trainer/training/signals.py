@@ -1,19 +1,32 @@
-"""SIGINT and SIGTERM as a wish that the loop grants at the end of a step."""
+"""The wish to stop, by SIGINT or SIGTERM or from another thread, which the loop grants at the end of a step."""
 
 from __future__ import annotations
 
 import signal
 import threading
 from types import FrameType
-from typing import Any
+from typing import Any, Protocol
+
+
+class Flag(Protocol):
+    """`threading.Event` is one."""
+
+    def is_set(self) -> bool: ...
 
 
 class StopSignals:
     """Inside the block the first SIGINT or SIGTERM is remembered in `received`; a second SIGINT acts at once."""
 
-    def __init__(self) -> None:
+    def __init__(self, stop: Flag | None = None) -> None:
+        """stop: what another thread sets when the run is to end."""
+        self.stop = stop
         self.received: int | None = None
         self._previous: dict[int, Any] = {}
+
+    @property
+    def is_wished(self) -> bool:
+        """Whether somebody wants the run to end."""
+        return self.received is not None or (self.stop is not None and self.stop.is_set())
 
     def __enter__(self) -> StopSignals:
         if threading.current_thread() is threading.main_thread():  # nobody else may set handlers

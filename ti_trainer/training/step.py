@@ -31,12 +31,12 @@ class SharedStep:
     processes: Processes
     largest: Callable[[tuple[int, ...]], int]
 
-    def gradients(self, learners: Sequence[Learner]) -> list[Tensor]:
+    def backward(self, learners: Sequence[Learner]) -> list[Tensor]:
         """Leave the gradient of each learner's present step, over all processes, in its rows; returns their losses.
 
         Each concept's loss, a scalar, is the mean over its own examples, and their sum is what is differentiated.
         """
-        family, scale = self.family, LOSS_SCALE[self.family.dtype]
+        scale = LOSS_SCALE[self.family.dtype]
         for learner in learners:
             learner.optimizer.zero_grad()
         draws = {
@@ -46,14 +46,14 @@ class SharedStep:
         }
         parts: list[list[Tensor]] = [[] for _ in learners]
         for group in same_shape(draws, self.largest):
-            batch = stack_draws([draws[key] for key in group]).to(family.device)
+            batch = stack_draws([draws[each] for each in group]).to(self.family.device)
             weighting = weigh_each([learners[number].weighting for number, _ in group])
-            losses = denoising_losses(family, batch, weighting) * batch.shares  # (B,)
+            losses = denoising_losses(self.family, batch, weighting) * batch.shares  # (B,)
             (losses.sum() * scale).backward()
             for (number, _), part in zip(group, losses.detach().unbind(), strict=True):
                 parts[number].append(part)
 
-        nothing = torch.zeros((), device=family.device)
+        nothing = torch.zeros((), device=self.family.device)
         sums = [torch.stack([nothing, *own]).sum() for own in parts]
         rows = [rows for learner in learners for rows in learner.parameters]
         gradients = [torch.zeros_like(each) if each.grad is None else each.grad / scale for each in rows]
@@ -72,7 +72,7 @@ class SharedStep:
         losses = fixed_noise_losses(self.family, draws, self.largest)
         nothing = torch.zeros((), device=self.family.device)
         sums = [
-            torch.stack([nothing, *(losses[key] * draws[key].share for key in draws if key[0] == number)]).sum()
+            torch.stack([nothing, *(losses[each] * draws[each].share for each in draws if each[0] == number)]).sum()
             for number in range(len(learners))
         ]
         (sums,) = self.processes.sum(sums)

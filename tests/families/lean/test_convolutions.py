@@ -116,7 +116,7 @@ def rows_and_losses(config: TrainConfig) -> tuple[dict[str, Tensor], list[float]
     step = SharedStep(learner.session.family, processes, largest_batch(config))
     losses = []
     for _ in range(config.steps):
-        (loss,) = step.gradients([learner])
+        (loss,) = step.backward([learner])
         learner.update(loss)
         losses.append(loss.item())
     return learner.snapshot(), losses

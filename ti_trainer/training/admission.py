@@ -1,0 +1,219 @@
+"""How concepts come in: the model they share, who is let in when, and what can wait until the first step is done."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Sequence
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from ..config.config import TrainConfig
+from ..errors import BadInput
+from ..families import Family
+from ..runs.folder import RunFolder
+from ..runs.resume import is_complete
+from .console import Console
+from .endings import Endings
+from .events import Callback, Measured
+from .learner import Learner
+from .memory.machine import give_back
+from .memory.plan import MemoryPlan, plan_memory
+from .prepare import Session, encode_rest, load_model, prepare
+from .processes import Processes
+from .report import Report
+from .seats import Seat, Seats
+from .step import SharedStep, largest_batch
+
+if TYPE_CHECKING:
+    from diffusers import DiffusionPipeline
+
+
+class SharedModel:
+    """The frozen model of a job: loaded when the first concept asks for it, which also decides how batches are cut."""
+
+    def __init__(self, config: TrainConfig, processes: Processes, pipeline: DiffusionPipeline | None = None) -> None:
+        """config: of any concept of the job; pipeline: a loaded one, in place of the config's model."""
+        self.config = config
+        self.processes = processes
+        self.pipeline = pipeline
+        self._family: Family | None = None
+        self._plan: MemoryPlan | None = None
+        self._step: SharedStep | None = None
+
+    def load(self) -> Family:
+        """The model; read from the disk at the first call. Raises BadInput where it cannot be had."""
+        if self._family is None:
+            self._family = load_model(self.config, self.processes.device, self.processes.dtype)
+        return self._family
+
+    @property
+    def is_planned(self) -> bool:
+        return self._step is not None
+
+    @property
+    def plan(self) -> MemoryPlan:
+        assert self._plan is not None, "make_plan has not been called"
+        return self._plan
+
+    @property
+    def step(self) -> SharedStep:
+        assert self._step is not None, "make_plan has not been called"
+        return self._step
+
+    def make_plan(self, session: Session, wanted: int) -> None:
+        """Decide how batches are cut, for pictures such as those of the first concept; wanted: examples in a step.
+
+        Raises BadInput where not even one example fits into the memory.
+        """
+        config = session.config
+        family = session.family
+        shape = max((view.shape for shown in session.data.views for view in shown), key=math.prod)
+        captions = {caption for example in session.data.examples for caption in example.captions}
+        plan = plan_memory(
+            family,
+            shape,
+            wanted,
+            config.micro_batch_size,
+            config.gradient_checkpointing,
+            caption=max(captions, key=len),
+            distinct=min(1.0, len(captions) / config.batch_size),
+        )
+        if plan.gradient_checkpointing:
+            family.checkpoint_activations()
+        self._plan = plan
+        self._step = SharedStep(family, self.processes, largest_batch(config, plan.micro_batch * math.prod(shape[1:])))
+
+
+class Admission:
+    """Lets concepts in while the batch of those that are being trained has room for theirs."""
+
+    def __init__(
+        self,
+        configs: Sequence[TrainConfig],
+        model: SharedModel,
+        seats: Seats,
+        endings: Endings,
+        console: Console,
+        callbacks: Sequence[Callback],
+        started: float,
+        is_list: bool,
+    ) -> None:
+        """started: by time.perf_counter(), when the job was asked for; is_list: others may do, or have done, some."""
+        self.waiting = deque(configs)
+        self.is_list = is_list
+        self.model = model
+        self.processes = model.processes
+        self.seats = seats
+        self.endings = endings
+        self.console = console
+        self.callbacks = callbacks
+        self.started = started
+
+    def admit(self) -> None:
+        """Let in as many of those that wait as there is room for."""
+        while self.waiting and self.has_room(self.waiting[0]):
+            config = self.waiting.popleft()
+            seat = None
+            problem: BadInput | OSError | None = None
+            try:
+                seat = self.open(config)
+            except (BadInput, OSError) as error:
+                problem = error
+            if seat:
+                self.seats.take(seat)
+            if not self.all_can_train(config, seat, problem) or not seat:
+                continue
+            self.console.begin(seat.learner, self.model.plan)
+            for warning in seat.learner.session.warnings:
+                self.console.note(warning)
+            if seat.learner.is_done:  # it was stopped before it was published, or is resumed once more
+                self.endings.finish(seat, self.model.plan)
+
+    def has_room(self, config: TrainConfig) -> bool:
+        if not self.seats:
+            return True
+        # told from settings alone, and not from the memory: all processes that share examples must let in the same
+        most = largest_batch(config)(self.seats.learners[0].data.shape) * self.processes.count
+        return self.seats.examples + config.batch_size <= most
+
+    def open(self, config: TrainConfig) -> Seat | None:
+        """Make a concept ready; None where it is finished already, or somebody else is at work on it."""
+        folder = RunFolder(config)
+        writes = self.processes.is_main
+        with ExitStack() as undo:
+            if self.is_list and writes:  # a run of its own writes nothing before all is checked, not even a lock
+                if not folder.acquire():
+                    self.console.say(f"{config.run_name} is being trained by another process")
+                    return None
+                undo.callback(folder.release)
+            if self.is_list and is_complete(folder):
+                self.console.say(f"{config.run_name} is finished already")
+                return None
+            owner = f"{config.output}/{config.run_name}"  # two concepts of a job may have one token
+            session = prepare(config, self.model.load, owner)
+            undo.callback(session.close)
+            if not self.model.is_planned:
+                self.model.make_plan(session, sum(each.batch_size for each in (config, *self.waiting)))
+            learner = Learner(session)
+            if writes and not self.is_list:
+                if not folder.acquire():
+                    raise BadInput(f"another process is training into {folder.path}; choose another --name")
+                undo.callback(folder.release)
+            if folder.checkpoints.steps() and not config.overwrite:  # also of a process of this job that was killed
+                learner.restore(folder.checkpoints.load_last())
+            for index in self.processes.share(config.batch_size):
+                _ = learner.draw(index).view.posterior  # encoded here, where a picture that has gone stops nobody else
+            report = None
+            if writes:
+                folder.create()  # after a resume too: it may be asked for more steps
+                report = Report(learner, folder, self.started, self.callbacks)
+                report.open()
+            undo.pop_all()
+        return Seat(learner, folder, report, learner.step)
+
+    def settle(self, seats: Sequence[Seat]) -> None:
+        """What could wait until the first step was done: encoding the other views, and measuring the first rows."""
+        if not seats:
+            return
+        give_back()  # activations of the first step, before the VAE makes its own
+        for seat in seats:
+            problem = self.encode(seat.learner.session)
+            seat.is_settled = self.all_can_train(seat.learner.config, seat, problem)
+        if not self.waiting:
+            self.model.step.family.put_away_vae()
+        new = [s for s in seats if s.is_settled and s.begun_at == 0 and s.learner.config.validate_every]
+        with ExitStack() as held:
+            for seat in new:
+                held.enter_context(seat.learner.holding(seat.learner.initial))
+            losses = self.model.step.fixed_noise_losses([seat.learner for seat in new])
+            for seat, loss in zip(new, losses, strict=True):
+                if loss <= seat.learner.best_loss:
+                    seat.learner.keep(0, loss)
+                if seat.report:
+                    seat.report.tell(Measured(seat.folder.name, 0, loss, seat.learner.best_step))
+
+    def encode(self, session: Session) -> BadInput | OSError | None:
+        """Encode the views that are left; returns the problem when a picture has changed or gone."""
+        try:
+            notes = encode_rest(session)
+        except (BadInput, OSError) as problem:
+            return problem
+        for note in notes:
+            self.console.note(note)
+        return None
+
+    def all_can_train(self, config: TrainConfig, seat: Seat | None, problem: BadInput | OSError | None) -> bool:
+        """Agree with all processes that share examples on whether a concept is trained; where it is not, let it go.
+
+        If one of them cannot train it, or need not, then none does, or it would wait for that one. A concept with a
+        problem has failed for all of them, for the reason of the first that has one.
+        """
+        of_all = self.processes.gather((seat is not None, str(problem) if problem else ""))
+        reasons = [reason for _, reason in of_all if reason]
+        agreed = not reasons and all(has_seat for has_seat, _ in of_all)
+        if seat and not agreed:
+            self.seats.leave(seat)
+        if reasons:
+            self.endings.fail(config, problem or BadInput(reasons[0]))
+        return agreed

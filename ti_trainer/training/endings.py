@@ -1,0 +1,107 @@
+"""What becomes of a concept: it is published, has diverged, or has failed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..config.config import TrainConfig
+from ..errors import BadInput, Diverged
+from .console import Console
+from .events import Finished
+from .export import export_embedding
+from .learner import Reading
+from .memory.machine import peak_bytes
+from .memory.plan import MemoryPlan
+from .seats import Seat, Seats
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a finished run leaves; folder and embedding are URLs where the output is one."""
+
+    folder: Path | str
+    embedding: Path | str  # the file for WebUIs
+    history: list[dict[str, Any]]  # the lines of metrics.jsonl
+    best_step: int  # the step whose rows were saved
+    predicted_peak: int  # bytes of memory that the first concept was expected to take
+    peak: int  # the most that this process has taken so far
+
+
+class Endings:
+    """Ends concepts, and keeps what has become of each."""
+
+    def __init__(self, seats: Seats, device: torch.device, console: Console) -> None:
+        self.seats = seats
+        self.device = device
+        self.console = console
+        self.runs: list[Run] = []
+        self.failures: dict[str, Exception] = {}  # by the name of the run
+
+    def finish(self, seat: Seat, plan: MemoryPlan) -> None:
+        """Publish a concept and give up its seat; what keeps it from being published does not stop the others."""
+        try:
+            run = self.publish(seat, plan)
+        except (BadInput, OSError) as problem:
+            self.seats.leave(seat)
+            self.fail(seat.learner.config, problem)
+            return
+        self.seats.leave(seat)
+        self.runs.append(run)
+
+    def publish(self, seat: Seat, plan: MemoryPlan) -> Run:
+        """Write what a concept has become, and publish it."""
+        learner = seat.learner
+        folder = seat.folder
+        config = learner.config
+        learner.keep_last()
+        history = []
+        if seat.report:
+            export_embedding(learner.session, folder, learner.best_rows, learner.best_step)
+            if config.plots:
+                seat.report.draw_summary()
+            history = folder.metrics.read()
+            folder.publish({"token": config.concept.trigger, "step": learner.step, "best_step": learner.best_step})
+            self.console.advance(config.steps - learner.step)  # there are some where it stopped early
+            self.console.finished(learner, folder, peak_bytes(self.device))
+        run = Run(
+            folder=folder.place(),
+            embedding=folder.place(folder.files.embedding),
+            history=history,
+            best_step=learner.best_step,
+            predicted_peak=plan.peak,
+            peak=peak_bytes(self.device),
+        )
+        if seat.report:
+            seat.report.tell(Finished(folder.name, learner.step, run))
+        return run
+
+    def diverge(self, seat: Seat, readings: Sequence[Reading], bad: Reading) -> None:
+        """Save the last good rows of a concept, to which its learner has gone back, and give up its seat.
+
+        readings: of the steps up to there; bad: of the first step that was not finite.
+        """
+        learner = seat.learner
+        folder = seat.folder
+        learner.keep_last()
+        if seat.report:
+            seat.report.write_steps(readings, None)
+            folder.checkpoints.drop_after(learner.step)
+            folder.checkpoints.save(learner.good)
+            export_embedding(learner.session, folder, learner.best_rows, learner.best_step)
+        self.seats.leave(seat)
+        self.fail(
+            learner.config,
+            Diverged(
+                f"the loss became NaN or infinite at step {bad.step}; the rows of step {learner.step} are saved in "
+                f"{folder.path}. Start again with a lower --lr than {learner.config.lr:g} and --overwrite"
+            ),
+        )
+
+    def fail(self, config: TrainConfig, problem: BadInput | Diverged | OSError) -> None:
+        self.failures[config.run_name] = problem
+        self.console.failed(config.run_name, problem)

@@ -1,0 +1,58 @@
+"""What callbacks hear of a run while it goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+if TYPE_CHECKING:
+    from .endings import Run
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that has happened to a run; `kind` says what, for callbacks that ask for it by name."""
+
+    kind: ClassVar[str]
+    run: str  # the name of its folder
+    step: int  # steps done
+
+
+@dataclass(frozen=True)
+class StepDone(Event):
+    kind = "step"
+    record: Mapping[str, Any]  # the line of metrics.jsonl
+
+
+@dataclass(frozen=True)
+class Measured(Event):
+    """The fixed-noise loss has been measured."""
+
+    kind = "measured"
+    loss: float
+    best_step: int  # the step with the least loss so far, this one included
+
+
+@dataclass(frozen=True)
+class PreviewDrawn(Event):
+    kind = "preview"
+    file: Path
+
+
+@dataclass(frozen=True)
+class CheckpointSaved(Event):
+    kind = "checkpoint"
+    file: Path
+
+
+@dataclass(frozen=True)
+class Finished(Event):
+    """Its files are published."""
+
+    kind = "finished"
+    result: Run
+
+
+Callback = Callable[[Event], None]
