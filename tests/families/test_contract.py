@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from tests.drawing import draw_batch
-from tests.listening import on_step
+from tests.running import on_step
 from ti_trainer import (
     Concept,
     ModelConfig,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,16 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from PIL import Image, ImageDraw
+from PIL import Image
 from safetensors.torch import load_file
 
 from tests.drawing import draw_batch
 from tests.learning import prepare_all, share
-from ti_trainer import BadInput, Run, TrainConfig, train
+from ti_trainer import Run, TrainConfig, train
 from ti_trainer.data.batches import same_shape, stack_draws
 from ti_trainer.data.examples import MaskSource
 from ti_trainer.data.geometry import Framing
-from ti_trainer.data.images import Picture
 from ti_trainer.data.latents import LatentPosterior, views_of
 from ti_trainer.families.sd import StableDiffusion
 from ti_trainer.method.timesteps import parse_timesteps
@@ -31,30 +29,6 @@ from ti_trainer.training.validation import fixed_draw, fixed_noise_losses
 
 MakeConfig = Callable[..., TrainConfig]
 STEP = 3  # one that draws everything there is
-SHAPES = {"square": (32, 32), "wide": (90, 42), "high": (40, 80), "almost": (50, 46)}
-
-
-@pytest.fixture(scope="module")
-def shaped(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a picture of each shape."""
-    folder, draws = tmp_path_factory.mktemp("shaped"), np.random.default_rng(3)
-    for name, size in SHAPES.items():
-        ground, blob = (tuple(colour) for colour in draws.integers(0, 256, (2, 3)).tolist())
-        image = Image.new("RGB", size, ground)
-        box = (size[0] // 2, size[1] // 4, size[0] // 2 + 16, size[1] // 4 + 16)
-        ImageDraw.Draw(image).ellipse(box, fill=blob)
-        image.save(folder / f"{name}.png")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def left_edge(tmp_path_factory: pytest.TempPathFactory) -> MaskSource:
-    """The mask of a wide picture whose subject is at its left edge."""
-    path = tmp_path_factory.mktemp("masks") / "left.png"
-    mask = Image.new("L", SHAPES["wide"], 0)
-    ImageDraw.Draw(mask).ellipse((2, 8, 18, 24), fill=255)
-    mask.save(path)
-    return MaskSource(Picture.at(path))
 
 
 @pytest.fixture(scope="module")
@@ -203,30 +177,3 @@ def test_validation_shows_the_concepts_own_pictures(make_mixed: Callable[..., li
     for size in (1, 3, 8):
         found = fixed_noise_losses(session.family, draws, lambda shape, size=size: size)
         assert sum(found[index].item() * draws[index].share for index in draws) == pytest.approx(total, rel=1e-5)
-
-
-def test_views_that_miss_the_subject_are_named(
-    make_config: MakeConfig, shaped: Path, left_edge: MaskSource, tmp_path: Path
-) -> None:
-    folder = shutil.copytree(shaped, tmp_path / "masked")
-    (folder / "wide.mask.png").write_bytes(left_edge.picture.read())
-    notes = {}
-    for crop in ("centre", "subject", "random"):
-        (session,) = prepare_all([make_config(images=str(folder), crop=crop)])
-        notes[crop] = [warning for warning in session.warnings if "mask" in warning]
-    (note,) = notes["centre"]
-    assert note.endswith("/wide.png: what is shown of it has nothing of its mask; add --crop subject")
-    assert notes["subject"] == notes["random"] == []
-
-
-@pytest.mark.parametrize(
-    ("setting", "message"),
-    [
-        ({"crop": "middle"}, "--crop is 'middle'"),
-        ({"timesteps": "early"}, "--timesteps is 'early'"),
-        ({"buckets": True, "resolution": 36}, "--resolution is 36.*multiple of 8"),
-    ],
-)
-def test_settings_that_are_refused(make_config: MakeConfig, setting: dict[str, Any], message: str) -> None:
-    with pytest.raises(BadInput, match=message):
-        prepare_all([make_config(**setting)])

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import Parameter
 from torch.optim import Optimizer
 
-from tests.listening import on_step
+from tests.running import on_step
 from ti_trainer import TrainConfig, train
 from ti_trainer.method.optimizers import OPTIMIZERS, UpdateRule
 from ti_trainer.training.optimizer_state import put_together, take_apart

@@ -16,7 +16,7 @@ from filelock import FileLock
 from safetensors.torch import load_file
 
 import ti_trainer.training.jobs
-from tests.listening import on_step
+from tests.running import on_step
 from ti_trainer import TrainConfig, train, train_all
 from ti_trainer.errors import Interrupted
 from ti_trainer.training.jobs import deal

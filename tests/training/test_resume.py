@@ -20,7 +20,7 @@ import pytest
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-from tests.listening import on_step
+from tests.running import on_step
 from ti_trainer import BadInput, Run, TrainConfig, train
 from ti_trainer.cli import main
 from ti_trainer.config.settings import config_from_mapping, configs_to_yaml, read_yaml

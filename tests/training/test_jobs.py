@@ -22,7 +22,7 @@ from safetensors.torch import load_file
 
 import ti_trainer.training.admission
 import ti_trainer.training.prepare
-from tests.listening import on_step
+from tests.running import on_step
 from ti_trainer import BadInput, Concept, Run, TrainConfig, train, train_all
 from ti_trainer.cli import main
 from ti_trainer.config.settings import (

@@ -1,0 +1,49 @@
+"""metrics.jsonl, also after a kill."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from ti_trainer.config.config import Concept, TrainConfig
+from ti_trainer.runs.folder import RunFolder
+
+CAT, DOG = Concept("<cat>"), Concept("dog", tune=True)
+
+
+def settings(tmp_path: Path, **changes) -> TrainConfig:
+    return TrainConfig(**{"concept": CAT, "output": str(tmp_path / "runs"), **changes})
+
+
+def started(tmp_path: Path, **changes) -> RunFolder:
+    """The folder of a run that has begun."""
+    folder = RunFolder(settings(tmp_path, **changes))
+    assert folder.acquire()
+    folder.create()
+    folder.release()
+    return folder
+
+
+def test_metrics(tmp_path: Path) -> None:
+    folder = started(tmp_path)
+    records = [{"step": step, "token": "<cät>", "loss": step / 3} for step in range(1, 6)]
+    folder.metrics.append(records[:2])
+    folder.metrics.append(records[2:])
+    assert folder.metrics.read() == records
+    assert folder.metrics.read(last_step=3) == records[:3]
+    lines = folder.files.metrics.read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line) for line in lines] == records
+
+
+def test_line_that_a_kill_cut_short(tmp_path: Path) -> None:
+    folder = started(tmp_path)
+    records = [{"step": step, "loss": 0.5} for step in range(1, 4)]
+    folder.metrics.append(records)
+    whole = folder.files.metrics.read_bytes()
+    last_line = len(json.dumps(records[2])) + 1
+    for missing in range(2, last_line + 1):
+        folder.files.metrics.write_bytes(whole[:-missing])
+        assert folder.metrics.read() == records[:2]
+    folder.metrics.rewrite(folder.metrics.read())
+    folder.metrics.append(records[2:])
+    assert folder.files.metrics.read_bytes() == whole

@@ -1,0 +1,146 @@
+"""Whether a run may begin, go on, or is finished."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from ti_trainer.config.config import Concept, TrainConfig
+from ti_trainer.errors import BadInput
+from ti_trainer.runs.checkpoints import Checkpoint
+from ti_trainer.runs.folder import RunFolder
+from ti_trainer.runs.resume import check_folder, resume_command
+
+CAT, DOG = Concept("<cat>"), Concept("dog", tune=True)
+
+
+def settings(tmp_path: Path, **changes) -> TrainConfig:
+    return TrainConfig(**{"concept": CAT, "output": str(tmp_path / "runs"), **changes})
+
+
+def started(tmp_path: Path, **changes) -> RunFolder:
+    """The folder of a run that has begun."""
+    folder = RunFolder(settings(tmp_path, **changes))
+    assert folder.acquire()
+    folder.create()
+    folder.release()
+    return folder
+
+
+def checkpoint(step: int) -> Checkpoint:
+    draws = torch.Generator().manual_seed(step)
+    tensors = {
+        "rows.clip_l": torch.randn(3, 5, generator=draws),
+        "optimizer.0.step": torch.tensor(float(step)),
+        "count": torch.tensor([2**40, -1]),
+    }
+    return Checkpoint(step, tensors, {"best": {"<cät>": [step, 0.1 + 0.2], "<x>": [0, float("inf")]}})
+
+
+def test_folder_that_holds_a_run(tmp_path: Path) -> None:
+    folder = started(tmp_path)
+    before = sorted(folder.path.rglob("*"))
+    with pytest.raises(BadInput, match=r"--resume.*--overwrite.*--name") as refusal:
+        check_folder(RunFolder(settings(tmp_path)))
+    assert str(folder.path) in str(refusal.value)
+    assert sorted(folder.path.rglob("*")) == before
+    check_folder(RunFolder(settings(tmp_path, overwrite=True)))
+    check_folder(RunFolder(settings(tmp_path, name="other")))
+
+
+def test_output_that_is_a_file(tmp_path: Path) -> None:
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "cat").write_text("mine", encoding="utf-8")
+    for start in ({}, {"overwrite": True}, {"resume": True}):
+        with pytest.raises(BadInput, match="is a file; choose another"):
+            check_folder(RunFolder(settings(tmp_path, **start)))
+
+
+def test_resume_without_a_checkpoint(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="holds no checkpoint to resume from; leave out --resume"):
+        check_folder(RunFolder(settings(tmp_path, resume=True)))
+    started(tmp_path)
+    with pytest.raises(BadInput, match="holds no checkpoint to resume from"):
+        check_folder(RunFolder(settings(tmp_path, resume=True)))
+
+
+def test_resume_with_the_same_settings(tmp_path: Path) -> None:
+    changes = {"lr": 1e-5, "max_grad_norm": 0.1 + 0.2, "resolution": 64, "concept": DOG}
+    started(tmp_path, **changes).checkpoints.save(checkpoint(3))
+    check_folder(RunFolder(settings(tmp_path, resume=True, **changes)))
+    free = {"steps": 1000, "checkpoint_every": 7, "preview_every": 5, "tensorboard": True, "guidance": 1.0}
+    free |= {"early_stop": 3, "log_every": 9, "micro_batch_size": 1, "plots": False, "latent_cache": "x"}
+    check_folder(RunFolder(settings(tmp_path, resume=True, **changes, **free)))
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"lr": 1e-3}, f"lr was {TrainConfig.lr} and is 0.001"),
+        ({"seed": 7}, "seed was 0 and is 7"),
+        ({"batch_size": 4}, "batch_size was 8 and is 4"),
+        ({"model": "owner/other"}, "model was tiny-sd and is owner/other"),
+        ({"resolution": 32}, "resolution was None and is 32"),
+        ({"concept": Concept("<cat>", init="dog")}, "init was auto and is dog"),
+        ({"plots": False, "validate_every": 5}, "but validate_every was 20 and is 5. Use"),
+        ({"flip": True, "clip_skip": 1}, "clip_skip was 0 and is 1; flip was False and is True"),
+    ],
+)
+def test_resume_with_other_settings(tmp_path: Path, changes: dict, named: str) -> None:
+    folder = started(tmp_path)
+    folder.checkpoints.save(checkpoint(3))
+    with pytest.raises(BadInput) as refusal:
+        check_folder(RunFolder(settings(tmp_path, resume=True, **changes)))
+    assert named in str(refusal.value)
+    assert f"--config {folder.files.config} --resume" in str(refusal.value)
+
+
+def test_resume_command_of_a_path_with_blanks(tmp_path: Path) -> None:
+    command = resume_command(RunFolder(settings(tmp_path, output=str(tmp_path / "my runs"))))
+    assert command.endswith(f"--config '{tmp_path}/my runs/cat/config.yaml' --resume")
+
+
+def made(folder: RunFolder, content: bytes = b"rows") -> RunFolder:
+    """A run with its last files."""
+    folder.checkpoints.save(checkpoint(3))
+    folder.metrics.append([{"step": 3, "loss": 0.5}])
+    folder.files.embedding.write_bytes(content)
+    folder.files.preview(2).parent.mkdir()
+    folder.files.preview(2).write_bytes(b"png")
+    return folder
+
+
+@pytest.mark.parametrize("remote", [False, True])
+def test_what_is_published_is_not_done_again_by_mistake(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, remote: bool
+) -> None:
+    """Also where only the manifest knows: the folder is elsewhere, or its files have been moved away."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "temporary"))
+    where = {"output": f"file://{tmp_path}/far"} if remote else {}
+    folder = made(started(tmp_path, **where))
+    folder.publish({})
+    if not remote:
+        shutil.rmtree(folder.path)
+    manifest = folder.storage.published()
+    for known in (None, manifest):
+        with pytest.raises(BadInput, match=r"cat holds a run; add --resume to go on, --overwrite to delete it"):
+            check_folder(RunFolder(settings(tmp_path, **where)), known)
+        check_folder(RunFolder(settings(tmp_path, overwrite=True, **where)), known)
+    check_folder(RunFolder(settings(tmp_path, resume=True, **where)), manifest)
+    with pytest.raises(BadInput, match=r"lr was 0\.015 and is 0\.5"):
+        check_folder(RunFolder(settings(tmp_path, resume=True, lr=0.5, **where)), manifest)
+    with pytest.raises(BadInput, match=r"cat holds no checkpoint .* finished, and --overwrite"):
+        check_folder(RunFolder(settings(tmp_path, resume=True, **where)))
+    damaged = {"cat": {"config": "?"}}  # as if absent
+    check_folder(RunFolder(settings(tmp_path, **where)), damaged)
+
+
+def test_resuming_one_of_many_that_has_not_begun(tmp_path: Path) -> None:
+    check_folder(RunFolder(settings(tmp_path, resume=True)), {})
+    started(tmp_path)  # killed before its first checkpoint
+    check_folder(RunFolder(settings(tmp_path, resume=True)), {})
+    with pytest.raises(BadInput, match="holds a run"):
+        check_folder(RunFolder(settings(tmp_path)), {})

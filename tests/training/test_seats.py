@@ -1,0 +1,57 @@
+"""Seats: how many examples are in a step, and that a concept leaves nothing behind."""
+
+from __future__ import annotations
+
+import torch
+
+from tests.learning import prepare_all
+from tests.running import MakeTwo
+from ti_trainer.runs.folder import RunFolder
+from ti_trainer.training.learner import Learner
+from ti_trainer.training.report import Report
+from ti_trainer.training.seats import Seat, Seats
+
+
+def test_a_concept_that_leaves_frees_its_folder_and_its_rows(make_two: MakeTwo) -> None:
+    configs = make_two(batch_size=3)
+    sessions = prepare_all(configs)
+    family = sessions[0].family
+    seats = Seats()
+    for config, session in zip(configs, sessions, strict=True):
+        folder = RunFolder(config)
+        assert folder.acquire()
+        folder.create()
+        learner = Learner(session)
+        report = Report(learner, folder, 0.0, [])
+        report.open()
+        seats.take(Seat(learner, folder, report, begun_at=0))
+    assert seats.examples == 6
+    assert family.placeholders.table("clip_l").shape == (3, 32)
+    assert not RunFolder(configs[0]).acquire()
+    first, second = seats
+    seats.leave(first)
+    assert list(seats) == [second]
+    assert seats.examples == 3
+    assert torch.equal(family.placeholders.table("clip_l"), second.learner.rows["clip_l"])
+    other = RunFolder(configs[0])
+    assert other.acquire()
+    other.release()
+    for seat in seats:  # a list of its own: seats may be left on the way
+        seats.leave(seat)
+    assert len(seats) == 0
+    assert family.placeholders.present == {}
+
+
+def test_when_something_is_due(make_two: MakeTwo) -> None:
+    config = make_two(steps=7, validate_every=3, checkpoint_every=5)[0]
+    (session,) = prepare_all([config])
+    learner = Learner(session)
+    seat = Seat(learner, RunFolder(config), None, begun_at=0)
+    assert seat.is_due  # the first step is not behind it
+    seat.is_settled = True
+    due = []
+    for step in range(1, 8):
+        learner.step = step
+        if seat.is_due:
+            due.append(step)
+    assert due == [3, 5, 6, 7]

@@ -1,0 +1,38 @@
+"""Training on a pipeline that somebody has loaded, without changing it."""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from torch import nn
+
+if TYPE_CHECKING:
+    from diffusers import DiffusionPipeline
+
+Module = TypeVar("Module", bound=nn.Module)
+
+
+def borrow(pipeline: DiffusionPipeline) -> Any:
+    """A pipeline of the same kind whose models share the weights of a loaded one, and nothing else.
+
+    Tokens, embeddings, classes of layers, gradient checkpointing and schedulers of it may be changed, and its models
+    moved to another device or type: the loaded pipeline stays as it was.
+    """
+    twin = copy.copy(pipeline)
+    for name, part in pipeline.components.items():
+        if isinstance(part, nn.Module):
+            setattr(twin, name, share_weights(part))
+        elif part is not None:
+            setattr(twin, name, copy.deepcopy(part))
+    return twin
+
+
+def share_weights(module: Module) -> Module:
+    """A copy of a module and of all modules in it, with frozen parameters that lie in the same memory."""
+    memo: dict[int, Any] = {}
+    for parameter in module.parameters():
+        memo[id(parameter)] = nn.Parameter(parameter.detach(), requires_grad=False)
+    for buffer in module.buffers():
+        memo[id(buffer)] = buffer.detach()
+    return copy.deepcopy(module, memo)
