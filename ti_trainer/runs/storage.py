@@ -80,7 +80,8 @@ class RemoteFolder:
     """A folder behind a URL."""
 
     def __init__(self, filesystem: AbstractFileSystem, root: str) -> None:
-        self.filesystem, self.root = filesystem, root
+        self.filesystem = filesystem
+        self.root = root
         self.has_folders = BUCKETS.isdisjoint(protocols(filesystem))
 
     def place(self, name: str) -> str:

@@ -39,7 +39,9 @@ def export_embedding(session: Session, folder: RunFolder, rows: Mapping[str, Ten
 
 
 def metadata(session: Session, step: int) -> dict[str, str]:
-    config, concept, model = session.config, session.config.concept, Path(session.config.model)
+    config = session.config
+    concept = config.concept
+    model = Path(config.model)
     settings = config_to_mapping(config)
     return embedding_metadata(
         token=concept.trigger,

@@ -37,7 +37,8 @@ class Processes:
     def alone(self) -> Processes:
         """This process as if there were no other: nothing is sent, nobody is waited for."""
         alone = copy(self)
-        alone.rank, alone.count = 0, 1
+        alone.rank = 0
+        alone.count = 1
         return alone
 
     def share(self, total: int) -> range:
