@@ -184,7 +184,7 @@ class Loop:
             if folder.steps_saved() and not config.overwrite:  # also of a process of this job that was killed
                 learner.restore(folder.load_checkpoint())
             for index in self.processes.share(config.batch_size):
-                _ = learner.draw(index).view.posterior  # encoded here, where a picture that has gone stops nobody else
+                learner.draw(index).view.encode()  # encoded here, where a picture that has gone stops nobody else
             report = self.start_report(learner, folder) if writes else None
             undo.pop_all()
         return Seat(learner, folder, report, learner.step)

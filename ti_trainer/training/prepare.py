@@ -54,7 +54,7 @@ class Session:
         views = [view for shown in self.data.views for view in dict.fromkeys(shown)]
         waiting = [view for view in views if not view.is_encoded]
         for view in tqdm(waiting, desc=f"encoding {self.data.token}", leave=False, disable=None):
-            _ = view.posterior
+            view.encode()
         self.encoder.forget()
         disk = self.encoder.disk
         if disk:
