@@ -93,10 +93,11 @@ def split_init(init: str) -> tuple[str, str]:
 
 
 def from_words(vocabularies: Vocabularies, start: Start, words: str, draws: Draws) -> dict[str, Tensor]:
-    """A row for each token of a word or phrase.
+    """The vocabulary's row of each token of a word or phrase, {slot: (n, D)}; draws: of the noise of further rows.
 
-    If more rows are wanted than there are tokens, further ones start near the last token's, apart from each other;
-    if fewer are wanted, the phrase is refused.
+    If start.num_vectors is larger than the number of tokens, each further row is the last token's row r plus
+    SPREAD std(r) e with e from N(0, 1) in every column, std taken over the columns. Raises BadInput if it is smaller,
+    and if there are no words.
     """
     count = start.num_vectors
     return {slot: rows_of_words(known, words, count, draws[slot]) for slot, known in vocabularies.items()}
@@ -119,7 +120,10 @@ def rows_of_words(vocabulary: Vocabulary, words: str, count: int | None, draws: 
 
 
 def from_vocabulary_statistics(vocabularies: Vocabularies, start: Start, words: str, draws: Draws) -> dict[str, Tensor]:
-    """Gaussian rows with the mean and the standard deviation of each column of the vocabulary."""
+    """Rows mean + std e with e from N(0, 1), {slot: (n, D)}; mean and std of each column over the vocabulary.
+
+    n is start.num_vectors or DEFAULT_VECTORS; words is not used.
+    """
     rows = {}
     for slot, vocabulary in vocabularies.items():
         table = vocabulary.table.detach().cpu().float()  # (V, D)
@@ -129,7 +133,11 @@ def from_vocabulary_statistics(vocabularies: Vocabularies, start: Start, words: 
 
 
 def from_file(vocabularies: Vocabularies, start: Start, path: str, draws: Draws) -> dict[str, Tensor]:
-    """The rows of an embedding file of any format; from a file that holds several embeddings, those of the token."""
+    """The rows of an embedding file of any format, {slot: (n, D)}; of a file with several embeddings, the token's.
+
+    Raises BadInput if it cannot be read, has other widths than the vocabularies, or not start.num_vectors rows. Draws
+    are not used.
+    """
     embedding = read_embedding(path, start.token)
     count = start.num_vectors
     if count not in (None, embedding.num_vectors):
@@ -157,7 +165,10 @@ def word_in_token(tokenizer: PreTrainedTokenizerBase, token: str) -> str:
 
 
 def initial_rows(start: Start, vocabularies: Vocabularies, seed: int) -> dict[str, Tensor]:
-    """The rows from which a token starts, {slot: (n, D)} float32 with the same n everywhere."""
+    """The rows from which a token starts, {slot: (n, D)} float32 on the CPU, with the same n in every slot.
+
+    seed: of the draws, which depend also on token and slot. Raises BadInput where the start is impossible.
+    """
     if start.tune:
         return {
             slot: vocabulary.table.detach().cpu()[word_ids(vocabulary.tokenizer, start.token)].float()

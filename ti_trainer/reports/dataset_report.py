@@ -1,4 +1,4 @@
-"""What training would see of a concept's pictures, before any model is loaded."""
+"""A report on what training would see of a concept's pictures and captions, without loading a model."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class PictureRow:
 
     name: str
     size: tuple[int, int]  # width, height
-    shown: tuple[int, int]  # width, height at which training shows it: its bucket's
-    boxes: tuple[Box, ...]  # the parts that are shown
+    shown: tuple[int, int]  # width, height at which training shows it: the size of its bucket
+    boxes: tuple[Box, ...]  # the parts of it that are shown
     captions: tuple[str, ...]  # with the token filled in
     tokens: int  # of the longest caption, counting each row of the concept
     has_token: bool  # every caption mentions the token, and the model reads all of its rows
@@ -40,13 +40,13 @@ class PictureRow:
 
 @dataclass(frozen=True)
 class DatasetReport:
-    """The pictures of a concept, and lines about them; training refuses to start while there are problems."""
+    """The pictures of a concept, and lines about them; with problems, training would refuse to start."""
 
     token: str
     resolution: int
-    window: int  # tokens that the model reads
+    window: int  # tokens of a caption that the model reads
     pictures: tuple[PictureRow, ...]
-    own_captions: int
+    own_captions: int  # pictures that came with a caption
     problems: tuple[str, ...]
     duplicates: tuple[str, ...]
     notes: tuple[str, ...]
@@ -55,7 +55,7 @@ class DatasetReport:
 def report_dataset(
     config: TrainConfig, progress: Progress = lambda things, count: things
 ) -> tuple[DatasetReport, list[Example]]:
-    """The report on a config's only concept, and the examples that it is about, in the same order.
+    """The report on the only concept of a config, and its examples in the order of the report's pictures.
 
     Of the model, only the tokenizer is loaded. Raises BadInput where there is nothing to report on, or where the
     embedding file that the rows start from cannot be read.
@@ -89,7 +89,7 @@ def report_dataset(
 
 
 def shown_views(config: TrainConfig, example: Example, framing: Framing, number: int) -> list[View]:
-    """What training shows of example `number` of the concept."""
+    """The views of example `number` of the concept that training shows."""
     uses_mask = config.crop == "subject" or (config.crop == "random" and config.mask_background < 1)
     mask = read_mask(example) if uses_mask else None
     return framing.views(example.size, subject_box(mask) if mask else None, config.concept.token, number)
@@ -161,6 +161,7 @@ def report_text(report: DatasetReport) -> str:
 
 
 def table_cells(picture: PictureRow) -> tuple[str, ...]:
+    """The cells of a picture's line, in the order of the header of `report_text`."""
     first = picture.captions[0] + (f"  (and {len(picture.captions) - 1} more)" if len(picture.captions) > 1 else "")
     return (
         picture.name,
@@ -174,17 +175,18 @@ def table_cells(picture: PictureRow) -> tuple[str, ...]:
 
 
 def sizes_text(sizes: Sequence[tuple[int, int]]) -> str:
-    """The most frequent sizes."""
+    """The most frequent sizes and how often they occur: "3 of 64 x 64, 1 of 80 x 40"."""
     frequent = Counter(sizes).most_common()
     return listing([f"{count} of {width} x {height}" for (width, height), count in frequent])
 
 
 def report_json(report: DatasetReport) -> str:
+    """The report as one line of JSON."""
     return json.dumps(asdict(report), ensure_ascii=False)
 
 
 def short_form(examples: Sequence[Example]) -> str:
-    """What a run says of its pictures: "5 pictures of 64 x 64, 20 captions"."""
+    """What a run prints about its pictures: "5 pictures of 64 x 64, 20 captions"."""
     own = [example for example in examples if not example.is_class]
     sizes = sorted({example.size for example in own}, key=lambda size: size[0] * size[1])
     shape = " to ".join(f"{width} x {height}" for width, height in dict.fromkeys([sizes[0], sizes[-1]]))

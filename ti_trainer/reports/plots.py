@@ -6,7 +6,7 @@ from ..runs.folder import RunFolder
 
 
 def plot_losses(folder: RunFolder) -> None:
-    """loss.png: the training loss, smoothed, and the fixed-noise loss of every concept."""
+    """Write loss.png: the training loss of each concept at the left, its fixed-noise loss at the right."""
     import matplotlib
 
     matplotlib.use("Agg")
