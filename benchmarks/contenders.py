@@ -1,9 +1,9 @@
-"""The programs that benchmarks/speed.py starts: each does a step when it is told to.
+"""The programs that benchmarks/speed.py compares; each does one step whenever it is told to.
 
     python benchmarks/contenders.py NAME OPTIONS     # OPTIONS: JSON, as speed.py writes it
 
-A line on standard output says that a step is done; a line on standard input asks for the next one. All else that is
-printed goes to standard error.
+The program prints a line on standard output after each step, and waits for a line on standard input before the next
+one. Everything else that it prints goes to standard error.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from typing import Any
 from models import ROOT
 
 After = Callable[[], None]
-PRODUCT = 2048  # rows and columns of the matrices whose product measures the machine
+PRODUCT = 2048  # rows and columns of the matrices whose products measure the speed of the machine
 
 
 def ours(options: dict[str, Any], after_step: After) -> None:
-    """The trainer as a user runs it; the fixed-noise loss is off, since nobody else measures one."""
+    """Our trainer with default settings, but without the fixed-noise loss, which the others do not measure."""
     from ti_trainer import Concept, TrainConfig, train
 
     concept = Concept("<my-cat>", images=options["images"], num_vectors=1)
@@ -42,12 +42,13 @@ def ours(options: dict[str, Any], after_step: After) -> None:
 
 
 def recipe(options: dict[str, Any], after_step: After) -> None:
-    """The common recipe."""
+    """The common recipe, see recipe.py."""
     import torch
     from recipe import train
 
     dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[options["precision"]]
-    images, model = Path(options["images"]), Path(options["model"])
+    images = Path(options["images"])
+    model = Path(options["model"])
     train(model, images, options["resolution"], options["batch"], dtype, after_step)
 
 
@@ -82,7 +83,7 @@ def peer(options: dict[str, Any], after_step: After) -> None:
 
 
 def products(options: dict[str, Any], after_step: After) -> None:
-    """What the machine can do: products of float32 matrices, for about as long as a second."""
+    """What the machine can do: a step is a number of products of float32 matrices, and takes about a second."""
     import torch
 
     left, right = torch.randn(2, PRODUCT, PRODUCT)
@@ -101,7 +102,8 @@ CONTENDERS: dict[str, Callable[[dict[str, Any], After], None]] = {
 
 
 def main() -> None:
-    name, options = sys.argv[1], json.loads(sys.argv[2])
+    name = sys.argv[1]
+    options = json.loads(sys.argv[2])
     lines = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     sys.path.insert(0, str(ROOT))

@@ -1,12 +1,13 @@
-"""Many concepts at once against one after the other, on the bundled model: images a second, seconds a concept.
+"""Training many concepts at once against one after the other, on the bundled model: images a second, seconds a concept.
 
     python benchmarks/fleet.py [--concepts 1 4 16 64] [--steps 40] [--rounds 3] [--threads 2]
     python benchmarks/fleet.py --processes 1 2 --concepts 16
 
-Default settings, but for the pictures at the end of a run, which are not drawn. Time runs from the end of the first
-step to the end of the last concept, so start-up is not counted. Each row is measured `--rounds` times in turn with its
-counterpart, the same concepts one after the other in a process with as many threads. Several processes have a share of
-the threads each. `rows` is the largest difference between the rows of the two ways, over their largest value.
+Settings are the defaults, except that no pictures are drawn at the end of a run. Time is taken from the end of the
+first step to the end of the last concept, so start-up is not counted. Each row of the table is measured `--rounds`
+times, in turn with the same concepts trained one after the other in a process with as many threads. Several processes
+share the threads equally. `rows` is the largest difference between the learned rows of both ways, divided by their
+largest value.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ BATCH = 8
 
 
 def configs(count: int, steps: int, output: str, micro_batch_size: int | None) -> list[Any]:
+    """Configs of concepts that differ in name and seed."""
     from ti_trainer import Concept, TrainConfig
 
     return [
@@ -47,7 +49,7 @@ def configs(count: int, steps: int, output: str, micro_batch_size: int | None) -
 
 
 class Clock:
-    """Seconds since the first step was done."""
+    """Remembers when the first step was done; `note` is a callback of training."""
 
     def __init__(self) -> None:
         self.began = 0.0
@@ -57,6 +59,7 @@ class Clock:
 
 
 def at_once(options: dict[str, Any], clock: Clock) -> float:
+    """Seconds for all concepts together."""
     from ti_trainer import train_all
 
     train_all(configs(options["count"], options["steps"], options["output"], options["micro"]), [clock.note])
@@ -64,6 +67,7 @@ def at_once(options: dict[str, Any], clock: Clock) -> float:
 
 
 def one_by_one(options: dict[str, Any], clock: Clock) -> float:
+    """The sum of the seconds for each concept."""
     from ti_trainer import train
 
     seconds = 0.0
@@ -78,6 +82,7 @@ WAYS: dict[str, Callable[[dict[str, Any], Clock], float]] = {"at_once": at_once,
 
 
 def work(way: str, options: dict[str, Any]) -> None:
+    """What a process does that `run` starts; prints its times."""
     sys.path.insert(0, str(HERE.parent))
     clock = Clock()
     seconds = WAYS[way](options, clock)
@@ -85,7 +90,7 @@ def work(way: str, options: dict[str, Any]) -> None:
 
 
 def run(way: str, options: dict[str, Any], processes: int, threads: int) -> float:
-    """Seconds that the processes take together."""
+    """Start processes that train in one of WAYS; returns the seconds that they take together."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -115,7 +120,7 @@ def run(way: str, options: dict[str, Any], processes: int, threads: int) -> floa
 
 
 def difference(one: Path, other: Path, count: int) -> float:
-    """The largest between the rows of two folders of runs, over the largest value."""
+    """The largest difference between the learned rows in two folders of runs, divided by the largest value."""
     from safetensors.numpy import load_file
 
     worst = 0.0
@@ -143,11 +148,13 @@ def main() -> None:
     print("|---|---|---|---|---|---|---|")
     for count in given.concepts:
         for processes in given.processes:
-            pairs, rows = [], 0.0
+            pairs = []
+            rows = 0.0
             for _ in range(given.rounds):
                 with tempfile.TemporaryDirectory() as scratch:
                     options = {"count": count, "steps": given.steps, "micro": given.micro_batch_size}
-                    together, alone = Path(scratch, "together"), Path(scratch, "alone")
+                    together = Path(scratch, "together")
+                    alone = Path(scratch, "alone")
                     seconds = run("at_once", {**options, "output": str(together)}, processes, given.threads)
                     apart = run("one_by_one", {**options, "output": str(alone)}, 1, given.threads)
                     pairs.append((seconds, apart))
@@ -155,8 +162,11 @@ def main() -> None:
             ratios = sorted(a / b for a, b in pairs)
             seconds, apart = (median(each) for each in zip(*pairs, strict=True))
             cells = [
-                *(str(count), str(processes), f"{count * given.steps * BATCH / seconds:.1f}"),
-                *(f"{seconds / count:.2f}", f"{apart / count:.2f}"),
+                str(count),
+                str(processes),
+                f"{count * given.steps * BATCH / seconds:.1f}",
+                f"{seconds / count:.2f}",
+                f"{apart / count:.2f}",
                 f"**{median(ratios):.2f}** ({ratios[0]:.2f} to {ratios[-1]:.2f})",
                 f"{rows:.1e}",
             ]

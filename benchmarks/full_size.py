@@ -1,10 +1,10 @@
-"""Three steps on a model of Stable Diffusion 1.5's size: seconds, peak memory, and whether anything frozen moved.
+"""Three steps on a model of Stable Diffusion 1.5's size: seconds, peak memory, and whether frozen weights changed.
 
     pip install --no-deps open_clip_torch   # carries CLIP's byte-pair merges
     python benchmarks/full_size.py [--resolution 256] [--steps 3] [--folder DIR]
 
 The model has the published architecture (860 M U-Net, 123 M text encoder, 84 M VAE, 49,408 words) and random weights;
-it is built in a temporary folder of 4 GB, or once and for all in `--folder`.
+it is built in a temporary folder of 4 GB, or in `--folder`, where later runs find it.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from ti_trainer.training.step import SharedStep, largest_batch
 
 
 def fingerprint(pipeline: StableDiffusionPipeline) -> str:
+    """The SHA-256 of all weights."""
     digest = hashlib.sha256()
     for module in (pipeline.unet, pipeline.vae, pipeline.text_encoder):
         for tensor in module.state_dict().values():

@@ -1,10 +1,10 @@
-"""What masks keep out of the rows, in the bundled world: pictures of a creature that were all taken in one place.
+"""How well masks keep the background out of the rows, with pictures of the bundled world that all show one scene.
 
     python benchmarks/masks.py [--scene beach] [--creatures my-cat my-bird] [--seeds 0 1] [--set steps=400 crop=subject]
 
-Every creature is learned from five pictures in one scene, without masks and with the true ones. Judged are pictures of
-prompts that ask for other scenes: the share in the scene that was asked for, the share that show the scene of the
-training pictures instead, and the creature's own attributes.
+Every creature is learned from five pictures in one scene, once without masks and once with the true masks. Then
+pictures are drawn from prompts that ask for other scenes. The table has the share of them in the scene that was asked
+for, the share that shows the scene of the training pictures instead, and the shares of the creature's own attributes.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def write_pictures(name: str, scene: str, folder: Path) -> None:
 def judge_creature(
     family: Family, judge: AttributeJudge, name: str, called: str, scene: str, count: int, seed: int
 ) -> dict[str, float]:
-    """The figures of `count` pictures of which each asks for a scene; called: what the prompts call the creature."""
+    """The figures of `count` pictures, whose prompts ask for scenes; called: the word for the creature in prompts."""
     _, asked, images = draw_in_scenes(family, called, count, seed)
     seen = judge(images)
     others = [(answer, wanted) for answer, wanted in zip(seen, asked, strict=True) if wanted not in (None, scene)]

@@ -1,10 +1,11 @@
-"""Predicted and measured peak memory, each row a process of its own; random weights, on the CPU.
+"""Predicted and measured peak memory of training on the CPU, with random weights.
 
     pip install --no-deps open_clip_torch   # carries CLIP's byte-pair merges
     python benchmarks/memory.py [--folder DIR] [--rows "tiny 64 8" "sd15 512 2 checkpointing" ...]
 
-A process trains three steps on the bundled pictures; what is measured is its largest resident memory. Models of full
-size are built in a temporary folder (4 and 14 GB), or once and for all in `--folder`.
+For each row of the table, a new process trains three steps on the bundled pictures, and its largest resident memory is
+measured. Models of full size are built in a temporary folder (4 and 14 GB), or in `--folder`, where later runs find
+them.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ ROWS = (
 
 
 def row(model: str, resolution: int, examples: int, checkpointing: bool) -> dict[str, Any]:
-    """Bytes predicted and measured."""
+    """The predicted and the measured bytes."""
     from ti_trainer import Concept, TrainConfig, train
 
     with tempfile.TemporaryDirectory() as scratch:
@@ -57,7 +58,7 @@ def row(model: str, resolution: int, examples: int, checkpointing: bool) -> dict
 
 
 def find(size: str, folder: Path) -> str:
-    """The path of a model, built if need be."""
+    """The path of a model, which is built if it does not exist."""
     if size == "tiny":
         return str(ROOT / "sample_data/tiny-sd")
     if not (folder / size / "model_index.json").exists():
@@ -83,7 +84,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             command = [sys.executable, __file__, "--one", model, resolution, examples, str(bool(rest))]
             output = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
             found = json.loads(output.splitlines()[-1])
-            predicted, measured = found["predicted"] / 2**30, found["measured"] / 2**30
+            predicted = found["predicted"] / 2**30
+            measured = found["measured"] / 2**30
             name = ", ".join([size, f"{resolution} px", f"batch {examples}", *rest])
             numbers = f"{predicted:.2f} | {measured:.2f} | {predicted / measured:.2f}"
             print(f"| {name} | {numbers} |", flush=True)

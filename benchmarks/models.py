@@ -2,7 +2,7 @@
 
     pip install --no-deps open_clip_torch   # carries CLIP's byte-pair merges
 
-What a step costs depends on the architecture and not on what was learned, so no weights have to be downloaded.
+The time and memory of a step depend on the architecture and not on the weights, so none have to be downloaded.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ SDXL_UNET: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Architecture:
-    """A published model without its weights."""
+    """The architecture of a published model."""
 
     pipeline: str
     resolution: int
@@ -93,13 +93,13 @@ def build_text_encoders(size: str, words: int = 49_408) -> list[Any]:
 
     kinds = (CLIPTextModel, CLIPTextModelWithProjection)
     return [
-        kind(CLIPTextConfig(vocab_size=words, eos_token_id=2, **settings))  # the end of text as published
+        kind(CLIPTextConfig(vocab_size=words, eos_token_id=2, **settings))  # 2 is what the published configs say
         for kind, settings in zip(kinds, ARCHITECTURES[size].text_encoders, strict=False)
     ]
 
 
 def clip_tokenizer() -> Any:
-    """CLIP's tokenizer: bytes, bytes that end a word, merges, start and end of text."""
+    """CLIP's tokenizer; its vocabulary is bytes, bytes at the end of a word, merges, start and end of text."""
     from transformers import CLIPTokenizer
 
     package = importlib.util.find_spec("open_clip")

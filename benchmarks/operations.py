@@ -1,11 +1,12 @@
-"""Count what a training step must do: floating-point operations and bytes, without weights and without a machine.
+"""Count the floating-point operations and the bytes of a training step, without computing anything.
 
     python benchmarks/operations.py [--size sd15|sdxl ...]
 
-The modules run on the `meta` device, which knows shapes and computes nothing. For each picture: the U-Net forward, its
-backward to the text conditioning with all weights frozen, the VAE's encoder, the text encoders forward and backward. A
-multiply-add counts as two operations. Bytes are those of every tensor that an operation reads or writes in float32,
-attention being one operation; kept are the activations that torch keeps for the backward pass, without weights.
+The modules run on the `meta` device, which knows shapes only. What is counted, for each picture, is the U-Net's forward
+pass, its backward pass to the text conditioning with all weights frozen, the VAE's encoder, and the text encoders in
+both directions. A multiply-add counts as two operations. "GB moved" are the bytes of all tensors that
+operations read and write in float32, where attention is one operation; "GB kept" are the activations, without weights,
+that torch keeps for the backward pass.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ RESOLUTIONS = {"sd15": (256, 512), "sdxl": (1024,)}
 
 @dataclass(frozen=True)
 class Count:
-    """What a piece of work takes for one picture."""
+    """The operations and bytes of a piece of work for one picture."""
 
     flops: int
     bytes: int
@@ -45,12 +46,12 @@ def attention_flops(query: Sequence[int], key: Sequence[int], *others: Any, **na
 
 
 def attention_backward_flops(gradient: Sequence[int], query: Sequence[int], *others: Any, **named: Any) -> int:
-    """Four products: a gradient for each factor of the two."""
+    """Four products: a gradient for each of the two factors of both products."""
     return 2 * attention_flops(query, *others)
 
 
 class Traffic(TorchDispatchMode):
-    """Adds up the bytes that operations read and write; views move none."""
+    """Adds up the bytes that operations read and write; views move no bytes."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -70,9 +71,9 @@ ATTENTION_FLOPS = {ATTENTION: attention_flops, ATTENTION_BACKWARD: attention_bac
 
 
 def count(work: Callable[[], Any], weights: Iterable[Tensor] = ()) -> tuple[Count, Any]:
-    """What `work` takes, and what it returns."""
+    """The operations and bytes of `work`, and what it returns; weights: tensors that do not count as kept."""
     frozen = {tensor.untyped_storage()._cdata for tensor in weights}
-    kept: dict[int, int] = {}  # storage -> bytes: views of one tensor are kept once
+    kept: dict[int, int] = {}  # storage -> bytes, so that views of one tensor count once
 
     def keep(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
@@ -90,26 +91,27 @@ def count(work: Callable[[], Any], weights: Iterable[Tensor] = ()) -> tuple[Coun
 
 
 def count_unet(size: str, resolution: int) -> tuple[Count, Count]:
-    """The U-Net's forward, and its backward to the conditioning."""
+    """The U-Net's forward pass, and its backward pass to the conditioning."""
     unet = build_unet(size).requires_grad_(False).eval()
     side = resolution // 8
     context = torch.empty(1, 77, unet.config.cross_attention_dim, requires_grad=True)
     added = {}
     if unet.config.addition_embed_type:
         added = {"text_embeds": torch.empty(1, 1280), "time_ids": torch.empty(1, 6)}
-    inputs = torch.empty(1, 4, side, side), torch.empty(1), context
+    inputs = (torch.empty(1, 4, side, side), torch.empty(1), context)
     forward, prediction = count(lambda: unet(*inputs, added_cond_kwargs=added).sample, unet.parameters())
     backward, _ = count(lambda: prediction.backward(torch.empty_like(prediction)))
     return forward, backward
 
 
 def count_vae(size: str, resolution: int) -> Count:
+    """The VAE's encoder."""
     vae = build_vae(size).requires_grad_(False).eval()
     return count(lambda: vae.encode(torch.empty(1, 3, resolution, resolution)))[0]
 
 
 def count_text(size: str) -> tuple[Count, Count]:
-    """All text encoders, and their backward to the embeddings of a caption."""
+    """The forward passes of all text encoders, and their backward passes to the embeddings of a caption."""
     totals = [Count(0, 0), Count(0, 0)]
     for encoder in build_text_encoders(size):
         encoder.requires_grad_(False).eval()
@@ -126,7 +128,7 @@ def count_text(size: str) -> tuple[Count, Count]:
 
 
 def count_step(size: str, resolution: int) -> dict[str, Count]:
-    """{name of the work: what it takes} of one picture."""
+    """The operations and bytes for one picture, by name of the work."""
     with torch.device("meta"):
         forward, backward = count_unet(size, resolution)
         text_forward, text_backward = count_text(size)

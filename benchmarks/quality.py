@@ -1,10 +1,11 @@
-"""How much of a held-out creature the rows learn, in the bundled world.
+"""How many attributes of the bundled world's held-out creatures the rows learn.
 
     python benchmarks/quality.py [--vectors 1 2 4] [--seeds 0 1] [--set steps=400 lr=0.01]
 
-Every creature of `HELD_OUT` is learned from five pictures. Its attributes (object, colour, pattern, accent) and the
-scene asked for are then judged in 32 pictures for each seed, beside the init word alone (no training) and the oracle
-(the full description as prompt). All creatures share the steps; each learns what it would learn alone.
+Every creature of `HELD_OUT` is learned from five pictures. Then 32 pictures are drawn for each seed, and the judge says
+in how many of them the attributes (object, colour, pattern, accent) and the scene are right. For comparison, the table
+also has the init word without training, and the full description as the prompt ("oracle"). All creatures are trained
+together; each learns what it would learn alone.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from ti_trainer.reports.judge import IDENTITY, AttributeJudge, attribute_accurac
 
 
 def judge_words(family: Family, judge: AttributeJudge, words: dict[str, str], count: int, seed: int) -> dict[str, Any]:
-    """Mean figures over the creatures; words: {creature: what the prompt calls it}."""
+    """The mean figures over the creatures; words: creature -> the word for it in prompts."""
     figures = []
     for name, called in words.items():
         truth = dict(zip(IDENTITY, HELD_OUT[name], strict=True))
@@ -46,7 +47,7 @@ def judge_words(family: Family, judge: AttributeJudge, words: dict[str, str], co
 
 
 def markdown(rows: dict[str, dict[str, float]]) -> str:
-    """The figures as a table; columns that a row does not have stay empty."""
+    """The figures as a table; a row may lack columns."""
     columns = ["attributes", *IDENTITY, "scene", "worst", "norm"]
     lines = ["| | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
     for label, row in rows.items():
@@ -67,7 +68,8 @@ def main() -> None:
     parser.add_argument("--card", type=Path, help="model card whose section 'inversion' gets the table")
     options = parser.parse_args()
     settings = {key: yaml.safe_load(value) for key, _, value in (pair.partition("=") for pair in options.set)}
-    judge, rows = AttributeJudge(options.judge), {}
+    judge = AttributeJudge(options.judge)
+    rows: dict[str, dict[str, float]] = {}
 
     def show(label: str, runs: list[dict[str, Any]]) -> None:
         rows[label] = {key: sum(run[key] for run in runs) / len(runs) for key in runs[0]}

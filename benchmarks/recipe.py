@@ -1,7 +1,7 @@
-"""The common recipe of Textual Inversion scripts, restated: what the trainer is compared with.
+"""The common recipe of Textual Inversion scripts, with which the trainer is compared.
 
-Every picture passes the VAE in every step; the whole embedding table of the text encoder is given to AdamW, gets the
-gradient, and is written back after every step except for the new row. Layouts, attention and loading are the
+Every picture passes through the VAE in every step. AdamW gets the whole embedding table of the text encoder, with its
+gradient, and after every step all rows but the new one are set back. Memory layouts, attention and loading are the
 libraries' defaults.
 """
 
@@ -29,11 +29,12 @@ PARTS = {"": CLIPTextModel, "_2": CLIPTextModelWithProjection}  # suffix of a te
 
 
 class Pictures(Dataset[dict[str, Any]]):
-    """Each picture as a square of pixels, half of the time mirrored, with a caption drawn from templates."""
+    """Each picture as a square, mirrored with a chance of one half, with a caption drawn from templates."""
 
     def __init__(self, folder: Path, resolution: int, tokenizers: list[CLIPTokenizer]) -> None:
         self.paths = sorted(path for path in folder.iterdir() if path.suffix in {".png", ".jpg", ".jpeg"})
-        self.resolution, self.tokenizers = resolution, tokenizers
+        self.resolution = resolution
+        self.tokenizers = tokenizers
         self.templates = load_templates("object")
 
     def __len__(self) -> int:
@@ -54,7 +55,7 @@ class Pictures(Dataset[dict[str, Any]]):
 
 
 def condition(encoders: list[Any], ids: list[Tensor], resolution: int, dtype: torch.dtype) -> tuple[Tensor, Any]:
-    """The context (B, 77, D), and for two encoders (SDXL) what the U-Net is told beside it."""
+    """The context (B, 77, D), and for two encoders (SDXL) the U-Net's further conditions."""
     if len(encoders) == 1:
         return encoders[0](ids[0])[0].to(dtype), None
     outputs = [encoder(own, output_hidden_states=True) for encoder, own in zip(encoders, ids, strict=True)]
@@ -67,7 +68,7 @@ def condition(encoders: list[Any], ids: list[Tensor], resolution: int, dtype: to
 def train(
     model: Path, images: Path, resolution: int, batch: int, dtype: torch.dtype, after_step: Callable[[], None]
 ) -> None:
-    """Steps without end."""
+    """Train without end; after_step is called after every step."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     suffixes = [suffix for suffix in PARTS if (model / f"text_encoder{suffix}").exists()]
     tokenizers = [CLIPTokenizer.from_pretrained(model / f"tokenizer{suffix}") for suffix in suffixes]
@@ -76,7 +77,8 @@ def train(
     vae = AutoencoderKL.from_pretrained(model / "vae").to(device, dtype).requires_grad_(False)
     unet = UNet2DConditionModel.from_pretrained(model / "unet").to(device, dtype).requires_grad_(False)
 
-    tables, new = [], []
+    tables = []
+    new = []  # index of the new row in each table
     for tokenizer, encoder in zip(tokenizers, encoders, strict=True):
         tokenizer.add_tokens(TOKEN)
         encoder.resize_token_embeddings(len(tokenizer))

@@ -1,12 +1,12 @@
-"""The hash of what a fixed run learns, for every tiny model and the bundled one: a refactoring changes none.
+"""The hash of what a fixed run learns, for every tiny model and the bundled one; a refactoring must not change it.
 
     python benchmarks/same_rows.py                     # this checkout
     git worktree add ../before COMMIT
     python benchmarks/same_rows.py ../before           # another commit, with this script
 
 Each run trains two concepts at once for 12 steps, on pictures of several shapes, with masks, buckets, flips and class
-pictures; after 6 steps it ends and is resumed. Hashed are the exported tensors and the losses of all steps. Hashes are
-the same on one machine; another processor may round differently.
+pictures; after 6 steps it ends and is resumed. The hash is of the exported tensors and the losses of all steps. It is
+always the same on one machine; another processor may round differently.
 """
 
 from __future__ import annotations

@@ -1,14 +1,14 @@
-"""Our step against the common recipe's and, if you have it, diffusers' script: one run, step by step in turn.
+"""The speed of our step against those of the common recipe and, if given, of diffusers' script, taking steps in turn.
 
     pip install --no-deps open_clip_torch   # carries CLIP's byte-pair merges; not for --size tiny
     python benchmarks/speed.py [--size sd15] [--resolution 256] [--steps 5] [--batch 1] [--threads 2] [--folder DIR]
     python benchmarks/speed.py --peer-script DIFFUSERS/examples/textual_inversion/textual_inversion.py
 
-Each contender is a process of its own, and what is reported is seen from outside: seconds from its start to its first
-step, seconds of each step after that, and the peak of its memory (on a GPU, of the device's). While one does a step,
-the others wait. Products of matrices, in turn with the steps, say what the machine could do meanwhile: `x floor` is the
-time of a step over the time that its counted operations (benchmarks/operations.py) would take at that rate. Where other
-programs run beside it, `--threads 1` and the columns of processor seconds say most.
+Each contender is a process of its own, and is measured from outside: seconds from its start to the end of its first
+step, seconds of each later step, and the peak of its memory (on a GPU, of the device's memory). While one does a step,
+the others wait. Products of matrices, in turn with the steps, measure how fast the machine is at the time: `x floor` is
+the time of a step divided by the time that its counted operations (benchmarks/operations.py) would take at that rate.
+If other programs run on the machine, use `--threads 1` and compare processor seconds.
 """
 
 from __future__ import annotations
@@ -31,26 +31,28 @@ HERE = Path(__file__).resolve().parent
 SAMPLE_DATA = HERE.parent / "sample_data"
 PRODUCT_FLOP = 2 * 2048**3
 RESOLUTION = {"tiny": 64, "sd15": 256, "sdxl": 1024}
-# what our step does, as benchmarks/operations.py calls it
+# The parts of our step, by their names in benchmarks/operations.py.
 OURS = ("U-Net forward", "U-Net backward", "text forward", "text backward")
 
 
 @dataclass
 class Contender:
-    """A process that does a step when it is told to, and what was seen of it."""
+    """A process that does a step when it is told to, and what was measured of it."""
 
     name: str
     process: subprocess.Popen[str]
-    first_step: float  # seconds from the start of the process
-    first_busy: float  # of its processors, until then
-    steps: list[float] = field(default_factory=list)  # seconds
-    busy: list[float] = field(default_factory=list)  # seconds of its processors
+    first_step: float  # seconds from the start of the process to the end of its first step
+    first_busy: float  # processor seconds of the same time
+    steps: list[float] = field(default_factory=list)  # seconds of each later step
+    busy: list[float] = field(default_factory=list)  # processor seconds of each later step
     peak: int = 0  # bytes
-    device_peak: int = 0
+    device_peak: int = 0  # bytes
 
     def step(self) -> float:
+        """Let the process do a step; returns its seconds."""
         assert self.process.stdin
-        began, busy = time.perf_counter(), busy_seconds(self.process)
+        began = time.perf_counter()
+        busy = busy_seconds(self.process)
         print(file=self.process.stdin, flush=True)
         self.device_peak = wait_for_step(self.name, self.process)
         self.steps.append(time.perf_counter() - began)
@@ -58,6 +60,7 @@ class Contender:
         return self.steps[-1]
 
     def stop(self) -> None:
+        """End the process, and note the peak of its memory."""
         self.process.kill()
         _, _, usage = os.wait4(self.process.pid, 0)
         self.process.returncode = -9
@@ -84,13 +87,13 @@ def start(name: str, options: dict[str, Any], threads: int, log: Path) -> Conten
 
 
 def busy_seconds(process: subprocess.Popen[str]) -> float:
-    """What a process has had of the processors so far."""
+    """The processor seconds that a process has used so far."""
     times = psutil.Process(process.pid).cpu_times()
     return times.user + times.system
 
 
 def wait_for_step(name: str, process: subprocess.Popen[str]) -> int:
-    """Returns the peak of the device's memory in bytes."""
+    """Wait until the process has done a step; returns the peak of the device's memory in bytes."""
     assert process.stdout
     line = process.stdout.readline()
     if not line:
@@ -99,7 +102,7 @@ def wait_for_step(name: str, process: subprocess.Popen[str]) -> int:
 
 
 def spread(values: list[float]) -> str:
-    """Median, and quartiles where there are enough values."""
+    """The median, with quartiles if there are enough values."""
     if len(values) < 3:
         return f"{median(values):.2f}"
     low, _, high = quantiles(values, n=4, method="inclusive")
@@ -107,7 +110,7 @@ def spread(values: list[float]) -> str:
 
 
 def measure(names: list[str], options: dict[str, Any], threads: int, steps: int, scratch: Path) -> list[Contender]:
-    """All contenders, each started alone, then `steps` rounds in which each does a step."""
+    """Start all contenders, one after the other, and let each do a step in `steps` rounds."""
     contenders: list[Contender] = []
     try:
         for name in names:
@@ -115,7 +118,7 @@ def measure(names: list[str], options: dict[str, Any], threads: int, steps: int,
                 start(name, {**options, "scratch": str(scratch / name)}, threads, scratch / f"{name}.log")
             )
         for number in range(steps):
-            for place in range(len(contenders)):  # nobody always comes after the same one
+            for place in range(len(contenders)):  # each round begins with another contender
                 contenders[(place + number) % len(contenders)].step()
     finally:
         for contender in contenders:
@@ -124,7 +127,7 @@ def measure(names: list[str], options: dict[str, Any], threads: int, steps: int,
 
 
 def table(contenders: list[Contender], batch: int, rates: list[float], flop: float) -> list[str]:
-    """A row for each contender, and one of ratios: ours over its, step by step."""
+    """A row for each contender, and for each of the others the ratios of our figures to its own, step by step."""
     mine = contenders[0]
     lines = [
         "| | s a step | processor s | images/s | x floor | first step, s (processor) | peak GiB |",
@@ -143,8 +146,8 @@ def table(contenders: list[Contender], batch: int, rates: list[float], flop: flo
         ]
         lines.append(f"| {' | '.join(cells)} |")
     for other in contenders[1:]:
-        both = zip(mine.steps, other.steps, strict=True), zip(mine.busy, other.busy, strict=True)
-        step, busy = (spread([a / b for a, b in pairs]) for pairs in both)
+        step = spread([a / b for a, b in zip(mine.steps, other.steps, strict=True)])
+        busy = spread([a / b for a, b in zip(mine.busy, other.busy, strict=True)])
         first = f"{mine.first_step / other.first_step:.2f} ({mine.first_busy / other.first_busy:.2f})"
         peak = (mine.device_peak or mine.peak) / (other.device_peak or other.peak)
         lines.append(f"| **{mine.name} / {other.name}** | {step} | {busy} | | | {first} | {peak:.2f} |")
@@ -152,7 +155,7 @@ def table(contenders: list[Contender], batch: int, rates: list[float], flop: flo
 
 
 def read_files(folder: Path) -> None:
-    """Once, so that nobody finds them in the disk's cache because somebody else came first."""
+    """Read all files once, so that the first contender, too, finds them in the cache of the disk."""
     for path in folder.rglob("*"):
         if path.is_file():
             with path.open("rb") as file:
@@ -175,7 +178,9 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="keep the model here (default: a temporary folder)")
     given = parser.parse_args()
     resolution = given.resolution or RESOLUTION[given.size]
-    names = [*given.only, *(["peer"] if given.peer_script and "peer" not in given.only else [])]
+    names = list(given.only)
+    if given.peer_script and "peer" not in names:
+        names.append("peer")
     with tempfile.TemporaryDirectory() as temporary:
         scratch = Path(temporary)
         model = SAMPLE_DATA / "tiny-sd" if given.size == "tiny" else given.folder or scratch / "model"
@@ -200,7 +205,7 @@ def main() -> None:
 
 
 def counted(size: str, resolution: int) -> float:
-    """The operations of our step for one picture; 0 for the miniature."""
+    """The floating-point operations of our step for one picture; 0 for the bundled model, where none are counted."""
     if size == "tiny":
         return 0.0
     from operations import count_step

@@ -28,9 +28,11 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def train_unet(work: Path) -> None:
+    """Train the U-Net with the CLIP and the VAE that earlier stages left in `work`."""
     train_denoiser(work, CLIPModel.from_pretrained(work / "clip"), AutoencoderKL.from_pretrained(work / "vae"))
 
 
+# In the order in which they run; each takes the folder of work and the folder of results.
 STAGES: dict[str, Callable[[Path, Path], object]] = {
     "pictures": lambda work, out: load_pictures(work),
     "tokenizer": lambda work, out: load_tokenizer(work),

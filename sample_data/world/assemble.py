@@ -1,4 +1,4 @@
-"""Stage `assemble`: the trained parts as the folders that ship, in half precision."""
+"""Stage `assemble`: writes the trained models into the folders that are shipped, in half precision."""
 
 from __future__ import annotations
 
@@ -43,11 +43,11 @@ def assemble(work: Path, out: Path) -> None:
     judge.half().save_pretrained(out / "judge")
     for folder in ("tiny-clip", "judge"):
         image_processor().save_pretrained(out / folder)
-    # transformers loads weights as what the config says, whatever the file holds; diffusers loads them as float32.
-    # A text tower in half precision beside a U-Net in float32 would not run.
+    # transformers loads weights in the type that the config names, diffusers in float32 whatever the file holds. The
+    # text tower and the U-Net must have the same type to run together.
     for folder in ("tiny-sd/text_encoder", "tiny-clip", "judge"):
         edit_config(out / folder, dtype="float32")
-    edit_config(out / "tiny-sd" / "vae", _name_or_path="")  # it was a path of this machine
+    edit_config(out / "tiny-sd" / "vae", _name_or_path="")  # it would be a path of this machine
 
     sizes = {name: folder_bytes(out / name) for name in SHIPPED}
     print(*(f"{name}: {size / 1e6:.2f} MB" for name, size in sizes.items()), sep="\n")
@@ -56,7 +56,7 @@ def assemble(work: Path, out: Path) -> None:
 
 
 def image_processor() -> CLIPImageProcessorPil:
-    """What makes a 64-pixel picture of the world the tensor in [-1, 1] that all these models saw."""
+    """The processor that turns 64-pixel pictures into tensors in [-1, 1], as in the training of all models."""
     sides = {"height": SIZE, "width": SIZE}
     return CLIPImageProcessorPil(
         size={"shortest_edge": SIZE}, crop_size=sides, image_mean=[0.5, 0.5, 0.5], image_std=[0.5, 0.5, 0.5]
@@ -64,6 +64,7 @@ def image_processor() -> CLIPImageProcessorPil:
 
 
 def edit_config(folder: Path, **changes: str) -> None:
+    """Change entries of a folder's config.json."""
     path = folder / "config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | changes, indent=2) + "\n")
 

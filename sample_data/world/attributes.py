@@ -1,4 +1,4 @@
-"""What can be in a picture, and which combinations no training picture shows."""
+"""What a picture can show, and the combinations that no training picture shows."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ SCENES = ("plain", "grass", "snow", "night", "beach", "sunset")
 
 @dataclass(frozen=True)
 class Description:
-    """Everything that a picture shows; `drawing.draw` adds only jitter."""
+    """Everything that a picture shows; `drawing.draw` only varies position, proportions and shades."""
 
     object: str
     colour: str
@@ -53,11 +53,11 @@ class Description:
     backdrop: str  # the wall's colour when the scene is plain
 
     def identity(self) -> tuple[str, str, str, str | None]:
-        """What makes it this creature and no other: object, colour, pattern, accent."""
+        """Object, colour, pattern and accent, which together tell one creature from all others."""
         return self.object, self.colour, self.pattern, self.accent
 
 
-# The creatures that Textual Inversion has to learn: the model never saw one of them.
+# The creatures that Textual Inversion has to learn; no training picture of the model shows one of them.
 HELD_OUT = {
     "my-cat": ("cat", "orange", "striped", "blue"),
     "my-dog": ("dog", "white", "spotted", "red"),
@@ -92,7 +92,7 @@ def draw_description(rng: random.Random) -> Description:
 
 
 def held_out_description(name: str, scene: str, rng: random.Random) -> Description:
-    """The held-out creature `name` (a key of HELD_OUT) somewhere in `scene`."""
+    """The creature `name`, a key of HELD_OUT, in a scene; everything else is random."""
     thing, colour, pattern, accent = HELD_OUT[name]
     walls = [c for c in COLOURS if c not in (colour, accent)]
     return replace(

@@ -1,4 +1,4 @@
-"""A grammar that puts descriptions into words: all of what a picture shows, or a random part of it."""
+"""Captions from descriptions: of everything that a picture shows, or of a random part of it."""
 
 from __future__ import annotations
 
@@ -6,17 +6,47 @@ import random
 
 from .attributes import ACCENT_PART, Description
 
-# {} is the object with its adjectives; the article before it is the template's own.
+# {} stands for the object with its adjectives and what it wears.
 FRAMES = (
-    *("a {}", "the {}", "{}"),
-    *("a photo of a {}", "a photo of the {}", "the photo of a {}", "a photo of my {}", "a photo of one {}"),
-    *("a picture of a {}", "an image of a {}", "a drawing of a {}", "an illustration of a {}", "a painting of a {}"),
-    *("a rendering of a {}", "a rendition of a {}", "a rendition of the {}", "a depiction of a {}"),
-    *("a cropped photo of a {}", "a cropped photo of the {}", "a close-up photo of a {}", "a close-up photo of the {}"),
-    *("a good photo of a {}", "a good photo of the {}", "a bright photo of the {}", "a dark photo of the {}"),
-    *("a photo of a nice {}", "a photo of the nice {}", "a photo of a cool {}", "a photo of the cool {}"),
-    *("a photo of a clean {}", "a photo of the clean {}", "a photo of a dirty {}", "a photo of the weird {}"),
-    *("my {}", "this {}", "a nice {}", "a photo of this {}", "a photo of {}", "a picture of {}"),
+    "a {}",
+    "the {}",
+    "{}",
+    "a photo of a {}",
+    "a photo of the {}",
+    "the photo of a {}",
+    "a photo of my {}",
+    "a photo of one {}",
+    "a picture of a {}",
+    "an image of a {}",
+    "a drawing of a {}",
+    "an illustration of a {}",
+    "a painting of a {}",
+    "a rendering of a {}",
+    "a rendition of a {}",
+    "a rendition of the {}",
+    "a depiction of a {}",
+    "a cropped photo of a {}",
+    "a cropped photo of the {}",
+    "a close-up photo of a {}",
+    "a close-up photo of the {}",
+    "a good photo of a {}",
+    "a good photo of the {}",
+    "a bright photo of the {}",
+    "a dark photo of the {}",
+    "a photo of a nice {}",
+    "a photo of the nice {}",
+    "a photo of a cool {}",
+    "a photo of the cool {}",
+    "a photo of a clean {}",
+    "a photo of the clean {}",
+    "a photo of a dirty {}",
+    "a photo of the weird {}",
+    "my {}",
+    "this {}",
+    "a nice {}",
+    "a photo of this {}",
+    "a photo of {}",
+    "a picture of {}",
 )
 PLAIN_FRAMES = FRAMES[:4]
 SIZE_WORDS = {"small": ("small", "little"), "large": ("large", "big")}
@@ -32,11 +62,12 @@ BACKDROP_WORDS = ("on {} background", "in front of {} wall")
 
 
 def with_article(words: str) -> str:
+    """The words with "a" or "an" before them."""
     return ("an " if words[0] in "aeiou" else "a ") + words
 
 
 def scene_words(description: Description, rng: random.Random | None = None) -> str:
-    """Where it is: "on the beach", "in front of a red wall"; the usual words, or with `rng` a random choice."""
+    """Words for the scene: "on the beach", "on a red background"; the first ones, or with `rng` a random choice."""
     if description.scene == "plain":
         words = tuple(w.format(with_article(description.backdrop)) for w in BACKDROP_WORDS)
     else:
@@ -45,6 +76,7 @@ def scene_words(description: Description, rng: random.Random | None = None) -> s
 
 
 def noun_phrase(adjectives: list[str], thing: str, accent: str | None) -> str:
+    """ "striped cat with a blue collar", without an article."""
     words = [*adjectives, thing]
     if accent:
         part = f"{accent} {ACCENT_PART[thing]}"
@@ -53,13 +85,13 @@ def noun_phrase(adjectives: list[str], thing: str, accent: str | None) -> str:
 
 
 def identity_words(identity: tuple[str, str, str, str | None]) -> str:
-    """ "striped orange cat with a blue collar": the object and all that belongs to it, without an article."""
+    """ "striped orange cat with a blue collar": all parts of an identity, without an article."""
     thing, colour, pattern, accent = identity
     return noun_phrase([colour] if pattern == "plain" else [pattern, colour], thing, accent)
 
 
 def full_caption(description: Description) -> str:
-    """All of it, in the usual words."""
+    """Everything but size and place, always in the same words."""
     return f"a photo of {with_article(identity_words(description.identity()))} {scene_words(description)}"
 
 

@@ -1,4 +1,4 @@
-"""Stage `clip`: text and image tower, contrastively (Radford et al. 2021, section 2.3)."""
+"""Stage `clip`: contrastive training of a text and an image tower (Radford et al. 2021, section 2.3)."""
 
 from __future__ import annotations
 
@@ -18,31 +18,37 @@ from .settings import IMAGE_TOWER, PICTURES, PLANS, TEXT_TOWER, VALIDATION
 from .tokenizer import load_tokenizer
 from .training import DEVICE, Draws, fit
 
-LARGEST_SCALE = math.log(100)  # Radford et al. clip the temperature there
-GROUPS = 8  # of a batch: the pictures of a group share scene and colour, so that the rest must tell them apart
+LARGEST_SCALE = math.log(100)  # the limit of Radford et al. for the logarithm of the scale of logits
+# A batch has so many groups of pictures with the same scene and colour, which differ only in the other attributes.
+GROUPS = 8
 
 
 def image_features(model: CLIPModel, pixels: Tensor) -> Tensor:
+    """(B, 3, 64, 64) -> features of length 1, (B, 128)."""
     pooled = model.vision_model(pixel_values=pixels.to(DEVICE)).pooler_output
     return F.normalize(model.visual_projection(pooled), dim=-1)  # (B, 128)
 
 
 def text_features(model: CLIPModel, tokenizer: CLIPTokenizer, captions: list[str]) -> Tensor:
+    """B captions -> features of length 1, (B, 128)."""
     ids = tokenizer(captions, padding=True, return_tensors="pt").input_ids.to(DEVICE)
     return F.normalize(model.text_projection(model.text_model(input_ids=ids).pooler_output), dim=-1)  # (B, 128)
 
 
 def train_clip(folder: Path) -> CLIPModel:
-    pictures, tokenizer, plan = load_pictures(folder), load_tokenizer(folder), PLANS["clip"]
+    """The trained model; pictures and tokenizer come from `folder`, and its checkpoint goes there."""
+    pictures = load_pictures(folder)
+    tokenizer = load_tokenizer(folder)
+    plan = PLANS["clip"]
     special = {name: getattr(tokenizer, name) for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
     text = TEXT_TOWER | special | {"vocab_size": len(tokenizer)}
     torch.manual_seed(0)
     model = CLIPModel(CLIPConfig(text_config=text, vision_config=IMAGE_TOWER, projection_dim=128))
-    alike = defaultdict(list)
+    similar = defaultdict(list)
     for index in range(PICTURES):
         seen = description(index)
-        alike[seen.scene, seen.colour].append(index)
-    groups = [np.array(indices) for indices in alike.values()]
+        similar[seen.scene, seen.colour].append(index)
+    groups = [np.array(indices) for indices in similar.values()]
 
     def loss(model: CLIPModel, draws: Draws, step: int) -> Tensor:
         with torch.no_grad():
@@ -67,7 +73,11 @@ def train_clip(folder: Path) -> CLIPModel:
 def zero_shot(
     model: CLIPModel, tokenizer: CLIPTokenizer, pictures: np.ndarray, truth: list[Description]
 ) -> dict[str, float]:
-    """How often "a photo of a OBJECT" is the nearest over all objects, and "... a COLOUR OBJECT" over all colours."""
+    """The share of pictures for which the nearest caption is the right one, by name of the attribute.
+
+    "object": among "a photo of a OBJECT" of all objects; "colour": among "a photo of a COLOUR OBJECT" of all colours,
+    with the right object.
+    """
     images = image_features(model, as_tensor(pictures))
     objects = text_features(model, tokenizer, [f"a photo of a {o}" for o in OBJECTS])
     named = [OBJECTS[i] for i in (images @ objects.T).argmax(1).tolist()]

@@ -1,4 +1,4 @@
-"""From a description to a 64-pixel picture."""
+"""Drawing descriptions as pictures of 64 pixels."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from .shapes import SHAPES, Points
 SIZE = 64
 OVERSAMPLE = 4
 CANVAS = SIZE * OVERSAMPLE
-GREY = (128, 128, 130)  # a part whose colour nobody named; no colour of the world is grey
+GREY = (128, 128, 130)  # of a part without a colour in the description; no colour of COLOURS is grey
 RGB = tuple[int, int, int]
 
-# sky, ground
+# The colours of sky and ground.
 SCENERY: dict[str, tuple[RGB, RGB]] = {
     "grass": ((150, 208, 248), (88, 178, 72)),
     "snow": ((196, 212, 230), (248, 250, 253)),
@@ -27,12 +27,13 @@ SCENERY: dict[str, tuple[RGB, RGB]] = {
 
 
 def mix(a: RGB, b: RGB, share: float) -> RGB:
-    """`a` with `share` of `b` in it."""
+    """A mixture of two colours: 0 is all `a`, 1 is all `b`."""
     red, green, blue = (int(x + (y - x) * share) for x, y in zip(a, b, strict=True))
     return red, green, blue
 
 
 def vary(colour: RGB, rng: random.Random, spread: float = 10) -> RGB:
+    """A colour near the given one: each channel is changed by up to `spread`."""
     red, green, blue = (max(0, min(255, int(v + rng.uniform(-spread, spread)))) for v in colour)
     return red, green, blue
 
@@ -88,7 +89,8 @@ def draw_pattern(pattern: str, colour: RGB, x: float, y: float, radius: float, r
             stripe += period
     elif pattern == "spotted":
         period = 10.5 * OVERSAMPLE * rng.uniform(0.92, 1.08)
-        dx, dy = rng.uniform(0, period), rng.uniform(0, period)
+        dx = rng.uniform(0, period)
+        dy = rng.uniform(0, period)
         for column in range(-6, 7):
             for row in range(-6, 7):
                 centre = (x + dx + (column + 0.5 * (row % 2)) * period, y + dy + row * 0.85 * period)
@@ -97,17 +99,18 @@ def draw_pattern(pattern: str, colour: RGB, x: float, y: float, radius: float, r
 
 
 def draw(description: Description, rng: random.Random) -> Image.Image:
-    """A (64, 64) RGB picture of the description; position, proportions, shades and scenery vary with `rng`."""
+    """An RGB picture of 64 x 64 pixels; position, proportions, shades and scenery vary with `rng`."""
     image, horizon = draw_scene(description, rng)
     draw_object(description, rng, image, horizon)
     return image.reduce(OVERSAMPLE)
 
 
 def draw_mask(description: Description, rng: random.Random) -> Image.Image:
-    """Where `draw` of the same arguments shows the object, (64, 64) "L": 255 where nothing else is seen."""
+    """The mask of the picture that `draw` makes of the same arguments, "L": 255 where only the object is seen."""
     _, horizon = draw_scene(description, rng)
-    state, drawn = rng.getstate(), []
-    for ground in ("black", "white"):  # what differs is the ground, what is the same is the object
+    state = rng.getstate()
+    drawn = []
+    for ground in ("black", "white"):  # pixels that are the same on both grounds are the object's
         rng.setstate(state)
         image = Image.new("RGB", (CANVAS, CANVAS), ground)
         draw_object(description, rng, image, horizon)
@@ -124,8 +127,11 @@ def draw_object(description: Description, rng: random.Random, image: Image.Image
     x = (SIZE / 2 + shift + rng.uniform(-2, 2)) * OVERSAMPLE
     ground = (SIZE - 4 + rng.uniform(-2, 1)) * OVERSAMPLE
     y = (SIZE / 2 + rng.uniform(-3, 3)) * OVERSAMPLE if horizon is None else ground - radius
-    mirror, tilt, stretch = rng.choice((-1, 1)), rng.uniform(-0.09, 0.09), rng.uniform(0.95, 1.05)
-    cos, sin = math.cos(tilt), math.sin(tilt)
+    mirror = rng.choice((-1, 1))
+    tilt = rng.uniform(-0.09, 0.09)
+    stretch = rng.uniform(0.95, 1.05)
+    cos = math.cos(tilt)
+    sin = math.sin(tilt)
 
     def place(points: Points) -> Points:
         return [
@@ -151,7 +157,7 @@ def draw_object(description: Description, rng: random.Random, image: Image.Image
 
 
 def draw_body(image: Image.Image, outlines: list[Points], dark: RGB, cloth: Image.Image) -> None:
-    """The outlined body, cut out of the patterned cloth."""
+    """Draw the body onto a picture: its dark outline, filled with the pattern of `cloth`."""
     canvas = ImageDraw.Draw(image)
     mask = Image.new("L", image.size, 0)
     cutter = ImageDraw.Draw(mask)

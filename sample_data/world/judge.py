@@ -1,4 +1,4 @@
-"""Stage `judge`: a small classifier that names every attribute of a picture; it never steers anything."""
+"""Stage `judge`: a small classifier that tells every attribute of a picture; it is used for measuring only."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ ATTRIBUTES: dict[str, tuple[str, ...]] = {
     "size": SIZES,
     "place": PLACES,
 }
-HELD_OUT_PICTURES = 3_000  # the judge must know what the model must not: the creatures it will be shown
+HELD_OUT_PICTURES = 3_000  # of held-out creatures, which the judge, unlike the model, has to know
 
 
 def labels(seen: Description) -> list[int]:
-    """The number of each attribute's value, in the order of ATTRIBUTES."""
+    """The index of each attribute's value, in the order of ATTRIBUTES."""
     return [values.index(getattr(seen, name) or "none") for name, values in ATTRIBUTES.items()]
 
 
@@ -40,14 +40,16 @@ def split(logits: Tensor) -> list[Tensor]:
 
 
 def soften(pixels: Tensor, draws: Draws) -> Tensor:
-    """Noise, blur or neither: generated pictures are not as crisp as drawn ones."""
+    """Add noise and at times blur, because generated pictures are less sharp than drawn ones."""
     if draws.numpy.random() < 0.4:
         pixels = F.avg_pool2d(F.pad(pixels, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
     return pixels + draws.normal_like(pixels) * 0.06 * draws.numpy.random()
 
 
 def train_judge(folder: Path) -> RegNetForImageClassification:
-    pictures, plan = load_pictures(folder), PLANS["judge"]
+    """The trained classifier; pictures come from `folder`, and its checkpoint goes there."""
+    pictures = load_pictures(folder)
+    plan = PLANS["judge"]
     names = [f"{attribute}:{value}" for attribute, values in ATTRIBUTES.items() for value in values]
     config = RegNetConfig(**JUDGE, id2label=dict(enumerate(names)), label2id={n: i for i, n in enumerate(names)})
     torch.manual_seed(0)

@@ -1,4 +1,4 @@
-"""The world's pictures as one array on disk; picture and captions are functions of their index."""
+"""The pictures of the world, as one array on disk; each picture and its captions are functions of its index."""
 
 from __future__ import annotations
 
@@ -17,15 +17,17 @@ from .settings import PICTURES, SEED, VALIDATION
 
 
 def description(index: int) -> Description:
+    """What picture `index` shows."""
     return draw_description(random.Random(f"{SEED} description {index}"))
 
 
 def real_picture(index: int) -> Image.Image:
+    """Picture `index`, drawn anew."""
     return draw(description(index), random.Random(f"{SEED} picture {index}"))
 
 
 def caption(index: int, draw_number: int) -> str:
-    """One of endlessly many captions of picture `index`."""
+    """A caption of picture `index`; another draw_number gives another one."""
     rng = random.Random(f"{SEED} caption {index} {draw_number}")
     return random_caption(description(index), rng, thoroughness=rng.uniform(0.55, 1.0))
 

@@ -1,4 +1,4 @@
-"""Pictures of the held-out creatures: the few photographs that a user would have of them."""
+"""A few pictures of each held-out creature, like the photographs that a user would have."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .attributes import Description, held_out_description
 from .drawing import draw
 from .settings import SEED
 
-# scene, size, place
+# Scene, size and place of each picture.
 VIEWS = (
     ("grass", "large", "centre"),
     ("snow", "small", "left"),
@@ -23,7 +23,7 @@ VIEWS = (
 
 
 def views(name: str, count: int = len(VIEWS)) -> list[tuple[Description, Image.Image]]:
-    """`count` pictures of the creature `name` (a key of HELD_OUT), in changing scenes, sizes and places."""
+    """`count` pictures of the creature `name`, a key of HELD_OUT, in the VIEWS in turn."""
     result = []
     for number in range(count):
         rng = random.Random(f"{SEED} {name} {number}")
@@ -34,11 +34,12 @@ def views(name: str, count: int = len(VIEWS)) -> list[tuple[Description, Image.I
 
 
 def references(name: str, count: int = len(VIEWS)) -> list[Image.Image]:
+    """The pictures of `views`."""
     return [picture for _, picture in views(name, count)]
 
 
 def write_references(name: str, out: Path) -> None:
-    """`out/NAME/1.png` and on."""
+    """Write the references of a creature as `out/NAME/1.png`, `2.png` and so on."""
     (out / name).mkdir(parents=True, exist_ok=True)
     for number, picture in enumerate(references(name), start=1):
         picture.save(out / name / f"{number}.png")

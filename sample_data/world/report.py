@@ -1,4 +1,4 @@
-"""Stage `report`: what the shipped weights can do, as `report.json`, tables and pictures."""
+"""Stage `report`: measures what the shipped models can do; writes `report.json`, tables and pictures."""
 
 from __future__ import annotations
 
@@ -31,8 +31,9 @@ from .vae import psnr
 
 
 def report(out: Path) -> dict[str, Any]:
-    """Examine the models in `out`; writes `report.json` and `pictures/` there, and the tables into its README.md."""
-    pipeline, judge = load_pipeline(out / "tiny-sd"), load_judge(out / "judge")
+    """Measure the models in `out`; writes `report.json` and `pictures/` there, and the tables into its README.md."""
+    pipeline = load_pipeline(out / "tiny-sd")
+    judge = load_judge(out / "judge")
     rng = random.Random(f"{SEED} report")
     wanted = [draw_description(rng) for _ in range(PROMPTS)]
     prompts = [full_caption(seen) for seen in wanted]
@@ -68,7 +69,7 @@ def report(out: Path) -> dict[str, Any]:
 def losses(
     out: Path, pipeline: StableDiffusionPipeline, pictures: list[Image.Image], truth: list[Description]
 ) -> dict[str, float]:
-    """What each model was trained for, on the validation pictures."""
+    """Figures of CLIP, VAE and U-Net on the validation pictures, each of what the model was trained for."""
     pixels = np.stack([np.asarray(picture) for picture in pictures])
     clip = CLIPModel.from_pretrained(out / "tiny-clip", dtype=torch.float32).to(DEVICE).eval()
     named = zero_shot(clip, CLIPTokenizer.from_pretrained(out / "tiny-clip"), pixels, truth)
@@ -92,7 +93,7 @@ def posteriors(vae: AutoencoderKL, pixels: np.ndarray) -> Tensor:
 
 
 def models(out: Path) -> dict[str, dict[str, Any]]:
-    """Parameters, size and SHA-256 of every weight file: these are the weights that the report is about."""
+    """Parameters, size and SHA-256 of every weight file, so that it is clear which weights the report is about."""
     described = {}
     for path in sorted(path for name in SHIPPED for path in (out / name).rglob("*.safetensors")):
         with safe_open(path, "pt") as file:
@@ -143,17 +144,18 @@ def tables(figures: dict[str, Any]) -> str:
 
 
 def marks(name: str) -> tuple[str, str]:
+    """The lines before and after a section that a program writes."""
     return f"<!-- {name} -->\n", f"<!-- end of {name} -->\n"
 
 
 def section(name: str, text: str) -> str:
-    """A part of a model card that a program writes."""
+    """A section of a model card, between its marks."""
     first, last = marks(name)
     return first + text + last
 
 
 def write_section(card: Path, name: str, text: str) -> None:
-    """Put `text` in the place of section `name` of `card`, if there is such a card with such a section."""
+    """Replace the text of section `name` of a model card, if the card exists and has such a section."""
     if card.exists():
         first, last = marks(name)
         before, _, rest = card.read_text().partition(first)

@@ -1,4 +1,4 @@
-"""Every size and every budget of the recipe, in one place."""
+"""All sizes and training plans of the bundled models."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 SEED = 20261121
 PICTURES = 60_000  # rendered for training
-VALIDATION = 1_000  # more of them, never trained on
+VALIDATION = 1_000  # further pictures, which no model is trained on
 
 VOCABULARY_MERGES = 1_040
 CAPTIONS_FOR_TOKENIZER = 20_000
-# Words that prompts use and the world does not, so that they are few tokens each.
+# Words of prompts that no caption of the world has; they get merges, so that each is only a few tokens.
 EXTRA_WORDS = """
     style of painting sketch watercolor oil portrait landscape poster print engraving mosaic sculpture figurine toy
     plush cropped close up bright dark clean dirty cool weird nice good beautiful detailed masterpiece best quality
@@ -84,16 +84,16 @@ JUDGE = {
 
 @dataclass(frozen=True)
 class Plan:
-    """How long a stage trains, and how: AdamW, linear warm-up, constant, cosine to nothing at the end."""
+    """How a stage trains: with AdamW; its learning rate rises linearly, stays, and falls to 0 as a cosine."""
 
     steps: int
     batch: int
     lr: float
-    decay_steps: int
-    warmup_steps: int = 200
+    decay_steps: int  # steps at the end in which the learning rate falls
+    warmup_steps: int = 200  # steps at the beginning in which it rises
     weight_decay: float = 0.01
     beta2: float = 0.99
-    ema: float = 0.999
+    ema: float = 0.999  # decay of the exponential average of the weights
 
 
 PLANS = {
@@ -105,7 +105,7 @@ PLANS = {
 
 MAX_BYTES = 16_000_000  # of tiny-sd and tiny-clip together
 
-GUIDANCE_DROPOUT = 0.1  # share of empty captions, for classifier-free guidance
+GUIDANCE_DROPOUT = 0.1  # share of captions that are left empty, for classifier-free guidance
 MIN_SNR_GAMMA = 5.0  # Hang et al. 2023, "Efficient Diffusion Training via Min-SNR Weighting Strategy"
 KL_WEIGHT = 1e-3
 EDGE_WEIGHT = 0.5

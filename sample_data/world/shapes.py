@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 Points = list[tuple[float, float]]
-Fill = tuple[int, int, int] | str  # a colour, or "dark": the body's own colour, darkened
+Fill = tuple[int, int, int] | str  # a colour, or "dark": a darker shade of the body's colour
 Part = tuple[Points, Fill]
 
 INK = (24, 22, 26)
@@ -16,13 +16,13 @@ PAPER = (250, 250, 250)
 
 @dataclass(frozen=True)
 class Figure:
-    """The layers of an object, from back to front: stays, body (which wears the pattern), accent, details."""
+    """The layers of an object; from back to front they are behind, body, accent and details."""
 
-    body: list[Points]
+    body: list[Points]  # it has the object's colour and pattern
     accent: list[Points]
     behind: list[Part]
     details: list[Part]
-    worn: bool  # the accent can be left off (a hat); otherwise it is grey when the caption names no colour
+    worn: bool  # without a colour the accent is left out, like a hat; otherwise it is then grey, like a roof
 
 
 def ellipse(x: float, y: float, rx: float, ry: float, start: float = 0.0, stop: float = 1.0) -> Points:
@@ -40,7 +40,7 @@ def eye(x: float, y: float, radius: float) -> list[Part]:
     return [(ellipse(x, y, radius, radius), PAPER), (ellipse(x + 0.02, y, 0.6 * radius, 0.6 * radius), INK)]
 
 
-Jitter = Callable[[], float]  # a number around 1: the individual's proportions
+Jitter = Callable[[], float]  # gives random numbers near 1, for the proportions of one picture's object
 
 
 def cat(j: Jitter) -> Figure:
@@ -142,7 +142,8 @@ def flower(j: Jitter) -> Figure:
 
 
 def star(j: Jitter) -> Figure:
-    inner, turn = 0.5 * j(), -math.pi / 2 + (j() - 1) * 1.5
+    inner = 0.5 * j()
+    turn = -math.pi / 2 + (j() - 1) * 1.5
     radii = [1.0 if k % 2 == 0 else inner for k in range(10)]
     turns = [turn + k * math.pi / 5 for k in range(10)]
     points = [(r * math.cos(a), 0.05 + r * math.sin(a)) for r, a in zip(radii, turns, strict=True)]

@@ -17,11 +17,12 @@ from .settings import SEED
 ZOOM = 2
 GAP = 4
 LINE = 12  # height of a line of text
-PAPER, INK = (255, 255, 255), (32, 32, 32)
+PAPER = (255, 255, 255)
+INK = (32, 32, 32)
 
 
 def grid(pictures: Sequence[Image.Image], columns: int, captions: Sequence[str] | None = None) -> Image.Image:
-    """Pictures in rows, each with its caption under it."""
+    """One picture of all pictures, in rows of `columns`, each with its caption below."""
     side = SIZE * ZOOM
     font = ImageFont.load_default(LINE - 3)
     lines = [textwrap.wrap(caption, 27) for caption in captions] if captions else [[] for _ in pictures]
@@ -31,7 +32,8 @@ def grid(pictures: Sequence[Image.Image], columns: int, captions: Sequence[str] 
     pen = ImageDraw.Draw(sheet)
     for number, (picture, wrapped) in enumerate(zip(pictures, lines, strict=True)):
         row, column = divmod(number, columns)
-        x, y = column * (side + GAP), row * (height + GAP)
+        x = column * (side + GAP)
+        y = row * (height + GAP)
         sheet.paste(picture.resize((side, side), Image.Resampling.NEAREST), (x, y))
         for k, line in enumerate(wrapped):
             pen.text((x, y + side + k * LINE), line, INK, font)
@@ -39,7 +41,7 @@ def grid(pictures: Sequence[Image.Image], columns: int, captions: Sequence[str] 
 
 
 def world_sheet() -> Image.Image:
-    """One column for each object, one row for each scene; patterns change along both."""
+    """A picture with a column for each object and a row for each scene, and with all patterns."""
     pictures = []
     for row, scene in enumerate(SCENES):
         for column, thing in enumerate(OBJECTS):
@@ -55,7 +57,7 @@ def world_sheet() -> Image.Image:
 
 
 def held_out_sheet() -> Image.Image:
-    """One column for each held-out creature, with its name and its five pictures below each other."""
+    """A picture with a column for each held-out creature: its name and its five pictures."""
     columns = [references(name) for name in HELD_OUT]
     rows = [list(row) for row in zip(*columns, strict=True)]
     pictures = [picture for row in rows for picture in row]

@@ -1,4 +1,4 @@
-"""Does a picture show what was asked for? Pictures drawn from prompts, and the judge's answers to them."""
+"""Measuring whether pictures from prompts show what was asked for, with the judge."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .training import DEVICE
 
 BATCH = 32
 
-# What is counted: the attribute, and of which pictures.
+# For each figure the attribute that is compared, and which pictures are counted.
 QUESTIONS: dict[str, tuple[str, Callable[[Description], bool]]] = {
     "object": ("object", lambda wanted: True),
     "colour": ("colour", lambda wanted: True),
@@ -28,12 +28,12 @@ QUESTIONS: dict[str, tuple[str, Callable[[Description], bool]]] = {
     "pattern": ("pattern", lambda wanted: True),
     "pattern, not plain": ("pattern", lambda wanted: wanted.pattern != "plain"),
     "accent, where there is one": ("accent", lambda wanted: wanted.accent is not None),
-    # Full captions do not say these; the judge knows them of real pictures.
+    # Full captions do not mention these, so they are compared for real pictures only.
     "accent or none": ("accent", lambda wanted: True),
     "size": ("size", lambda wanted: True),
     "place": ("place", lambda wanted: True),
 }
-ASKED = list(QUESTIONS)[:6]
+ASKED = list(QUESTIONS)[:6]  # those that full captions mention
 
 
 def load_pipeline(folder: Path) -> StableDiffusionPipeline:
@@ -49,7 +49,7 @@ def generate(
     steps: int = SAMPLING_STEPS,
     guidance: float = GUIDANCE,
 ) -> list[Image.Image]:
-    """One picture for each prompt; its noise depends on `seed` and its number, and on no other prompt."""
+    """A picture for each prompt; its noise depends only on `seed` and on the prompt's number."""
     pictures = []
     for start in tqdm(range(0, len(prompts), BATCH), desc="pictures from prompts", mininterval=2):
         batch = list(prompts[start : start + BATCH])
@@ -75,7 +75,7 @@ def ask(judge: RegNetForImageClassification, pictures: Sequence[Image.Image]) ->
 
 
 def accuracies(answers: Sequence[dict[str, str]], truth: Sequence[Description]) -> dict[str, float]:
-    """The share of right answers to each of QUESTIONS (nan where none of `truth` raises it)."""
+    """The share of right answers to each of QUESTIONS; NaN for a question that concerns none of `truth`."""
     shares = {}
     for question, (attribute, concerns) in QUESTIONS.items():
         pairs = [(a, wanted) for a, wanted in zip(answers, truth, strict=True) if concerns(wanted)]

@@ -1,4 +1,4 @@
-"""CLIP's tokenizer, with byte-pair merges learned from the world's own captions."""
+"""A tokenizer like CLIP's, with byte-pair merges learned from the captions of the world."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ CLIP_WORDS = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
 
 
 def learn_merges() -> list[tuple[str, str]]:
+    """The byte-pair merges of captions and EXTRA_WORDS, the most frequent first."""
     tokenizer = Tokenizer(models.BPE(continuing_subword_prefix="", end_of_word_suffix="</w>"))
     tokenizer.normalizer = normalizers.Sequence(
         [normalizers.NFC(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Lowercase()]
@@ -33,7 +34,10 @@ def learn_merges() -> list[tuple[str, str]]:
 
 
 def build_tokenizer() -> CLIPTokenizer:
-    """Vocabulary in CLIP's order: bytes, bytes that end a word, merges, start and end of text; padded with the end."""
+    """A new tokenizer, with its vocabulary in CLIP's order.
+
+    The order is bytes, bytes at the end of a word, merges, start and end of text; texts are padded with the end.
+    """
     alphabet = sorted(ByteLevel.alphabet())
     merges = learn_merges()
     entries = [*alphabet, *(letter + "</w>" for letter in alphabet), *(a + b for a, b in merges)]
@@ -45,7 +49,7 @@ def build_tokenizer() -> CLIPTokenizer:
 
 
 def load_tokenizer(folder: Path) -> CLIPTokenizer:
-    """The tokenizer in `folder/tokenizer`, learned at the first call."""
+    """The tokenizer in `folder/tokenizer`, which the first call learns."""
     if not (folder / "tokenizer" / "tokenizer_config.json").exists():
         build_tokenizer().save_pretrained(folder / "tokenizer")
     return CLIPTokenizer.from_pretrained(folder / "tokenizer")

@@ -1,4 +1,4 @@
-"""The loop that all stages share: resumable, averaged, the same draws at the same step."""
+"""The training loop of all stages: it can be resumed, and averages the weights."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Model = TypeVar("Model", bound=nn.Module)
 
 
 class Draws:
-    """The random numbers of one step: a function of stage and step, so that a resumed run repeats none of them."""
+    """The random numbers of one step, a function of stage and step, so that a resumed run goes on with new ones."""
 
     def __init__(self, stage: str, step: int) -> None:
         seed = np.random.SeedSequence([SEED, *stage.encode(), step])
@@ -34,6 +34,7 @@ class Draws:
 
 
 def learning_rate(plan: Plan, step: int) -> float:
+    """The learning rate of a step, see `Plan`."""
     remaining = (plan.steps - step) / plan.decay_steps
     falling = 1.0 if remaining >= 1 else 0.5 - 0.5 * math.cos(math.pi * remaining)
     return plan.lr * min(1.0, (step + 1) / plan.warmup_steps) * falling
@@ -47,9 +48,9 @@ def fit(
     folder: Path,
     evaluate: Callable[[Model], dict[str, float]],
 ) -> Model:
-    """Minimise `loss(model, draws, step)`; returns the averaged weights.
+    """Minimise `loss(model, draws, step)`; returns a model with the averaged weights.
 
-    Goes on from `folder/STAGE.pt` when it is there. Prints what `evaluate` finds ten times on the way.
+    Goes on from the checkpoint `folder/STAGE.pt` if there is one. Prints the figures of `evaluate` ten times.
     """
     model = model.to(DEVICE).train()
     average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(plan.ema))
@@ -59,7 +60,8 @@ def fit(
     groups = [{"params": matrices, "weight_decay": plan.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
     optimizer = torch.optim.AdamW(groups, plan.lr, betas=(0.9, plan.beta2))
     parts: dict[str, Any] = {"model": model, "average": average, "optimizer": optimizer}
-    path, first = folder / f"{stage}.pt", 0
+    path = folder / f"{stage}.pt"
+    first = 0
     if path.exists():
         state = torch.load(path, map_location=DEVICE, weights_only=True)
         first = state.pop("step")

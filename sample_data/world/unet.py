@@ -1,4 +1,4 @@
-"""Stage `unet`: denoiser and text tower together, as in latent diffusion (Rombach et al. 2022, section 3.3)."""
+"""Stage `unet`: trains denoiser and text tower together, as in latent diffusion (Rombach et al. 2022, section 3.3)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .training import DEVICE, Draws, fit
 
 
 class Denoiser(nn.Module):
-    """What is trained, U-Net and text tower, with what their inputs are made by."""
+    """The U-Net and the text tower that are trained, with the tokenizer and the scheduler for their inputs."""
 
     def __init__(
         self, unet: UNet2DConditionModel, text_encoder: CLIPTextModel, tokenizer: CLIPTokenizer, scale: float
@@ -35,7 +35,10 @@ class Denoiser(nn.Module):
         return self.unet(noisy, timesteps, context).sample  # (B, 4, 16, 16)
 
     def squared_errors(self, posteriors: Tensor, captions: list[str], timesteps: Tensor, draws: Draws) -> Tensor:
-        """The error of the predicted noise (B,); `posteriors` (B, 8, 16, 16) are means and deviations of latents."""
+        """The mean squared error of the predicted noise, (B,).
+
+        posteriors: means and deviations of the latents, (B, 8, 16, 16); timesteps: (B,).
+        """
         mean, std = posteriors.float().to(DEVICE).chunk(2, 1)  # (B, 4, 16, 16) each
         clean = (mean + std * draws.normal_like(mean)) * self.scale
         noise = draws.normal_like(clean)
@@ -47,19 +50,23 @@ class Denoiser(nn.Module):
 
 
 def text_tower(clip: CLIPModel) -> CLIPTextModel:
+    """A copy of CLIP's text tower, without the projection."""
     tower = CLIPTextModel(clip.config.text_config)
     tower.load_state_dict(clip.text_model.state_dict())
     return tower
 
 
 def untrained_denoiser(folder: Path, clip: CLIPModel, scale: float) -> Denoiser:
+    """A U-Net with random weights and CLIP's text tower; scale: of the latents."""
     torch.manual_seed(0)
     text_encoder = text_tower(clip)
     return Denoiser(UNet2DConditionModel(**UNET), text_encoder, load_tokenizer(folder), scale)
 
 
 def train_denoiser(folder: Path, clip: CLIPModel, vae: AutoencoderKL) -> Denoiser:
-    posteriors, plan = torch.from_numpy(np.load(folder / "latents.npy")), PLANS["unet"]
+    """The trained denoiser; latents and tokenizer come from `folder`, and its checkpoint goes there."""
+    posteriors = torch.from_numpy(np.load(folder / "latents.npy"))
+    plan = PLANS["unet"]
     model = untrained_denoiser(folder, clip, vae.config.scaling_factor)
     signal = model.scheduler.alphas_cumprod
     weights = (MIN_SNR_GAMMA * (1 - signal) / signal).clamp(max=1).to(DEVICE)  # min(snr, gamma) / snr
@@ -79,8 +86,9 @@ def train_denoiser(folder: Path, clip: CLIPModel, vae: AutoencoderKL) -> Denoise
 
 @torch.no_grad()
 def validation_loss(model: Denoiser, posteriors: Tensor) -> float:
-    """The mean error of the validation pictures under fixed noise, timesteps and captions."""
-    draws, errors = Draws("unet validation", 0), []
+    """The mean error over the validation pictures, always with the same noise, timesteps and captions."""
+    draws = Draws("unet validation", 0)
+    errors = []
     for start in range(0, VALIDATION, 125):
         captions = [caption(PICTURES + i, -1) for i in range(start, start + 125)]
         t = model.random_timesteps(125, draws)

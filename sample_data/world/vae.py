@@ -1,4 +1,4 @@
-"""Stage `vae`: the autoencoder, and the latents of every picture."""
+"""Stage `vae`: trains the autoencoder, and writes the latents of every picture."""
 
 from __future__ import annotations
 
@@ -17,15 +17,17 @@ from .training import DEVICE, Draws, fit
 
 
 def edges(error: Tensor) -> Tensor:
-    """Mean absolute difference of neighbouring errors: blur costs twice."""
+    """The mean absolute difference between errors of neighbouring pixels, which is large where edges are blurred."""
     return error.diff(dim=-1).abs().mean() + error.diff(dim=-2).abs().mean()
 
 
 def train_vae(folder: Path) -> AutoencoderKL:
-    pictures, plan = load_pictures(folder), PLANS["vae"]
+    """The trained autoencoder, with the scaling factor of its latents; also writes them to `folder`."""
+    pictures = load_pictures(folder)
+    plan = PLANS["vae"]
     torch.manual_seed(0)
     model = AutoencoderKL(**VAE)
-    with torch.no_grad():  # start nearly deterministic: the noise of an untrained posterior teaches nothing
+    with torch.no_grad():  # small deviations at the start, because an untrained posterior's noise teaches nothing
         model.quant_conv.bias[VAE["latent_channels"] :] -= 5
 
     def loss(model: AutoencoderKL, draws: Draws, step: int) -> Tensor:
@@ -46,7 +48,7 @@ def train_vae(folder: Path) -> AutoencoderKL:
 
 @torch.no_grad()
 def psnr(model: AutoencoderKL, pictures: np.ndarray) -> float:
-    """Peak signal to noise in dB of the reconstructions from posterior means."""
+    """The peak signal-to-noise ratio, in dB, of reconstructions from posterior means."""
     errors = []
     for start in range(0, len(pictures), 64):
         pixels = as_tensor(pictures[start : start + 64]).to(DEVICE)
@@ -57,8 +59,9 @@ def psnr(model: AutoencoderKL, pictures: np.ndarray) -> float:
 
 @torch.no_grad()
 def cache_latents(model: AutoencoderKL, pictures: np.ndarray, folder: Path) -> float:
-    """Write posterior means and deviations (N, 8, 16, 16) to `latents.npy`; returns the latents' deviation."""
-    path, weights = folder / "latents.npy", folder / "vae.pt"
+    """Write posterior means and deviations, (N, 8, 16, 16), to `latents.npy`; returns the latents' deviation."""
+    path = folder / "latents.npy"
+    weights = folder / "vae.pt"
     if not path.exists() or path.stat().st_mtime < weights.stat().st_mtime:
         latents = np.empty((len(pictures), 8, 16, 16), np.float16)
         for start in tqdm(range(0, len(pictures), 64), desc="latents", mininterval=5):
@@ -68,5 +71,6 @@ def cache_latents(model: AutoencoderKL, pictures: np.ndarray, folder: Path) -> f
         np.save(unfinished, latents)
         unfinished.replace(path)
     latents = np.load(path)
-    mean, std = latents[:, :4].astype(np.float32), latents[:, 4:].astype(np.float32)
+    mean = latents[:, :4].astype(np.float32)  # (N, 4, 16, 16)
+    std = latents[:, 4:].astype(np.float32)
     return float(np.sqrt(mean.var() + np.square(std).mean()))

@@ -153,7 +153,7 @@ def test_what_is_drawn_is_not_encoded_until_it_is_stacked() -> None:
     def view(number: int) -> CachedView:
         def encode() -> LatentPosterior:
             encoded.append(number)
-            return cached(number).posterior
+            return cached(number).encode()
 
         return CachedView((number, 0, 0, 0, 64, 64), SHAPE, encode)
 
@@ -219,7 +219,7 @@ def test_captions_belong_to_their_pictures_whatever_the_view() -> None:
 def shares(data: ConceptData, steps: int = 400) -> list[float]:
     """How often each picture of a concept with one view each is drawn."""
     drawn = [draw_example(data, 0, step, index, SIZE) for step in range(steps) for index in range(SIZE)]
-    numbers = torch.tensor([int(draw.view.posterior.mean[0, 0, 0]) for draw in drawn])
+    numbers = torch.tensor([int(draw.view.encode().mean[0, 0, 0]) for draw in drawn])
     return (numbers.bincount(minlength=len(data.examples)) / len(numbers)).tolist()
 
 

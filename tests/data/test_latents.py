@@ -76,7 +76,7 @@ def by_hand(vae: Any, examples: list[Example], mirror: bool) -> tuple[torch.Tens
 
 def stacked(views: list[list[CachedView]], number: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
     """View `number` of every picture: means and deviations."""
-    posteriors = [of_picture[number].posterior for of_picture in views]
+    posteriors = [of_picture[number].encode() for of_picture in views]
     return torch.stack([each.mean for each in posteriors]), torch.stack([each.std for each in posteriors])
 
 
@@ -121,10 +121,10 @@ def test_equal_views_are_encoded_once(vae: Any, examples: list[Example]) -> None
     assert min(distinct[1:]) > 4
     assert counting.seen == 0
     for _ in range(2):
-        assert all(view.posterior.mean.shape == view.shape for views in found for view in views)
+        assert all(view.encode().mean.shape == view.shape for views in found for view in views)
         assert counting.seen == sum(distinct)
     assert found[0][0] is found[0][2]
-    assert found[0][0].posterior.mean is found[0][2].posterior.mean
+    assert found[0][0].encode().mean is found[0][2].encode().mean
     assert [len(set(views)) for views in found] == distinct
 
 
@@ -135,8 +135,8 @@ def test_buckets_keep_the_shape(vae: Any, examples: list[Example]) -> None:
     wide = View((0, 0.8, 24, 15.2), (20, 12))
     pixels = torch.tensor(np.asarray(wide.cut(Image.open(examples[1].picture.name))).copy()).float().movedim(-1, 0)
     wanted = vae.encode(pixels[None] / 127.5 - 1).latent_dist
-    assert torch.equal(found[1][0].posterior.mean, wanted.mean[0])
-    assert torch.equal(found[1][0].posterior.std, wanted.std[0])
+    assert torch.equal(found[1][0].encode().mean, wanted.mean[0])
+    assert torch.equal(found[1][0].encode().std, wanted.std[0])
 
 
 def test_masks_are_cut_like_their_pictures(vae: Any, examples: list[Example]) -> None:
@@ -176,13 +176,15 @@ def test_only_what_is_asked_for_is_read_and_encoded(vae: Any, examples: list[Exa
     counting = encoder(vae)
     views = views_in(watched, Framing(16, 4, flip=True), 1.0, counting)
     assert [[view.shape for view in shown] for shown in views] == [[(4, 8, 8)] * 2, [(4, 6, 10)] * 2, [(4, 8, 8)] * 2]
+    with pytest.raises(RuntimeError, match=r"call encode\(\) first"):
+        _ = views[1][1].posterior
     assert (read, counting.seen) == ([], 0)
-    wanted = views_in(examples, Framing(16, 4, flip=True), 1.0, encoder(vae))[1][1].posterior
-    assert torch.equal(views[1][1].posterior.mean, wanted.mean)
-    assert torch.equal(views[1][1].posterior.std, wanted.std)
+    wanted = views_in(examples, Framing(16, 4, flip=True), 1.0, encoder(vae))[1][1].encode()
+    assert torch.equal(views[1][1].encode().mean, wanted.mean)
+    assert torch.equal(views[1][1].encode().std, wanted.std)
     assert (read, counting.seen) == (["b"], 1)
     assert [[view.is_encoded for view in shown] for shown in views] == [[False] * 2, [False, True], [False] * 2]
-    assert views[1][1].posterior is views[1][1].posterior
+    assert views[1][1].encode() is views[1][1].posterior
     assert counting.seen == 1
 
 
@@ -202,11 +204,11 @@ def test_a_picture_is_read_and_decoded_once_for_views_in_a_row(
     encode = ViewEncoder(encoder(vae), "white")
     views = [list(dict.fromkeys(shown)) for shown in views_of(watched, "<cat>", framing, 1.0, encode)]
     order = [(1, 0), (1, 1), (1, 2), (2, 1), (2, 0), (1, 3)]
-    found = {place: views[place[0]][place[1]].posterior for place in order}
+    found = {place: views[place[0]][place[1]].encode() for place in order}
     assert decoded == read == ["b", "c", "b"]
     encode.forget()
-    found[1, 4] = views[1][4].posterior
-    found[1, 5] = views[1][5].posterior
+    found[1, 4] = views[1][4].encode()
+    found[1, 5] = views[1][5].encode()
     assert decoded == read == ["b", "c", "b", "b"]
     for (picture, view), posterior in found.items():
         box = list(dict.fromkeys(framing.views(examples[picture].size, None, "<cat>", picture)))[view]
@@ -224,7 +226,7 @@ def test_transparent_parts_have_the_colour_of_the_encoder(vae: Any, tmp_path: Pa
     nothing = Example(Picture.at(tmp_path / "nothing.png"), ("{token}",), (16, 16))
     ((view,),) = views_of([nothing], "<cat>", Framing(16), 1.0, ViewEncoder(encoder(vae), "#ff0000"))
     red = torch.tensor([1.0, -1.0, -1.0]).view(1, 3, 1, 1).expand(1, 3, 16, 16)
-    torch.testing.assert_close(view.posterior.mean, vae.encode(red).latent_dist.mean[0])
+    torch.testing.assert_close(view.encode().mean, vae.encode(red).latent_dist.mean[0])
 
 
 def test_what_lies_on_disk_is_not_decoded(
@@ -234,7 +236,7 @@ def test_what_lies_on_disk_is_not_decoded(
     first = encoder(vae)
     disk = LatentCache(str(tmp_path / "cache"), "vae", 2)
     views = views_of(examples, "<cat>", Framing(16, flip=True), 1.0, ViewEncoder(first, "white", disk))
-    kept = [views[number][0].posterior for number in range(3)]  # of the mirrored ones nothing
+    kept = [views[number][0].encode() for number in range(3)]  # of the mirrored ones nothing
     assert (first.seen, disk.asked, disk.found) == (3, 3, 0)
 
     watched, read = counted(examples)
@@ -242,12 +244,12 @@ def test_what_lies_on_disk_is_not_decoded(
     second, disk = encoder(vae), LatentCache(str(tmp_path / "cache"), "vae", 2)
     again = views_of(watched, "<cat>", Framing(16, flip=True), 1.0, ViewEncoder(second, "white", disk))
     for number in range(3):
-        assert torch.equal(again[number][0].posterior.mean, kept[number].mean)
-        assert torch.equal(again[number][0].posterior.std, kept[number].std)
+        assert torch.equal(again[number][0].encode().mean, kept[number].mean)
+        assert torch.equal(again[number][0].encode().std, kept[number].std)
     assert (read, second.seen, disk.asked, disk.found) == (["a", "b", "c"], 0, 3, 3)
 
     monkeypatch.undo()
-    assert torch.equal(again[2][1].posterior.mean, views[2][1].posterior.mean)
+    assert torch.equal(again[2][1].encode().mean, views[2][1].encode().mean)
     assert (read, second.seen, disk.asked, disk.found) == (["a", "b", "c"], 1, 4, 3)
 
 

@@ -11,6 +11,7 @@ from ti_trainer.method.initializers import (
     DEFAULT_VECTORS,
     SPREAD,
     Start,
+    count_rows,
     initial_rows,
     is_known_word,
     word_in_token,
@@ -183,3 +184,24 @@ def test_files_that_need_a_name(tmp_path) -> None:
     assert torch.equal(start(Start("<y>", init=f"file:{tmp_path / 'two.pt'}")), rows + 1)
     with pytest.raises(BadInput, match="several embeddings"):
         start(Start("<z>", init=f"file:{tmp_path / 'two.pt'}"))
+
+
+def test_rows_are_counted_as_they_start(tmp_path) -> None:
+    """The tokenizer, or the file, says beforehand how many rows there will be."""
+    file = f"file:{saved(tmp_path, torch.zeros(3, WIDTH))}"
+    for asked, count in {
+        Start("<x-cat>"): DEFAULT_VECTORS,
+        Start("<x-cat>", num_vectors=2): 2,
+        Start("<x>", init="cat"): DEFAULT_VECTORS,
+        Start("<x>", init="a fluffy cat"): 3,
+        Start("<x>", init="a fluffy cat", num_vectors=7): 7,
+        Start("<x>", init="random"): DEFAULT_VECTORS,
+        Start("<x>", init="random", num_vectors=9): 9,
+        Start("<x>", init=file): 3,
+        Start("<x>", init=file, num_vectors=3): 3,
+        Start("cat", tune=True): 1,
+        Start("cats", tune=True): len(TOKENIZER("cats").input_ids) - 2,
+    }.items():
+        assert count_rows(asked, TOKENIZER) == len(start(asked)) == count, asked
+    with pytest.raises(BadInput, match=r"nowhere\.safetensors is not a file"):
+        count_rows(Start("<x>", init="file:nowhere.safetensors"), TOKENIZER)

@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from ti_trainer.cli import main
 from ti_trainer.config.config import Concept, ModelConfig, TrainConfig
 from ti_trainer.data.examples import Example
 from ti_trainer.data.images import Picture
+from ti_trainer.embedding_files import Embedding, write_embedding
 from ti_trainer.errors import BadInput
 from ti_trainer.families import load_family
 from ti_trainer.families.facts import read_model_facts
@@ -28,7 +30,7 @@ from ti_trainer.reports.dataset_report import (
     report_text,
     short_form,
 )
-from ti_trainer.training.prepare import Session
+from ti_trainer.training.prepare import Session, load_model, prepare
 
 
 @pytest.fixture
@@ -118,6 +120,45 @@ def test_long_captions_in_chunks_lose_nothing(folder: Path, model: Path) -> None
     (problem,) = report(concept, model)[0].problems
     assert "wide.png" in problem
     assert report(concept, model, long_captions="chunk")[0].problems == ()
+
+
+@pytest.mark.parametrize(
+    ("caption", "settings", "refused"),
+    [
+        ("a {token}", {}, False),
+        ("a cat", {}, True),
+        ("red " * 72 + "{token}", {"num_vectors": 3}, False),
+        ("red " * 73 + "{token}", {"num_vectors": 3}, True),
+        ("red " * 73 + "{token}", {"num_vectors": 3, "long_captions": "chunk"}, False),
+        ("{token}, " + "red " * 72 + ", red", {"shuffle_tags": True}, True),
+        ("red " * 74 + "{token}", {"init": "file:ROWS"}, True),
+        ("red " * 73 + "{token}", {"init": "file:ROWS"}, False),
+    ],
+)
+def test_problems_are_what_training_refuses(
+    folder: Path,
+    model: Path,
+    make_config: Callable[..., TrainConfig],
+    caption: str,
+    settings: dict[str, Any],
+    refused: bool,
+) -> None:
+    """With two rows in a file, the one of 76 tokens is too long and the one of 75 is not."""
+    rows = folder.parent / "rows.safetensors"
+    width = load_family(ModelConfig(model=str(model)), torch.device("cpu"), torch.float32).slots[0].width
+    write_embedding(Embedding("<old>", {"clip_l": torch.ones(2, width)}), rows, "webui")
+    (folder / "small.txt").write_text(caption, encoding="utf-8")
+    if "init" in settings:
+        settings = {**settings, "init": f"file:{rows}"}
+    config = make_config(images=str(folder), templates="person", resolution=32, **settings)
+    problems = report_dataset(config)[0].problems
+    assert len(problems) == refused
+    if not refused:
+        prepare(config, partial(load_model, config, torch.device("cpu"), torch.float32))
+        return
+    assert "small.png" in problems[0]
+    with pytest.raises(BadInput, match=r"the caption of .*small\.png"):
+        prepare(config, partial(load_model, config, torch.device("cpu"), torch.float32))
 
 
 def test_models_without_what_is_needed(folder: Path, model: Path, tmp_path: Path) -> None:

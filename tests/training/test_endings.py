@@ -26,7 +26,7 @@ def poison(monkeypatch: pytest.MonkeyPatch, token: str, picture: int, value: flo
     def prepare(*arguments: Any) -> Session:
         session = original(*arguments)
         if session.data.token == token:
-            session.data.views[picture][0].posterior.mean[0, 0, 0] = value
+            session.data.views[picture][0].encode().mean[0, 0, 0] = value
         return session
 
     original = ti_trainer.training.admission.prepare

@@ -67,7 +67,7 @@ def test_a_loss_that_is_no_number_is_read_late(
 
     def prepare(*arguments: Any) -> Session:
         session = original(*arguments)
-        session.data.views[number][0].posterior.mean[0, 0, 0] = float("nan")
+        session.data.views[number][0].encode().mean[0, 0, 0] = float("nan")
         return session
 
     monkeypatch.setattr(ti_trainer.training.admission, "prepare", prepare)

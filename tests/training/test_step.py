@@ -157,7 +157,7 @@ def test_a_neighbour_that_is_no_number_spoils_nothing(make_three: MakeThree, val
     step, learners = make_three()
     wanted = [one_by_one(learner) for learner in learners]
     for (view,) in learners[1].data.views:
-        view.posterior.mean[0, 0, 0] = value
+        view.encode().mean[0, 0, 0] = value
     losses = step.backward(learners)
     assert not losses[1].isfinite()
     others = [learners[0], learners[2]]

@@ -21,13 +21,13 @@ Key = TypeVar("Key", bound=Hashable)
 
 @dataclass(frozen=True)
 class ConceptData:
-    """A concept's examples and their cached views, as many views for each."""
+    """A concept's examples, and for each of them equally many views."""
 
     token: str
     examples: Sequence[Example]
     views: Sequence[Sequence[CachedView]]
     caption_policy: CaptionPolicy = AS_WRITTEN
-    owner: str = ""  # what `Placeholders` calls the concept; by default its token
+    owner: str = ""  # the name of the concept in `Placeholders`; by default its token
 
     def __post_init__(self) -> None:
         if not self.owner:
@@ -35,17 +35,17 @@ class ConceptData:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Of the first picture's latents: c, h, w."""
+        """c, h, w of the first picture's latents."""
         return self.views[0][0].shape
 
     @cached_property
     def own(self) -> list[int]:
-        """The numbers of the concept's own pictures."""
+        """The indices of the concept's own pictures; the others are pictures of its class."""
         return [number for number, example in enumerate(self.examples) if not example.is_class]
 
     @cached_property
     def turns(self) -> tuple[list[int], list[int]]:
-        """The numbers of own and of class pictures, each as often as it repeats."""
+        """The indices of own pictures and those of class pictures, each as often as the picture repeats."""
         own, of_class = (
             [n for n, example in enumerate(self.examples) if example.is_class is kind for _ in range(example.repeats)]
             for kind in (False, True)
@@ -55,39 +55,39 @@ class ConceptData:
 
 @dataclass(frozen=True)
 class Batch:
-    """Everything that the objective needs, drawn, of latents of one shape."""
+    """Everything that the objective needs of examples whose latents have one shape."""
 
     posterior: LatentPosterior  # (B, c, h, w)
     captions: list[str]
-    owners: list[str]  # the concept with whose rows each caption is read
+    owners: list[str]  # for each caption the concept whose rows stand for the token
     posterior_noise: Tensor  # (B, c, h, w)
     noise: Tensor  # (B, c, h, w)
     timestep_draws: Tensor  # (B,) in [0, 1)
     sizes: Tensor  # (B, 6) pixels, see View.sizes
-    mask: Tensor | None  # (B, 1, h, w): what each latent counts; None where no example has a mask
-    weights: Tensor  # (B,): what each example counts
-    shares: Tensor  # (B,): what part of its concept's loss each example is
+    mask: Tensor | None  # (B, 1, h, w): the weight of each latent in the loss; None if no example has a mask
+    weights: Tensor  # (B,): the weight of each example's loss
+    shares: Tensor  # (B,): the part of its concept's loss that each example makes up
 
     def to(self, device: torch.device) -> Batch:
-        """On the device, see `upload`."""
+        """The batch on a device, see `upload`."""
         moved: dict[str, Any] = {
             name: upload(value, device) for name, value in vars(self).items() if isinstance(value, Tensor)
         }
-        mean, std = self.posterior.mean, self.posterior.std
-        return replace(self, posterior=LatentPosterior(upload(mean, device), upload(std, device)), **moved)
+        posterior = LatentPosterior(upload(self.posterior.mean, device), upload(self.posterior.std, device))
+        return replace(self, posterior=posterior, **moved)
 
 
 @dataclass(frozen=True)
 class Draw:
-    """One example, drawn. Its noises are made when they are needed, so that a large step costs no memory."""
+    """What was drawn for one example; its noise is made only when it is needed, so that a large step fits in memory."""
 
     view: CachedView
     caption: str
     owner: str
     weight: float
     share: float
-    timestep: float  # [0, 1]: where in the schedule
-    noises: Callable[[tuple[int, ...]], tuple[Tensor, Tensor]]  # shape -> for the posterior and for the schedule
+    timestep: float  # [0, 1]: the place in the schedule
+    noises: Callable[[tuple[int, ...]], tuple[Tensor, Tensor]]  # shape -> noise for the posterior, and for the schedule
 
 
 def draw_example(
@@ -98,10 +98,11 @@ def draw_example(
     batch_size: int,
     timesteps: Callable[[Tensor], Tensor] = torch.clone,
 ) -> Draw:
-    """Example `index` of the `batch_size` that a concept sees at `step`; half of them are of its class, if it has any.
+    """Example `index` of the `batch_size` that a concept sees at `step`.
 
-    Timesteps are stratified over the batch: index i draws from the i-th of batch_size equal parts; timesteps: what a
-    policy makes of such draws in [0, 1).
+    If the concept has class pictures, each example is one of them with a chance of one half. Timesteps are stratified
+    over the batch: example i draws from the i-th of batch_size equal parts of [0, 1), and `timesteps` maps such draws
+    to places in the schedule.
     """
     draws = generator(seed, data.token, step, index)
     turns, of_class = data.turns
@@ -125,7 +126,10 @@ def draw_example(
 
 
 def same_shape(draws: Mapping[Key, Draw], largest: Callable[[tuple[int, ...]], int]) -> list[list[Key]]:
-    """The keys in lists whose latents have one shape, in their order; largest: shape -> how long a list may be."""
+    """The keys of draws, in their order, in lists whose latents have one shape.
+
+    largest: shape -> how long a list may be.
+    """
     shapes: dict[tuple[int, ...], list[Key]] = {}
     for key, draw in draws.items():
         shapes.setdefault(draw.view.shape, []).append(key)
@@ -137,16 +141,18 @@ def same_shape(draws: Mapping[Key, Draw], largest: Callable[[tuple[int, ...]], i
 
 
 def stack_draws(draws: Sequence[Draw]) -> Batch:
-    """Examples of one shape as a batch."""
+    """A batch of examples whose latents have one shape; encodes the views that are not encoded yet."""
     views = [draw.view for draw in draws]
-    mean = torch.stack([view.posterior.mean for view in views])  # (B, c, h, w)
+    posteriors = [view.encode() for view in views]
+    mean = torch.stack([posterior.mean for posterior in posteriors])  # (B, c, h, w)
+    std = torch.stack([posterior.std for posterior in posteriors])  # (B, c, h, w)
     posterior_noise, noise = zip(*(draw.noises(mean.shape[1:]) for draw in draws), strict=True)
     mask = None
     if any(view.mask is not None for view in views):
         everywhere = torch.ones_like(mean[0, :1])
         mask = torch.stack([everywhere if view.mask is None else view.mask for view in views])  # (B, 1, h, w)
     return Batch(
-        posterior=LatentPosterior(mean, torch.stack([view.posterior.std for view in views])),
+        posterior=LatentPosterior(mean, std),
         captions=[draw.caption for draw in draws],
         owners=[draw.owner for draw in draws],
         posterior_noise=torch.stack(posterior_noise),
@@ -160,5 +166,5 @@ def stack_draws(draws: Sequence[Draw]) -> Batch:
 
 
 def upload(tensor: Tensor, device: torch.device) -> Tensor:
-    """To the device without waiting for it: from pinned memory where it is a GPU."""
+    """The tensor on a device; a copy to a GPU goes through pinned memory, so that the program need not wait for it."""
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)

@@ -1,4 +1,4 @@
-"""Captions: templates for pictures that have none, what each draw does to them, and tokens expanded to their rows."""
+"""Captions: which ones a picture has, templates for pictures that came with none, and what each draw changes."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from ..errors import BadInput
 from ..files.text import read_text
 from ..method.tokens import TOKEN_FIELD, fill, mentions, token_pattern
 
-NAME_FIELD = "[name]"  # what other trainers call it
-WORDS_FIELD = "[filewords]"
+NAME_FIELD = "[name]"  # how other trainers write {token}
+WORDS_FIELD = "[filewords]"  # stands for the words of the file's name
 
 TEMPLATES: dict[str, tuple[str, ...]] = {
     "object": (
@@ -78,12 +78,12 @@ TEMPLATES: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class CaptionPolicy:
-    """What a draw does to the caption that it took; by default nothing."""
+    """What a draw changes in a caption; by default nothing. Tags are the parts between commas."""
 
     shuffle_tags: bool = False
-    keep_tags: int = 0
-    tag_dropout: float = 0.0
-    caption_dropout: float = 0.0
+    keep_tags: int = 0  # tags at the beginning that are neither shuffled nor dropped
+    tag_dropout: float = 0.0  # the chance with which each other tag is left out
+    caption_dropout: float = 0.0  # the chance that the token alone is the caption
 
     @classmethod
     def of(cls, concept: Concept) -> CaptionPolicy:
@@ -94,9 +94,9 @@ AS_WRITTEN = CaptionPolicy()
 
 
 def draw_caption(captions: Sequence[str], policy: CaptionPolicy, draws: torch.Generator) -> str:
-    """One of the captions, as the policy changes it: a function of the generator's state.
+    """One of the captions, changed as the policy says: a function of the generator's state.
 
-    Where the policy does nothing, the only draw is that of the caption.
+    Where the policy changes nothing, only the choice of the caption is drawn.
     """
     caption = captions[int(torch.randint(len(captions), (), generator=draws))]
     if policy.caption_dropout and float(torch.rand((), generator=draws)) < policy.caption_dropout:
@@ -104,7 +104,8 @@ def draw_caption(captions: Sequence[str], policy: CaptionPolicy, draws: torch.Ge
     if not (policy.shuffle_tags or policy.tag_dropout):
         return caption
     tags = split_tags(caption)
-    kept, loose = tags[: policy.keep_tags], tags[policy.keep_tags :]
+    kept = tags[: policy.keep_tags]
+    loose = tags[policy.keep_tags :]
     if policy.tag_dropout:
         chances = torch.rand(len(loose), generator=draws).tolist()
         stay = [chance >= policy.tag_dropout for chance in chances]
@@ -115,11 +116,12 @@ def draw_caption(captions: Sequence[str], policy: CaptionPolicy, draws: torch.Ge
 
 
 def longest_way_to_token(caption: str, policy: CaptionPolicy) -> str:
-    """Of all that `draw_caption` can make of a caption, the one in which most comes before the token."""
+    """The text, of all that `draw_caption` can make of a caption, in which the most words come before the token."""
     if not policy.shuffle_tags:
         return caption
     tags = split_tags(caption)
-    kept, loose = tags[: policy.keep_tags], tags[policy.keep_tags :]
+    kept = tags[: policy.keep_tags]
+    loose = tags[policy.keep_tags :]
     return ", ".join([*kept, *sorted(loose, key=lambda tag: TOKEN_FIELD in tag)])
 
 
@@ -130,9 +132,10 @@ def split_tags(caption: str) -> list[str]:
 def choose_captions(
     concept: Concept, own: Sequence[str], file_words: str, templates: Sequence[str], is_class: bool = False
 ) -> tuple[str, ...]:
-    """The captions of a picture, with {token} for the token.
+    """The captions of a picture, each once, with {token} in place of the token.
 
-    own: those that came with the picture; file_words: the words of its file's name.
+    own: captions that came with the picture; file_words: the words of its file's name; templates: what is filled for
+    pictures of the class, and for others where the concept asks for templates, or for "auto" and `own` is empty.
     """
     source = "templates" if is_class else concept.captions
     if source == "filename":
@@ -151,7 +154,7 @@ def choose_captions(
 
 
 def name_token(text: str, token: str) -> str:
-    """A caption with {token} wherever the token or [name] stands, and without commas that separate nothing."""
+    """A caption with {token} in place of the token and of [name], and without commas at its ends."""
     named = token_pattern([token]).sub(TOKEN_FIELD, text.replace(NAME_FIELD, TOKEN_FIELD))
     return named.strip(" ,")
 
@@ -162,7 +165,10 @@ def words_of_file(stem: str) -> str:
 
 
 def load_templates(name: str) -> tuple[str, ...]:
-    """The templates of that name, or the lines of that text file; raises BadInput when {token} is missing."""
+    """The templates with a name of TEMPLATES, or the lines of a text file; raises BadInput for lines without {token}.
+
+    Raises BadInput also when there is no such file, or no line in it.
+    """
     if name in TEMPLATES:
         return TEMPLATES[name]
     if not Path(name).is_file():

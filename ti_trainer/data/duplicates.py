@@ -1,4 +1,4 @@
-"""Pictures that are the same, or nearly so."""
+"""Pictures that are the same, or nearly the same."""
 
 from __future__ import annotations
 
@@ -12,14 +12,17 @@ from PIL import Image
 from ..files.wording import listing
 from .images import Decoded, on_ground
 
-NEAR_BITS = 10  # of 64: the same picture saved or scaled again has at most 10, different ones had 14 and more
-NEAR_LEVELS = 8.0  # of 255, the mean over the thumbnail: other colours in the same shapes are another picture
-NOISE = 3  # levels: on plain ground the sign of a difference is that of JPEG's noise
+# Of 64 bits. A picture that is saved or scaled again differs in at most 10; different ones, in 14 or more.
+NEAR_BITS = 10
+# Of 255, mean over the thumbnail. Two pictures with the same shapes in other colours are different pictures.
+NEAR_LEVELS = 8.0
+# Of 255. On plain ground, smaller differences between neighbours are only JPEG's noise.
+NOISE = 3
 
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """What is compared of a picture."""
+    """The features of a picture that are compared."""
 
     digest: bytes  # SHA-256 of the file
     gradients: int  # 64 bits
@@ -27,7 +30,7 @@ class Fingerprint:
 
 
 def fingerprint(decoded: Decoded) -> Fingerprint:
-    """The difference hash of Krawetz ("Kind of Like That", hackerfactor.com 2013) and the thumbnail it is made of."""
+    """The difference hash of a picture (Krawetz, "Kind of Like That", hackerfactor.com 2013), and its thumbnail."""
     small = on_ground(decoded.image, "white").resize((9, 8), Image.Resampling.BOX)
     grey = np.asarray(small.convert("L")).astype(int)  # (8, 9)
     brighter = grey[:, 1:] > grey[:, :-1] + NOISE  # (8, 8)
@@ -53,7 +56,7 @@ def duplicate_notes(names: Sequence[str], prints: Sequence[Fingerprint]) -> list
 
 
 def near_groups(prints: Sequence[Fingerprint]) -> list[list[int]]:
-    """Groups of indices that a chain of near pairs holds together."""
+    """Groups of two or more indices that are connected by chains of near pairs."""
     if not prints:
         return []
     gradients = np.array([each.gradients for each in prints], dtype=np.uint64)  # (N,)
@@ -63,8 +66,10 @@ def near_groups(prints: Sequence[Fingerprint]) -> list[list[int]]:
         close = np.flatnonzero(np.bitwise_count(gradients[i + 1 :] ^ gradients[i]) <= NEAR_BITS) + i + 1
         close = close[np.abs(colours[close] - colours[i]).mean((1, 2, 3)) <= NEAR_LEVELS]
         for j in close.tolist():
-            old, new = group[j], group[i]
-            group = [new if each == old else each for each in group] if old != new else group
+            if group[j] != group[i]:
+                old = group[j]
+                new = group[i]
+                group = [new if each == old else each for each in group]
     members: dict[int, list[int]] = defaultdict(list)
     for index, number in enumerate(group):
         members[number].append(index)

@@ -9,7 +9,7 @@ from .images import Picture
 
 @dataclass(frozen=True)
 class MaskSource:
-    """Where the mask of a picture lies: in a picture of its own, or in the alpha channel of that picture."""
+    """Where the mask of a picture lies: in a file of its own, or in the alpha channel of the picture."""
 
     picture: Picture
     is_alpha: bool = False
@@ -17,15 +17,15 @@ class MaskSource:
 
 @dataclass(frozen=True)
 class Example:
-    """A picture, and the captions of which each draw takes one; {token} stands for the concept's token."""
+    """A picture with its captions, of which each draw takes one; {token} stands for the concept's token."""
 
     picture: Picture
     captions: tuple[str, ...]
     size: tuple[int, int]  # width, height of the upright picture
-    repeats: int = 1  # how often it counts among the pictures of its concept
+    repeats: int = 1  # how many times it counts among the pictures of its concept
     weight: float = 1.0  # of its loss
     mask: MaskSource | None = None  # `masks.read_mask` reads it
-    # A picture of the class ("dogs") instead of the concept ("my dog"). Its captions name the token as well, because a
-    # caption without it gives the rows no gradient: at a low weight such pictures keep what the word shares with its
-    # class. It is no measure of what the concept looks like, so validation leaves it out.
+    # A picture of the class ("a dog") and not of the concept ("my dog"). With a low weight, such pictures keep what the
+    # concept has in common with its class. Their captions mention the token too, because the rows get no gradient from
+    # a caption without it. Validation leaves them out, because they do not show the concept.
     is_class: bool = False

@@ -1,4 +1,4 @@
-"""Reading a picture as a person sees it, and cutting a square out of it."""
+"""Reading pictures: upright, in sRGB, and without trusting the file."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from torch import Tensor
 from ..errors import BadInput
 from ..files.wording import printable
 
-# What a file holds decides, not its name. Pillow knows more formats, among them one that starts Ghostscript.
+# A file's content decides, not its name. Pillow reads more formats, but one of them starts Ghostscript.
 PICTURE_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "DIB", "TIFF", "GIF", "AVIF")
 MAX_BYTES = 2**30
 
-# EXIF 2.32, tag 274 -> what makes the picture upright
+# EXIF's orientation (2.32, tag 274) -> the operation that makes the picture upright
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -31,12 +31,12 @@ TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-ON_ITS_SIDE = (5, 6, 7, 8)
+ON_ITS_SIDE = (5, 6, 7, 8)  # orientations in which width and height are exchanged
 
 
 @dataclass(frozen=True)
 class Picture:
-    """The bytes of a picture, wherever they lie, and the name by which messages call it."""
+    """How the bytes of a picture are read, wherever they lie, and the name that messages use for it."""
 
     name: str
     read: Callable[[], bytes] = field(repr=False, compare=False)
@@ -51,14 +51,14 @@ class Decoded:
     """An upright picture in sRGB, with its alpha channel if it has one."""
 
     image: Image.Image  # "RGB" or "RGBA"
-    size: tuple[int, int]  # width, height of the upright picture, also where `image` was decoded smaller
+    size: tuple[int, int]  # width, height of the upright picture, also if `image` was decoded at a smaller size
     orientation: int  # EXIF's, as the file stores it
     digest: bytes  # SHA-256 of the file
-    notes: tuple[str, ...]
+    notes: tuple[str, ...]  # lines for the user
 
 
 def read_file(path: Path) -> bytes:
-    """The bytes of a file; raises BadInput for pipes, devices and folders, which might never end, and for giants."""
+    """The bytes of a file; raises BadInput for what is not a file, such as a pipe, and for more than MAX_BYTES."""
     if path.exists() and not path.is_file():
         raise BadInput(f"{printable(path)} is not a file")
     if path.stat().st_size > MAX_BYTES:
@@ -67,12 +67,12 @@ def read_file(path: Path) -> bytes:
 
 
 def read_image(picture: Picture, alpha_color: str = "white") -> Image.Image:
-    """An upright sRGB picture, laid on `alpha_color` where it is transparent; raises BadInput if it is damaged."""
+    """An upright RGB picture, with `alpha_color` behind its transparent parts; raises BadInput if it is damaged."""
     return on_ground(decode(picture).image, alpha_color)
 
 
 def on_ground(image: Image.Image, alpha_color: str) -> Image.Image:
-    """An RGB picture: the same one, or an RGBA one laid on a colour."""
+    """A picture as RGB, with a colour behind its transparent parts."""
     if image.mode == "RGB":
         return image
     ground = Image.new("RGBA", image.size, alpha_color)
@@ -81,10 +81,10 @@ def on_ground(image: Image.Image, alpha_color: str) -> Image.Image:
 
 
 def decode(picture: Picture, at_least: int | None = None) -> Decoded:
-    """A picture as a person sees it; raises BadInput, naming it, if it is damaged.
+    """A picture, upright and in sRGB; raises BadInput, naming it, if it is damaged.
 
-    at_least: decode a JPEG at an eighth, a quarter or a half, as long as both sides keep so many pixels. All of the
-    file is read nonetheless, so damage is found.
+    at_least: a JPEG is decoded at an eighth, a quarter or a half of its size if both sides keep at least so many
+    pixels, which is faster. All of the file is read all the same, so damage is found.
     """
     try:
         data = picture.read()
@@ -92,12 +92,13 @@ def decode(picture: Picture, at_least: int | None = None) -> Decoded:
         raise BadInput(f"{picture.name} cannot be read: {error.strerror or error}") from None
     try:
         file = Image.open(io.BytesIO(data), formats=readable_formats())
-        size, orientation = file.size, read_orientation(file)
-        animated = file.format != "MPO" and getattr(file, "is_animated", False)  # MPO: a camera's several pictures
+        size = file.size
+        orientation = read_orientation(file)
+        animated = file.format != "MPO" and getattr(file, "is_animated", False)  # MPO: several pictures of a camera
         if at_least:
             file.draft(None, (at_least, at_least))
         file.load()
-        turn = TURNS.get(read_orientation(file))  # asked again: Pillow turns a TIFF when it loads it
+        turn = TURNS.get(read_orientation(file))  # read again, because Pillow has turned a TIFF when it loaded it
         upright = file.transpose(turn) if turn is not None else file
         upright.info = file.info
         image, notes = to_srgb(upright, picture.name)
@@ -107,7 +108,7 @@ def decode(picture: Picture, at_least: int | None = None) -> Decoded:
         raise BadInput(f"{picture.name} is not a picture that Pillow can read; save it as JPEG or PNG") from None
     except Image.DecompressionBombError as error:
         raise BadInput(f"{picture.name} is too large: {str(error).partition(',')[0]}; scale it down") from None
-    except Exception as error:  # Pillow's decoders raise anything: OSError, RuntimeError, struct.error
+    except Exception as error:  # Pillow's decoders raise many kinds: OSError, RuntimeError, struct.error
         raise BadInput(f"{picture.name} is damaged or cannot be read: {error}") from None
     if not at_least or file.format not in ("JPEG", "MPO"):
         size = image.size
@@ -120,22 +121,26 @@ def decode(picture: Picture, at_least: int | None = None) -> Decoded:
 
 @cache
 def readable_formats() -> list[str]:
-    """Those of PICTURE_FORMATS for which this Pillow was built."""
+    """Those of PICTURE_FORMATS that this build of Pillow can read."""
     Image.init()
     return [name for name in PICTURE_FORMATS if name in Image.OPEN]
 
 
 def read_orientation(file: Image.Image) -> int:
-    """EXIF's orientation, 1 to 8; 1 where there is none or where the EXIF data are damaged."""
+    """EXIF's orientation, 1 to 8; 1 if there is none, or if the EXIF data are damaged."""
     try:
         orientation = file.getexif().get(ExifTags.Base.Orientation, 1)
-    except Exception:  # of any kind, like those of the decoders
+    except Exception:  # Pillow's EXIF reader raises many kinds
         return 1
     return orientation if orientation in TURNS else 1
 
 
 def to_srgb(image: Image.Image, name: str) -> tuple[Image.Image, tuple[str, ...]]:
-    """Any mode to "RGB", or to "RGBA" where parts are transparent, through the ICC profile if there is one; notes."""
+    """A picture of any mode as sRGB, and lines for the user about its colour profile.
+
+    It is "RGBA" if parts of it are transparent, else "RGB"; its ICC profile, if it has one, is applied. Raises BadInput
+    for floating-point numbers.
+    """
     if image.mode == "F":
         raise BadInput(f"{name} holds floating-point numbers; save it as an 8-bit picture")
     profile = image.info.get("icc_profile")
@@ -166,5 +171,5 @@ def centre_square(image: Image.Image, size: int) -> Image.Image:
 
 
 def to_pixels(image: Image.Image) -> Tensor:
-    """RGB picture -> (3, h, w) float32 in [-1, 1]."""
+    """An RGB picture as (3, h, w) float32 in [-1, 1]."""
     return torch.from_numpy(np.array(image)).permute(2, 0, 1).float() / 127.5 - 1

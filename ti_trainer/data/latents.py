@@ -1,10 +1,10 @@
-"""Cached posteriors: the VAE runs once for every view of a picture, when it is first needed."""
+"""Cached posteriors: the VAE runs once for every view of a picture, when the view is first needed."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import cached_property, partial
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol
 
 from PIL import Image
@@ -30,25 +30,37 @@ class LatentPosterior:
 
 @dataclass(eq=False)
 class CachedView:
-    """All that training needs to know of a view of a picture, on the CPU: there may be many."""
+    """All that training needs to know of a view of a picture; on the CPU, because there may be many."""
 
     sizes: tuple[int, ...]  # see View.sizes
     shape: tuple[int, int, int]  # c, h, w of its latents
-    encode: Callable[[], LatentPosterior]  # called when the posterior is first asked for
-    mask: Tensor | None = None  # (1, h, w): what each latent counts in the loss
+    compute: Callable[[], LatentPosterior]  # what `encode` calls once
+    mask: Tensor | None = None  # (1, h, w): the weight of each latent in the loss
+    _posterior: LatentPosterior | None = field(default=None, init=False, repr=False)
 
-    @cached_property
-    def posterior(self) -> LatentPosterior:
-        """(c, h, w), float32."""
-        return self.encode()
+    def encode(self) -> LatentPosterior:
+        """The posterior, (c, h, w) float32; only the first call reads the picture and runs the VAE.
+
+        Raises BadInput or OSError where the picture cannot be read any more.
+        """
+        if self._posterior is None:
+            self._posterior = self.compute()
+        return self._posterior
 
     @property
     def is_encoded(self) -> bool:
-        return "posterior" in vars(self)
+        return self._posterior is not None
+
+    @property
+    def posterior(self) -> LatentPosterior:
+        """What `encode` found, (c, h, w) float32; raises RuntimeError before the first `encode`."""
+        if self._posterior is None:
+            raise RuntimeError("this view has no posterior yet: call encode() first")
+        return self._posterior
 
 
 class Encoder(Protocol):
-    """What a family has of a VAE."""
+    """What is needed of a family to encode pictures."""
 
     pixels_per_latent: int
     latent_channels: int
@@ -57,21 +69,26 @@ class Encoder(Protocol):
 
 
 class ViewEncoder:
-    """Encodes views of pictures. It remembers the last picture, because a picture's views come one after the other.
+    """Encodes views of pictures, and keeps the last picture, because the views of a picture follow one another.
 
     A mirrored latent is not the latent of the mirrored picture, so both are encoded.
     """
 
     def __init__(self, encoder: Encoder, alpha_color: str, disk: LatentCache | None = None) -> None:
-        self.encoder, self.alpha_color, self.disk = encoder, alpha_color, disk
+        self.encoder = encoder
+        self.alpha_color = alpha_color
+        self.disk = disk
         self._picture: Picture | None = None
-        self._content = b""  # read once: what is hashed is what is encoded
+        self._content = b""  # read once, so that what is hashed is what is encoded
         self._image: Image.Image | None = None
 
     def __call__(self, picture: Picture, view: View) -> LatentPosterior:
-        """The posterior of a view, float32 on the CPU; the VAE sees what the disk does not have."""
+        """The posterior of a view, (c, h, w) float32 on the CPU: from the cache on disk, else from the VAE."""
         if picture is not self._picture:
-            self._picture, self._content, self._image = picture, picture.read(), None
+            content = picture.read()
+            self.forget()
+            self._picture = picture
+            self._content = content
         key = picture_hash(self._content, self.alpha_color) if self.disk else ""
         found = self.disk.load(key, view) if self.disk else None
         if found is None:
@@ -84,15 +101,21 @@ class ViewEncoder:
         return LatentPosterior(*found)
 
     def forget(self) -> None:
-        """Give back the last picture's memory."""
-        self._picture, self._content, self._image = None, b"", None
+        """Free the memory of the last picture."""
+        self._picture = None
+        self._content = b""
+        self._image = None
 
 
 def views_of(
     examples: Sequence[Example], token: str, framing: Framing, mask_background: float, encode: ViewEncoder
 ) -> list[list[CachedView]]:
-    """The views of each of a concept's examples, as many for each, still to be encoded; equal ones are one object."""
-    unit, channels = encode.encoder.pixels_per_latent, encode.encoder.latent_channels
+    """For each example of a concept its views, not encoded yet; all have equally many, and equal views are one object.
+
+    encode: computes the posterior of a view, when it is first needed.
+    """
+    unit = encode.encoder.pixels_per_latent
+    channels = encode.encoder.latent_channels
     shown = []
     for number, example in enumerate(examples):
         mask = read_mask(example) if mask_background < 1 or framing.crop == "subject" else None
@@ -101,7 +124,7 @@ def views_of(
             view: CachedView(
                 sizes=view.sizes(example.size),
                 shape=(channels, view.size[1] // unit, view.size[0] // unit),
-                encode=partial(encode, example.picture, view),
+                compute=partial(encode, example.picture, view),
                 mask=mask_weights(mask, view, unit, mask_background) if mask and mask_background < 1 else None,
             )
             for view in dict.fromkeys(views)

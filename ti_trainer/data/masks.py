@@ -11,12 +11,12 @@ from ..errors import BadInput
 from .examples import Example, MaskSource
 from .images import ON_ITS_SIDE, TURNS, decode, on_ground
 
-VISIBLE = 128  # a mask whose brightest value is less was saved as 0 and 1, or is empty
-SAME_SHAPE = 0.05  # of the ratio of the sides
+VISIBLE = 128  # a mask whose brightest value is lower is empty, or was saved as 0 and 1 in place of 0 and 255
+SAME_SHAPE = 0.05  # the largest difference between the logarithms of two aspect ratios that count as equal
 
 
 def read_mask(example: Example) -> Image.Image | None:
-    """The mask of an example, "L" of the upright picture's size, 255 where the subject is; None if it has none.
+    """The mask of an example, "L" and as large as the upright picture, 255 on the subject; None if it has none.
 
     Raises BadInput for a mask that is damaged, black, or of another shape than its picture.
     """
@@ -33,9 +33,10 @@ def upright_mask(example: Example, source: MaskSource) -> Image.Image:
         mask = decoded.image.convert("RGBA").getchannel("A")
     else:
         red, green, blue = on_ground(decoded.image, "black").split()
-        mask = ImageChops.lighter(red, ImageChops.lighter(green, blue))  # whatever colour the subject was painted in
+        mask = ImageChops.lighter(red, ImageChops.lighter(green, blue))  # the subject may be painted in any colour
         mask = turn_like(mask, example)
-    name, brightest = source.picture.name, int(np.asarray(mask).max())
+    name = source.picture.name
+    brightest = int(np.asarray(mask).max())
     if brightest < VISIBLE:
         what = "alpha channel" if source.is_alpha else "mask"
         raise BadInput(f"{name}: the {what} is black, its brightest value is {brightest}; the subject has to be 255")
@@ -48,11 +49,16 @@ def upright_mask(example: Example, source: MaskSource) -> Image.Image:
 
 
 def fits(size: tuple[int, int], wanted: tuple[int, int]) -> bool:
+    """Whether two sizes have about the same aspect ratio."""
     return abs(math.log(size[0] * wanted[1] / (size[1] * wanted[0]))) < SAME_SHAPE
 
 
 def turn_like(mask: Image.Image, example: Example) -> Image.Image:
-    """The mask upright: painted on the upright picture it is that already, else it lies on its side like the file."""
+    """The mask, turned upright if it has the shape of the file and not of the upright picture.
+
+    A mask that was painted on the upright picture is upright already; one that was made from the pixels of the file,
+    without its EXIF orientation, lies on its side as they do.
+    """
     if fits(mask.size, example.size) or not fits(mask.size, (example.size[1], example.size[0])):
         return mask
     orientation = decode(example.picture).orientation

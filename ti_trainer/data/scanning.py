@@ -1,4 +1,4 @@
-"""From what people bring to examples: every picture is decoded once, before anything is loaded."""
+"""From pictures and captions on disk to examples: every picture is decoded once, before a model is loaded."""
 
 from __future__ import annotations
 
@@ -24,18 +24,19 @@ from .masks import upright_mask
 from .sources.folders import MASK_MODES, Found, find_mask, find_masks, find_pictures
 from .sources.lists import Columns
 
-SCAN_PIXELS = 64  # a JPEG is decoded this small: enough for the fingerprint, and all of its data are read
-WORKERS = min(8, os.cpu_count() or 1)  # Pillow decodes outside of Python's lock
+SCAN_PIXELS = 64  # a JPEG is decoded this small, which is enough for the fingerprint and still reads all of its data
+WORKERS = min(8, os.cpu_count() or 1)  # threads: Pillow decodes without holding Python's global lock
 
-Progress = Callable[[Iterable[Any], int], Iterable[Any]]  # things, how many -> the same things, shown as they come
+# From things, and how many there are, to the same things one after the other, with a progress bar.
+Progress = Callable[[Iterable[Any], int], Iterable[Any]]
 
 
 @dataclass
 class Scan:
-    """The examples of a concept, and lines about everything that a person should know."""
+    """The examples of a concept, and lines for the user about what was found."""
 
     examples: list[Example] = field(default_factory=list)
-    own_captions: int = 0  # pictures that came with a caption
+    own_captions: int = 0  # how many pictures came with a caption
     bad_pictures: list[str] = field(default_factory=list)
     bad_captions: list[str] = field(default_factory=list)
     duplicates: list[str] = field(default_factory=list)
@@ -44,7 +45,7 @@ class Scan:
 
 @dataclass(frozen=True)
 class Look:
-    """What one decoding of a picture tells."""
+    """What is known of a picture after it was decoded."""
 
     example: Example  # without captions
     print: Fingerprint
@@ -54,9 +55,10 @@ class Look:
 def load_examples(
     concept: Concept, skip_bad_images: bool, progress: Progress = lambda things, count: things
 ) -> tuple[list[Example], list[str]]:
-    """A concept's examples, those of its class after them, and lines about what was left out and what looks odd.
+    """A concept's examples, those of its class at the end, and lines for the user: what was left out, what looks wrong.
 
-    Raises BadInput for damaged pictures and masks (unless they are to be skipped) and for captions that cannot be read.
+    Raises BadInput for captions that cannot be read, for damaged pictures and masks unless they are to be skipped, and
+    when no picture is left.
     """
     result = scan(concept, progress)
     usable = any(not example.is_class for example in result.examples)
@@ -70,7 +72,10 @@ def load_examples(
 
 
 def scan(concept: Concept, progress: Progress = lambda things, count: things) -> Scan:
-    """Everything about a concept's pictures and captions; raises BadInput only where there is nothing to look at."""
+    """Everything about a concept's pictures and captions, with what is wrong with them.
+
+    Raises BadInput when there are no pictures at all, or when a setting is wrong.
+    """
     check_colour(concept.alpha_color)
     templates = load_templates(concept.templates)
     result = Scan()
@@ -106,7 +111,7 @@ def scan(concept: Concept, progress: Progress = lambda things, count: things) ->
 
 
 def look_at_all(found: list[Found], masks: str, in_folder: Mapping[str, Path], progress: Progress) -> list[Look | str]:
-    """What there is to say about each picture, or what is wrong with it; several are decoded at a time."""
+    """For each picture a Look, or a line that says why it cannot be used; several are decoded at a time."""
 
     def attempt(each: Found) -> Look | str:
         try:
@@ -118,12 +123,12 @@ def look_at_all(found: list[Found], masks: str, in_folder: Mapping[str, Path], p
         try:
             return list(progress(pool.map(attempt, found), len(found)))
         except BaseException:
-            pool.shutdown(cancel_futures=True)  # Ctrl-C does not wait for two thousand pictures
+            pool.shutdown(cancel_futures=True)  # so that Ctrl-C does not wait for thousands of pictures
             raise
 
 
 def look_at(found: Found, masks: str, in_folder: Mapping[str, Path]) -> Look:
-    """Raises BadInput when the picture or its mask cannot be used."""
+    """Decode a picture and its mask; raises BadInput when one of them cannot be used."""
     decoded = decode(found.picture, at_least=SCAN_PIXELS)
     source = mask_source(found, decoded, masks, in_folder)
     example = Example(found.picture, (), decoded.size, found.repeats, mask=source)
@@ -137,6 +142,7 @@ def look_at(found: Found, masks: str, in_folder: Mapping[str, Path]) -> Look:
 
 
 def mask_source(found: Found, decoded: Decoded, masks: str, in_folder: Mapping[str, Path]) -> MaskSource | None:
+    """Where the mask of a picture lies; None if it has none. masks: one of MASK_MODES, or a folder of masks."""
     if masks == "alpha":
         seen = decoded.image.mode == "RGBA" and decoded.image.getchannel("A").getextrema()[0] != 255
         return MaskSource(found.picture, is_alpha=True) if seen else None
@@ -145,7 +151,7 @@ def mask_source(found: Found, decoded: Decoded, masks: str, in_folder: Mapping[s
 
 
 def mask_notes(examples: list[Example], masks: str) -> list[str]:
-    """How many pictures lack the mask that was asked for; raises BadInput when all do."""
+    """A line about pictures without the mask that was asked for; raises BadInput when no picture has one."""
     without = [example.picture.name for example in examples if example.mask is None]
     if masks in ("auto", "none") or not without:
         return []
@@ -156,7 +162,7 @@ def mask_notes(examples: list[Example], masks: str) -> list[str]:
 
 
 def own_captions(found: Found) -> tuple[str, ...]:
-    """The captions that came with a picture; raises BadInput when its text file is empty or no text."""
+    """The captions that came with a picture; raises BadInput when its caption file is empty or is not text."""
     if found.caption_file is None:
         return found.captions
     text = " ".join(read_text(found.caption_file).split())
@@ -167,6 +173,7 @@ def own_captions(found: Found) -> tuple[str, ...]:
 
 
 def check_colour(name: str) -> None:
+    """Raises BadInput for what is not an opaque colour."""
     try:
         opaque = len(ImageColor.getrgb(name)) == 3
     except ValueError:

@@ -1,4 +1,4 @@
-"""Embedding files: what the world reads and writes."""
+"""Embedding files: reading and writing the formats that other programs use."""
 
 from .embedding import Embedding, families_of
 from .formats import FORMATS

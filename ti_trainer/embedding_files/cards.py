@@ -1,9 +1,10 @@
-"""Picture cards: an embedding inside a picture, as A1111 shares them.
+"""Picture cards: embeddings inside pictures, a format of A1111.
 
-The content is JSON in which a tensor is {"TORCHTENSOR": nested lists}. A PNG has it as base64 in a text chunk. The
-pixels have it too, for lossless copies that lost the chunk: deflated, a block at the left of the picture has the low
-four bits of each byte and a block at the right the high ones, each in the low four bits of a channel and combined
-with a fixed sequence; a black column parts either block from the picture.
+The content is JSON, in which a tensor is {"TORCHTENSOR": nested lists}. It is in a card twice: as base64 in a text
+chunk of the PNG, and in the pixels, for lossless copies without the chunk. For the pixels it is compressed with
+deflate. A block of pixels at the left of the picture holds the low four bits of each byte, a block at the right the
+high four bits; they are in the low four bits of each colour channel, xor-ed with a fixed sequence. A black column
+separates each block from the picture.
 """
 
 from __future__ import annotations
@@ -29,11 +30,11 @@ from ..errors import BadInput
 TEXT_CHUNK = "sd-ti-embedding"
 TENSOR = "TORCHTENSOR"
 MAX_PIXELS = 2**23
-MAX_JSON = 4 * 2**20  # 75 vectors of 1280 numbers need two million letters
-MAX_NUMBERS = 75 * 4096  # of the widest text encoder
-MAX_PARTS = 10_000  # lists, mappings and keys: an object is made of each before anything can be looked at
-KINDS = ("PNG", "WEBP", "JPEG", "GIF", "BMP", "AVIF")  # Pillow knows more, among them one that starts Ghostscript
-SIDE = 512  # of the picture in the middle of a card, in pixels
+MAX_JSON = 4 * 2**20  # bytes; 75 vectors of 1280 numbers need two million
+MAX_NUMBERS = 75 * 4096  # 75 vectors of the widest text encoder
+MAX_PARTS = 10_000  # lists, mappings and keys: parsing makes an object of each before anything can be checked
+KINDS = ("PNG", "WEBP", "JPEG", "GIF", "BMP", "AVIF")  # Pillow reads more formats, but one of them starts Ghostscript
+SIDE = 512  # pixels of each side of the picture in the middle of a card
 
 
 class NotACard(ValueError):
@@ -41,10 +42,10 @@ class NotACard(ValueError):
 
 
 def read_card(path: Path) -> Any:
-    """The content of a card, from its text chunk or else from its pixels; raises BadInput when there is none."""
+    """The content of a card, from its text chunk or else from its pixels; raises BadInput when it has none."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # MAX_PIXELS is stricter
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit MAX_PIXELS is stricter
             image = Image.open(io.BytesIO(path.read_bytes()), formats=KINDS)
         if image.width * image.height > MAX_PIXELS:
             raise NotACard(f"it has {image.width} x {image.height} pixels, more than a card has")
@@ -60,12 +61,15 @@ def read_card(path: Path) -> Any:
             f"{path} is a picture that holds no embedding: {reason}. A card that was saved as a JPEG, scaled or "
             "screenshot has lost it: ask for the original PNG"
         ) from None
-    except Exception as error:  # Pillow's decoders raise anything: OSError, RuntimeError, struct.error
+    except Exception as error:  # Pillow's decoders raise many kinds: OSError, RuntimeError, struct.error
         raise BadInput(f"{path} is a damaged picture, or holds a damaged embedding: {error}") from None
 
 
 def from_json(text: bytes) -> Any:
-    """JSON -> its content with tensors in it; NaN and Infinity, which are no JSON, are refused."""
+    """The content of a card's JSON, with tensors in it.
+
+    Raises NotACard for NaN and Infinity, which JSON does not have, and for more parts than an embedding's.
+    """
 
     def refuse(word: str) -> NoReturn:
         raise NotACard(f"it has {word} among its numbers")
@@ -86,32 +90,38 @@ def to_json(content: Mapping[str, Any]) -> bytes:
 
 
 def scramble(count: int) -> NDArray[np.uint8]:
-    """The sequence of half-bytes (count,) with which the pixels are combined.
+    """The sequence of half-bytes (count,) that is xor-ed with the pixels.
 
-    A linear congruential generator modulo 2^32; its numbers modulo 255, of which the low four bits count. Each round
-    doubles the sequence: k steps of x -> a x + c are one step with other a and c.
+    Each is the low four bits of s modulo 255, where s is a state of the linear congruential generator
+    x -> a x + c modulo 2^32. k steps of it are one step with another a and c, so each round of the loop doubles the
+    sequence.
     """
-    factor, offset, mask = 1664525, 1013904223, 2**32 - 1
+    factor = 1664525  # a of as many steps as there are states
+    offset = 1013904223  # their c
+    mask = 2**32 - 1
     states = np.array([offset], dtype=np.uint64)
     while len(states) < count:
         states = np.concatenate([states, (states * np.uint64(factor) + np.uint64(offset)) & np.uint64(mask)])
-        factor, offset = factor * factor & mask, (factor * offset + offset) & mask
+        offset = (factor * offset + offset) & mask
+        factor = factor * factor & mask
     return (states[:count] % np.uint64(255)).astype(np.uint8) & 0x0F
 
 
 def read_pixels(pixels: NDArray[np.uint8]) -> bytes:
-    """The bytes between the lines of a card; pixels: (h, w, 3)."""
+    """The JSON in the pixels of a card, (h, w, 3); raises NotACard when there is none."""
     lit = np.all(pixels > 0, axis=2)  # (h, w)
-    rows, columns = lit.any(1).nonzero()[0], lit.any(0).nonzero()[0]
+    rows = lit.any(1).nonzero()[0]
+    columns = lit.any(0).nonzero()[0]
     if not len(rows):
         raise NotACard("it is black")
     low = pixels[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1] & 0x0F  # without a black frame
     (black,) = (low == 0).all((0, 2)).nonzero()
     if len(black) < 2:
         raise NotACard("no black columns part data from picture")
-    halves = low[:, : black[0]].ravel()[:MAX_JSON], low[:, black[-1] + 1 :].ravel()[:MAX_JSON]  # (channels of a block,)
-    count = min(map(len, halves))
-    first, second = (half[:count] ^ scramble(count) for half in halves)
+    left = low[:, : black[0]].ravel()[:MAX_JSON]  # (channels of the block,)
+    right = low[:, black[-1] + 1 :].ravel()[:MAX_JSON]
+    count = min(len(left), len(right))
+    first, second = (half[:count] ^ scramble(count) for half in (left, right))
     stream = zlib.decompressobj()
     try:
         text = stream.decompress((second << 4 | first).tobytes(), MAX_JSON + 1)
@@ -130,7 +140,7 @@ def write_pixels(text: bytes, picture: Image.Image) -> Image.Image:
     for half in (data & 0x0F, data >> 4):
         padded = np.resize(half, -(-len(half) // (3 * height)) * 3 * height)
         block = padded ^ scramble(len(padded))
-        # the high bits are free: with one of them set no edge is black, and readers crop black edges
+        # Readers cut off black edges. The high bits hold nothing, so some are set, and no edge of a block is black.
         blocks.append(Image.fromarray((block | 0x30).reshape(height, -1, 3)))  # (h, columns, 3)
     left, right = blocks
     card = Image.new("RGB", (left.width + picture.width + right.width + 2, height), "black")
@@ -141,7 +151,10 @@ def write_pixels(text: bytes, picture: Image.Image) -> Image.Image:
 
 
 def card_bytes(content: Mapping[str, Any], title: str, picture: Image.Image) -> bytes:
-    """A PNG card: the picture, cropped to a square, with a title on it and the content in chunk and pixels."""
+    """A PNG card: a picture, cropped to a square, with a title on it and the content in the text chunk and the pixels.
+
+    Raises BadInput for an embedding that is too large for a card.
+    """
     text = to_json(content)
     if len(text) > MAX_JSON:
         raise BadInput(f"{title} needs {len(text):,} letters, more than a card holds: write another --to format")
@@ -157,9 +170,10 @@ def card_bytes(content: Mapping[str, Any], title: str, picture: Image.Image) -> 
 
 
 def draw_numbers(vectors: Tensor) -> Image.Image:
-    """A picture of an embedding that has none: its numbers (n, d) as coloured fields."""
+    """A picture for a card without one: numbers of the vectors (n, d) as coloured squares."""
     numbers = np.resize(vectors.numpy(), (24, 24))
     shades = np.tanh(numbers / (numbers.std() + 1e-12) / 2)  # (24, 24) in -1..1
-    warm, cool = shades.clip(0, 1)[..., None], (-shades).clip(0, 1)[..., None]
+    warm = shades.clip(0, 1)[..., None]  # (24, 24, 1)
+    cool = (-shades).clip(0, 1)[..., None]
     colours = 40 + warm * np.array([200, 120, 40]) + cool * np.array([30, 110, 200])  # (24, 24, 3)
     return Image.fromarray(colours.astype(np.uint8)).resize((SIDE, SIDE), Image.Resampling.NEAREST)

@@ -1,4 +1,4 @@
-"""What kind of file it is, told by its first bytes and never by its name, and what was parsed out of it."""
+"""What kind a file is, by its first bytes and not by its name, and what it contains."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ from .cards import read_card
 from .pickles import read_pickle
 from .tensors import read_tensors
 
-MAX_BYTES = 64 * 2**20  # of files that are read whole; safetensors files are mapped, and may be large LoRAs
-HEAD = 512
+# Limit for files that are read into memory. Safetensors files are mapped, and may be large LoRAs with embeddings.
+MAX_BYTES = 64 * 2**20
+HEAD = 512  # bytes at the beginning that tell the kind
 
 PICTURES = (b"\x89PNG\r\n\x1a\n", b"RIFF", b"\xff\xd8\xff", b"GIF8", b"BM")
 
 
 @dataclass(frozen=True)
 class Content:
-    """What was parsed out of a file; none of it is trusted yet."""
+    """What was parsed from a file; nothing in it has been checked yet."""
 
     path: Path
     data: Any
@@ -28,7 +29,7 @@ class Content:
 
     @property
     def names(self) -> list[str]:
-        """The keys of the data, where it is a mapping."""
+        """The keys of the data that are text; none if it is not a mapping."""
         return [key for key in self.data if isinstance(key, str)] if isinstance(self.data, dict) else []
 
 
@@ -53,10 +54,10 @@ def parse(path: Path) -> Content:
 
 
 def kind_of(head: bytes, size: int) -> tuple[str, Callable[[Path], Any] | None]:
-    """What a file is and what reads it, from its first bytes; or why it is nothing to read, and None."""
+    """What a file is and what reads it, by its first bytes; for a file that cannot be read, the reason and None."""
     text = head.lstrip(b"\xef\xbb\xbf \r\n\t").lower()
     claimed = int.from_bytes(head[:8], "little")
-    # before the others: headers of 640 and of 19,778 bytes begin as pickles and as bitmaps do
+    # This comes first, because a header of 640 bytes begins like a pickle, and one of 19,778 bytes like a bitmap.
     if head[8:9] == b"{" and claimed <= size - 8:
         return "safetensors file", read_tensors
     if head.startswith(PICTURES):

@@ -1,4 +1,4 @@
-"""From any embedding file that can be read to any that can be written."""
+"""Converting an embedding file from any format that can be read to any that can be written."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CARD = "png-card"
 
 @dataclass(frozen=True)
 class Conversion:
-    """What was written, and what is worth saying about it."""
+    """What was written, and lines for the user about it."""
 
     embedding: Embedding
     files: list[Path]
@@ -34,10 +34,11 @@ def convert(
     picture: Image.Image | None = None,
     overwrite: bool = False,
 ) -> Conversion:
-    """Write the embedding of a file in one of FORMATS.
+    """Write the embedding of a file in another format, `to`, a key of FORMATS.
 
-    output: file or folder, by default the folder of `file`; token: a new name, or which of several; picture: what to
-    draw a card on. Raises BadInput when nothing can be written, and before a file would be lost.
+    output: a file or a folder, by default the folder of `file`; token: a new name, or which embedding of several to
+    take; picture: for a card. Raises BadInput when the embedding cannot be read or written, and without `overwrite`
+    when a file is in the way.
     """
     embedding = read_embedding(file, token)
     known = [name for name, row in FORMATS.items() if row.pack]
@@ -58,7 +59,7 @@ def convert(
 
 
 def place(embedding: Embedding, source: Path, suffix: str, output: str | None) -> Path:
-    """The file to write, named after the token unless `output` names it."""
+    """The file to write: `output`, or a file named after the token; raises BadInput for a name that is unusable."""
     folder = source.parent if output is None else Path(output)
     if output is None or folder.is_dir():
         return folder / f"{embedding.stem}{suffix}"
@@ -69,7 +70,7 @@ def place(embedding: Embedding, source: Path, suffix: str, output: str | None) -
 
 
 def warnings_about(embedding: Embedding, path: Path) -> list[str]:
-    """A line for a negative half, and for neighbours whose names are those of further vectors."""
+    """Lines about a second embedding for the negative prompt, and about files that look like further vectors."""
     lines = []
     negative = embedding.metadata.get("ti_trainer.negative")
     if negative:
@@ -82,6 +83,7 @@ def warnings_about(embedding: Embedding, path: Path) -> list[str]:
 
 
 def conversion_text(done: Conversion) -> str:
+    """What the command prints."""
     families = " or ".join(done.embedding.families) or "a model of another kind"
     lines = [f"{done.embedding.token} ({done.embedding.num_vectors} vectors, for {families})"]
     return "\n".join([*lines, *(f"  wrote {path}" for path in done.files), *(f"  {note}" for note in done.notes)])

@@ -1,4 +1,4 @@
-"""An embedding: a word, its vectors, and the models that they are for."""
+"""An embedding: a token, its vectors, and the model families that it is for."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from torch import Tensor
 
 from ..errors import BadInput
 
-# the text encoders that have vectors, and how wide they are in the published models
+# The text encoders for which embeddings have vectors -> the width of a vector in the published models.
 WIDTHS = {"clip_l": 768, "clip_h": 1024, "clip_g": 1280, "t5xxl": 4096}
 
 
 @dataclass(frozen=True)
 class ModelFamily:
-    """Which text encoders the models of a family have."""
+    """The text encoders that the models of a family have."""
 
     name: str
-    architecture: str  # with which its names in ModelSpec begin
+    architecture: str  # how the names of the family in ModelSpec begin
     slots: frozenset[str]
     optional: frozenset[str] = frozenset()  # slots that an embedding may leave out
 
@@ -33,10 +33,10 @@ MODEL_FAMILIES = (
 
 
 def families_of(widths: Mapping[str, int], architecture: str = "") -> tuple[str, ...]:
-    """The families that slots of these widths are for; only one where its name in ModelSpec is given and fits.
+    """The families whose text encoders have these widths, by slot; none for widths that no published model has.
 
-    A clip_l of 768 may be SD 1.x or Flux, with a clip_g of 1280 SDXL or SD 3: they share encoders. Empty for slots that
-    no published model has.
+    Several families may have the same encoders: a clip_l of 768 is of SD 1.x or Flux, and with a clip_g of 1280 of SDXL
+    or SD 3. The architecture, a name of ModelSpec, tells them apart if it fits one of them.
     """
     if any(WIDTHS.get(slot) != width for slot, width in widths.items()):
         return ()
@@ -46,20 +46,20 @@ def families_of(widths: Mapping[str, int], architecture: str = "") -> tuple[str,
 
 
 def in_order(vectors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The same with the slots as pipelines number their text encoders, whatever the order in a file."""
+    """The same vectors in the order in which pipelines number their text encoders."""
     known = [slot for slot in WIDTHS if slot in vectors]
     return {slot: vectors[slot] for slot in [*known, *sorted(set(vectors) - set(known))]}
 
 
 def describe(widths: Mapping[str, int], families: tuple[str, ...]) -> str:
-    """{"clip_l": 768}, ("SD 1.x", "Flux") -> "clip_l 768 wide (SD 1.x or Flux)"."""
+    """Widths and families for a message: "clip_l 768 wide (SD 1.x or Flux)"."""
     slots = " + ".join(f"{slot} {width} wide" for slot, width in widths.items())
     return f"{slots} ({' or '.join(families)})" if families else slots
 
 
 @dataclass(frozen=True)
 class Embedding:
-    """A word and its vectors."""
+    """A token and its vectors."""
 
     token: str
     vectors: Mapping[str, Tensor]  # slot -> (n, d) float32
@@ -72,7 +72,7 @@ class Embedding:
 
     @property
     def stem(self) -> str:
-        """The name without brackets, for files: "<my-cat>" -> "my-cat"."""
+        """The token without brackets, for names of files: "<my-cat>" -> "my-cat"."""
         return self.token.strip("<>")
 
     @property
@@ -81,13 +81,14 @@ class Embedding:
 
     @property
     def families(self) -> tuple[str, ...]:
-        """The model families that it is for: `families_of` its slots, and of the architecture in its metadata."""
+        """The model families that it is for, by its widths and by the architecture in its metadata."""
         return families_of(self.widths, self.metadata.get("modelspec.architecture", ""))
 
     def fit(self, widths: Mapping[str, int]) -> dict[str, Tensor]:
         """The vectors for a model that has these slots, slot -> (n, d); widths: slot -> d.
 
-        One set fits a model with one slot by its width, whatever the two are called. Raises BadInput for others.
+        Between an embedding and a model that have one slot each, only the width is compared and not the slot's name.
+        Raises BadInput when the embedding does not fit.
         """
         same_names = len(self.vectors) != 1 or len(widths) != 1
         vectors = dict(self.vectors) if same_names else dict(zip(widths, self.vectors.values(), strict=True))

@@ -1,9 +1,9 @@
 """The table of embedding file formats; a new one is two functions and a row.
 
-An unpacking function sorts what was parsed and checks nothing: it gives an embedding for each that it finds, with the
-file's own word as the token ("" where there is none) and tensors under the file's own keys; read.py makes slots of the
-keys, and distrusts all of it. A packing function gives the bytes of each file that the format wants; the slots come in
-the order in which pipelines number their text encoders.
+An unpacking function takes what was parsed from a file and returns the embeddings that it finds there, or None if the
+file has another layout. It checks nothing: the token is the file's own word ("" if it has none), and tensors have the
+file's own keys. read.py then checks all of it and turns keys into slots. A packing function returns the bytes of each
+file that the format needs; it gets the slots in the order in which pipelines number their text encoders.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from .metadata import naming
 from .pickles import ParameterDict, pickle_bytes
 from .tensors import modelspec_hash, tensor_bytes
 
-# keys that name a text encoder, in any program -> slot
+# The keys that name a text encoder, in any of the programs -> slot.
 SLOT_KEYS = {
     "clip_l": "clip_l",
     "clip_h": "clip_h",
@@ -32,12 +32,12 @@ SLOT_KEYS = {
     "t5xxl": "t5xxl",
     "t5": "t5xxl",
 }
-# keys of the only set of vectors: its width says which text encoder's it is
+# Keys of vectors for a single text encoder; their width tells which one.
 ONLY_KEYS = ("emb_params", "emp_params", "*")
 
 
 def packed(embedding: Embedding, keys: Mapping[str, str]) -> bytes:
-    """A safetensors file; keys: key -> slot, of those that go into this file."""
+    """The bytes of a safetensors file; keys: the keys of the file -> slot."""
     tensors = {key: embedding.vectors[slot] for key, slot in keys.items()}
     metadata = {
         **embedding.metadata,
@@ -50,16 +50,18 @@ def packed(embedding: Embedding, keys: Mapping[str, str]) -> bytes:
 
 
 def misfit(embedding: Embedding, name: str, wanted: str) -> BadInput:
+    """The error for an embedding that a format cannot hold."""
     own = describe(embedding.widths, embedding.families)
     return BadInput(f"{embedding.token} has vectors for {own}, and {name} is for {wanted}: choose another --to")
 
 
 def alone(embedding: Embedding) -> bool:
-    """Whether it is for a model with one text encoder; Flux has two, of which one may be left out."""
+    """Whether it is for a model with one text encoder; Flux has two, and its embeddings may leave one out."""
     return set(embedding.vectors) in ({"clip_l"}, {"clip_h"}) and embedding.families != ("Flux",)
 
 
 def pack_webui(embedding: Embedding) -> list[bytes]:
+    """One file, with the key `emb_params` for a single text encoder, else with the slots as keys."""
     if alone(embedding):
         return [packed(embedding, {"emb_params": next(iter(embedding.vectors))})]
     return [packed(embedding, {slot: slot for slot in embedding.vectors})]
@@ -71,20 +73,21 @@ def pack_diffusers(embedding: Embedding) -> list[bytes]:
 
 
 def pack_kohya(embedding: Embedding) -> list[bytes]:
+    """The WebUIs' layout; raises BadInput for model families that sd-scripts does not read it for."""
     if not alone(embedding) and set(embedding.vectors) != {"clip_l", "clip_g"}:
         raise misfit(embedding, "kohya", "SD 1.x, SD 2.x and SDXL")
     return pack_webui(embedding)
 
 
 def pack_onetrainer(embedding: Embedding) -> list[bytes]:
-    """`emp_params`, misspelt so; T5 is called `t5`."""
+    """One file, with OneTrainer's key `emp_params` (it is misspelt there) or slots as keys, T5's being `t5`."""
     if alone(embedding):
         return [packed(embedding, {"emp_params": next(iter(embedding.vectors))})]
     return [packed(embedding, {slot.replace("t5xxl", "t5"): slot for slot in embedding.vectors})]
 
 
 def a1111_content(embedding: Embedding) -> dict[str, Any]:
-    """What A1111 writes into its own files, and our metadata beside it."""
+    """What A1111 writes into its own files, with our metadata added; raises BadInput for several text encoders."""
     if not alone(embedding):
         raise misfit(embedding, "a1111-pt, like png-card,", "models with one text encoder, SD 1.x and 2.x")
     (vectors,) = embedding.vectors.values()
@@ -105,28 +108,30 @@ def a1111_content(embedding: Embedding) -> dict[str, Any]:
 
 
 def pack_a1111(embedding: Embedding) -> list[bytes]:
+    """A1111's pickle."""
     return [pickle_bytes(a1111_content(embedding))]
 
 
 def pack_card(embedding: Embedding) -> list[bytes]:
+    """A picture card with a drawing of the vectors."""
     return [pack_card_on(embedding, draw_numbers(next(iter(embedding.vectors.values()))))]
 
 
 def pack_card_on(embedding: Embedding, picture: Image.Image) -> bytes:
-    """A picture card with a picture of one's own."""
+    """A picture card with a given picture."""
     count = embedding.num_vectors
     title = f"{embedding.token}   {count} vector{'s' * (count > 1)}   {' or '.join(embedding.families)}".strip()
     return card_bytes(a1111_content(embedding), title, picture)
 
 
 def tensors_in(mapping: Any) -> dict[str, Any]:
-    """The tensors of a mapping by their key; empty for anything else."""
+    """The tensors of a mapping whose keys are text, by key; none if it is not a mapping."""
     mapping = mapping if isinstance(mapping, dict) else {}
     return {key: value for key, value in mapping.items() if isinstance(key, str) and isinstance(value, Tensor)}
 
 
 def unpack_keys(content: Content) -> list[Embedding] | None:
-    """Keys that name the text encoders, or the one key of the only set."""
+    """Keys that name text encoders, or one of ONLY_KEYS."""
     tensors = tensors_in(content.data)
     if tensors and (set(tensors) <= set(SLOT_KEYS) or (len(tensors) == 1 and set(tensors) <= set(ONLY_KEYS))):
         return [Embedding("", tensors, content.metadata)]
@@ -134,7 +139,7 @@ def unpack_keys(content: Content) -> list[Embedding] | None:
 
 
 def unpack_tokens(content: Content) -> list[Embedding] | None:
-    """Keys that are tokens: an embedding each."""
+    """Keys that are tokens, each with an embedding."""
     tensors = tensors_in(content.data)
     if set(tensors) & {*SLOT_KEYS, *ONLY_KEYS} or any(key.startswith("bundle_emb.") for key in tensors):
         return None
@@ -142,7 +147,7 @@ def unpack_tokens(content: Content) -> list[Embedding] | None:
 
 
 def unpack_a1111(content: Content) -> list[Embedding] | None:
-    """`string_to_param`: of A1111 under "*", of the first Textual Inversion code under each placeholder."""
+    """`string_to_param`: A1111 has the vectors under "*", the first Textual Inversion code under its placeholders."""
     data = content.data if isinstance(content.data, dict) else {}
     parameters = data.get("string_to_param")
     tensors = tensors_in(parameters._parameters if isinstance(parameters, ParameterDict) else parameters)
@@ -163,7 +168,7 @@ def unpack_a1111(content: Content) -> list[Embedding] | None:
 
 
 def unpack_bundle(content: Content) -> list[Embedding] | None:
-    """Embeddings inside a LoRA: `bundle_emb.NAME.KEY`; its metadata are the LoRA's."""
+    """Embeddings inside a LoRA, under `bundle_emb.NAME.KEY`; without metadata, because the file's is the LoRA's."""
     bundles: dict[str, dict[str, Any]] = {}
     for key, tensor in tensors_in(content.data).items():
         found = re.fullmatch(r"bundle_emb\.(.+?)\.(?:string_to_param\.)?([^.]+)", key)
@@ -173,7 +178,7 @@ def unpack_bundle(content: Content) -> list[Embedding] | None:
 
 
 def unpack_list(content: Content) -> list[Embedding] | None:
-    """A list with a mapping of one tensor for each text encoder."""
+    """A list with a mapping for each text encoder, of one tensor each."""
     if not isinstance(content.data, list) or not 1 <= len(content.data) <= 8:
         return None
     parts = [tensors_in(part) for part in content.data]
@@ -185,6 +190,7 @@ def unpack_list(content: Content) -> list[Embedding] | None:
 
 
 def unpack_tensor(content: Content) -> list[Embedding] | None:
+    """A tensor without a key."""
     return [Embedding("", {"tensor": content.data})] if isinstance(content.data, Tensor) else None
 
 
@@ -192,11 +198,11 @@ def unpack_tensor(content: Content) -> list[Embedding] | None:
 class Format:
     """A row of FORMATS."""
 
-    about: str
+    about: str  # which programs use it, and its layout
     suffix: str
     unpack: Callable[[Content], list[Embedding] | None]
-    pack: Callable[[Embedding], list[bytes]] | None = None  # None: only read
-    usage: str = ""  # where the written file goes, with {stem} and {token}
+    pack: Callable[[Embedding], list[bytes]] | None = None  # None: this format is read but not written
+    usage: str = ""  # where the written file belongs, with {stem} and {token}
 
 
 FORMATS: dict[str, Format] = {

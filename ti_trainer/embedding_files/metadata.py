@@ -8,7 +8,7 @@ from typing import Any
 
 
 def naming(token: str) -> dict[str, str]:
-    """The entries that name the embedding: they follow the token when a file is renamed."""
+    """The entries that contain the token; they are written anew when an embedding gets another token."""
     stem = token.strip("<>")
     return {
         "modelspec.title": stem,
@@ -36,9 +36,10 @@ def embedding_metadata(
     base_model_hash: str | None = None,
     data_hash: str | None = None,
 ) -> dict[str, str]:
-    """All values are strings, as safetensors wants them; no date, so that a rerun writes the same bytes.
+    """The metadata of a trained embedding.
 
-    init, seed, base_model (its name, not its folder), base_model_hash and data_hash are left out where they are None.
+    All values are strings, because safetensors allows nothing else. There is no date, so that running again writes the
+    same bytes. Entries that are None are left out; base_model is a name and not a path.
     """
     known = {
         "ti_trainer.init": init,

@@ -1,7 +1,8 @@
-"""Pickles of torch, read without running anything that they ask for.
+"""Pickles of torch, read without running code from them.
 
-Three locks, one behind the other: the program of the pickle is read, not run, and may name nothing that is not in
-ADMITTED; torch.load reads it with weights_only; and what comes out is checked like any other tensor (read.py).
+There are three checks, one after the other: the operations of the pickle are listed without running them, and may
+import nothing but ADMITTED; torch.load then reads it with weights_only; and read.py checks the tensors that come out,
+as it does for every format.
 """
 
 from __future__ import annotations
@@ -20,20 +21,21 @@ import torch
 from ..errors import BadInput
 from .tokens import quoted
 
-MAX_BYTES = 64 * 2**20  # of everything in a zip archive together, unpacked
-MAX_PROGRAM = 2**20  # an embedding's is shorter than a kilobyte
+MAX_BYTES = 64 * 2**20  # of all members of a zip archive together, unpacked
+MAX_PROGRAM = 2**20  # bytes of the pickle in a zip archive; an embedding's has less than a thousand
 MAX_OPERATIONS = 50_000  # a LoRA of a thousand tensors has 30,000
-LEGACY_PARTS = 5  # pickles in a row in a file of torch before 1.6: magic number, version, system, content, storage keys
+# A file of torch before 1.6 is a row of pickles: magic number, version, system, content, storage keys.
+LEGACY_PARTS = 5
 
 
 class ParameterDict:
-    """Stands in for torch's in files of the first Textual Inversion code: keeps the parameters, does nothing."""
+    """Takes the place of torch's class in files of the first Textual Inversion code; it only keeps the parameters."""
 
     _parameters: Any = None
 
 
 class NumpyType:
-    """Stands in for numpy.dtype: keeps its code ("i8"), does nothing."""
+    """Takes the place of numpy.dtype; it only keeps its code, such as "i8"."""
 
     def __init__(self, code: object = "", *rest: object) -> None:
         self.code = code
@@ -43,7 +45,7 @@ class NumpyType:
 
 
 def numpy_scalar(kind: object, data: object = b"") -> int | None:
-    """Stands in for numpy's constructor of scalars: integers (A1111's `step`) as int, all others as None."""
+    """Takes the place of numpy's constructor of scalars: an integer, such as A1111's `step`, or None for others."""
     code = getattr(kind, "code", "")
     if isinstance(code, str) and code[:1] in ("i", "u") and isinstance(data, bytes) and len(data) <= 8:
         return int.from_bytes(data, "little", signed=code[0] == "i")
@@ -56,7 +58,7 @@ STAND_INS: dict[str, Callable[..., Any]] = {
     "numpy.core.multiarray.scalar": numpy_scalar,
     "numpy._core.multiarray.scalar": numpy_scalar,
 }
-# Less than weights_only admits: `bytearray` of 2^40 is a way to fill the memory too.
+# The names that a pickle may import. Fewer than weights_only admits: a `bytearray` of 2^40 would fill the memory.
 ADMITTED = {
     *STAND_INS,
     "collections.OrderedDict",
@@ -67,13 +69,24 @@ ADMITTED = {
     "torch._utils._rebuild_tensor_v2",
     "torch._utils._rebuild_parameter",
     "torch.nn.parameter.Parameter",
-    *(f"torch.{kind}Storage" for kind in ("Float", "Double", "Half", "BFloat16", "Long", "Int", "Short", "Char")),
-    *(f"torch.{kind}Storage" for kind in ("Byte", "Bool")),
+    "torch.FloatStorage",
+    "torch.DoubleStorage",
+    "torch.HalfStorage",
+    "torch.BFloat16Storage",
+    "torch.LongStorage",
+    "torch.IntStorage",
+    "torch.ShortStorage",
+    "torch.CharStorage",
+    "torch.ByteStorage",
+    "torch.BoolStorage",
 }
 
 
 def read_pickle(path: Path) -> Any:
-    """The content of a file that torch.save wrote, in either of its layouts; raises BadInput and runs nothing."""
+    """The content of a file of torch.save, in either of its layouts.
+
+    Raises BadInput for a file that would import anything but ADMITTED, and for one that is damaged.
+    """
     data = path.read_bytes()
     try:
         for name in names_in(data):
@@ -88,18 +101,21 @@ def read_pickle(path: Path) -> Any:
             return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except BadInput as error:
         raise BadInput(f"{path} {error}") from None
-    except pickle.UnpicklingError:  # whose text is torch's advice to read it without safety
+    except pickle.UnpicklingError:  # its text is not shown, because it advises to load the file without this check
         raise BadInput(
             f"{path} is refused by torch's safe reader, as is the oldest layout of Textual Inversion: load it with the "
             "program that wrote it, and save it anew"
         ) from None
-    except Exception as error:  # a damaged pickle can make torch and pickletools raise anything
+    except Exception as error:  # torch and pickletools raise many kinds for damaged pickles
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise BadInput(f"{path} is damaged, or no pickle of torch: {reason[:200]}") from None
 
 
 def names_in(data: bytes) -> Iterator[str]:
-    """Everything that the pickles of a file would import, as "module.name"; raises BadInput for bombs."""
+    """Everything that the pickles of a file would import, as "module.name".
+
+    Raises BadInput for archives that torch.save does not write, among them such as unpack to gigabytes.
+    """
     if not data.startswith(b"PK"):
         stream = io.BytesIO(data)
         for _ in range(LEGACY_PARTS):
@@ -117,7 +133,7 @@ def names_in(data: bytes) -> Iterator[str]:
 
 
 def names_in_program(stream: BinaryIO) -> Iterator[str]:
-    """The imports of one pickle; leaves the stream behind its end."""
+    """The imports of one pickle; afterwards the stream stands at its end."""
     texts = ["", ""]
     for count, (operation, argument, _) in enumerate(pickletools.genops(stream)):
         if count > MAX_OPERATIONS:
@@ -133,7 +149,7 @@ def names_in_program(stream: BinaryIO) -> Iterator[str]:
 
 
 def pickle_bytes(content: Any) -> bytes:
-    """A file of torch.save in its layout from before 1.6: the newer one fails A1111's own safety check."""
+    """A file of torch.save in the layout of before 1.6, because A1111's safety check refuses the newer one."""
     buffer = io.BytesIO()
     torch.save(content, buffer, _use_new_zipfile_serialization=False)
     return buffer.getvalue()

@@ -1,4 +1,4 @@
-"""Reading embedding files, without trusting them."""
+"""Reading embedding files of any format; everything in them is checked."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from .formats import FORMATS, SLOT_KEYS
 from .refusals import check_kind
 from .tokens import quoted, token_of_file, usable_token
 
-WIDEST = 8192
+WIDEST = 8192  # the largest width of a vector
 MAX_METADATA = 2**20  # letters of one entry
 SLOT_OF_WIDTH = {width: slot for slot, width in WIDTHS.items()}
-NEGATIVES = ("-neg", "-uc")  # how DreamArtist names the second half of a pair
+NEGATIVES = ("-neg", "-uc")  # endings of the file for the negative prompt in DreamArtist's pairs
 
 
 def read_embedding(path: str | Path, token: str | None = None) -> Embedding:
-    """The embedding in a file of any of FORMATS, told by its content.
+    """The embedding in a file of any of FORMATS; the format is told by the content.
 
-    NAME with NAME_2 beside it, of the same key and for another text encoder, is one embedding: diffusers has SDXL's so.
-    token: which to take when a file holds several, and else its new name. Raises BadInput, naming the file, for what
-    cannot be trusted and for what is no embedding.
+    Where NAME_2 lies beside NAME, has the same key and is for another text encoder, both are one embedding: diffusers
+    saves those of SDXL in this way. token: which embedding to take from a file with several, otherwise a new name.
+    Raises BadInput, naming the file, for files that are not embeddings or not safe.
     """
     path = Path(path)
     embedding = read_alone(path, token)
@@ -44,7 +44,7 @@ def read_embedding(path: str | Path, token: str | None = None) -> Embedding:
 
 
 def read_alone(path: Path, token: str | None) -> Embedding:
-    """The embedding in one file."""
+    """The embedding in one file, without those beside it; raises BadInput as `read_embedding` does."""
     content = parse(path)
     check_kind(content)
     candidates = (row.unpack(content) for row in FORMATS.values())
@@ -69,12 +69,12 @@ def read_alone(path: Path, token: str | None) -> Embedding:
 
 
 def choose_embedding(found: Sequence[Embedding], token: str | None, path: Path) -> Embedding:
-    """The only embedding of a file, or the one that the file calls `token`."""
+    """The only embedding of a file, or of several the one with the name `token`; raises BadInput if there is none."""
     if len(found) == 1:
         return found[0]
     for raw in found:
         if token == raw.token:
-            return replace(raw, metadata={})  # which are about all of them
+            return replace(raw, metadata={})  # the metadata of the file is about all of its embeddings
     names = ", ".join(quoted(raw.token) for raw in found[:8])
     chosen = f", and none is '{token}'" if token else ""
     raise BadInput(
@@ -84,11 +84,14 @@ def choose_embedding(found: Sequence[Embedding], token: str | None, path: Path) 
 
 
 def name_of(raw: Embedding, content: Content, token: str | None) -> str:
-    """The token: the one asked for, the metadata's, the file's own word, or the file's name."""
+    """The token: the one asked for, or else the one in the metadata, the file's own word, or the file's name.
+
+    Raises BadInput for a token that cannot be used, and for a file of one bare tensor when no token is asked for.
+    """
     if token is not None and usable_token(token) == token:
         return token
     if token is not None and token != raw.token:
-        check_token(token)  # raises: it can neither be found in the file nor be a name
+        check_token(token)  # raises BadInput: it is not in the file, and cannot be a new name
     if token is None and isinstance(content.data, Tensor):
         raise BadInput(
             f"{content.path} is a tensor without a name: give it one with --token, "
@@ -102,9 +105,10 @@ def name_of(raw: Embedding, content: Content, token: str | None) -> str:
 
 
 def checked(tensor: Tensor, name: str) -> Tensor:
-    """A tensor (n, d) or (d,) of any float type as (n, d) float32 in memory of its own.
+    """A copy of a tensor (n, d) or (d,) of any floating-point type, as (n, d) float32.
 
-    Shape and storage are looked at before the numbers: a stride of 0 makes gigabytes of one number. Raises BadInput.
+    Shape and storage are checked before numbers are read, because with a stride of 0 one number looks like gigabytes.
+    Raises BadInput for tensors that cannot be vectors; name: for messages.
     """
     shape = tuple(tensor.shape)
     if tensor.layout != torch.strided or tensor.device.type != "cpu" or not tensor.is_floating_point():
@@ -123,13 +127,13 @@ def checked(tensor: Tensor, name: str) -> Tensor:
 
 
 def slot_of(width: int, metadata: dict[str, str]) -> str:
-    """The text encoder of a tensor that does not name one: by its width, else as we wrote it, else CLIP-L."""
+    """The text encoder of a tensor without a name: told by its width, else by our metadata, else CLIP-L."""
     told = metadata.get("ti_trainer.slots", "")
     return SLOT_OF_WIDTH.get(width) or (told if told in WIDTHS else "clip_l")
 
 
 def with_further_files(embedding: Embedding, path: Path) -> Embedding:
-    """The embedding with the vectors of NAME_2 and NAME_3, where these are its other text encoders'."""
+    """The embedding with the vectors of NAME_2 and NAME_3, if these are for its other text encoders."""
     vectors = dict(embedding.vectors)
     for number in (2, 3):
         further = path.with_name(f"{path.stem}_{number}{path.suffix}")
@@ -144,13 +148,13 @@ def with_further_files(embedding: Embedding, path: Path) -> Embedding:
 
 
 def only_key(path: Path) -> str | None:
-    """The only key of a file that holds one tensor."""
+    """The key of a file that has only one; else None."""
     names = parse(path).names
     return names[0] if len(names) == 1 else None
 
 
 def negative_entries(path: Path) -> dict[str, str]:
-    """Metadata for DreamArtist's pairs: X is for the prompt, X-neg or X-uc beside it for the negative prompt."""
+    """Metadata for the files of a DreamArtist pair: X is for the prompt, X-neg or X-uc for the negative prompt."""
     for ending in NEGATIVES:
         if path.with_name(f"{path.stem}{ending}{path.suffix}").is_file():
             return {"ti_trainer.negative": f"{path.stem}{ending}{path.suffix}"}

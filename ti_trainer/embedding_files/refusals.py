@@ -1,4 +1,4 @@
-"""Files that look like embeddings and are none, and what to do about each."""
+"""Files that look like embeddings but are something else, and what to do with each kind."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ..errors import BadInput
 from .content import Content
 from .formats import ONLY_KEYS, SLOT_KEYS
 
-MAX_TENSORS = 32  # embeddings in one file; the smallest model has more tensors
+MAX_TENSORS = 32  # of embeddings in one file; the smallest model has more
 
 
 def is_optimizer_state(names: list[str]) -> bool:
@@ -37,7 +37,7 @@ def is_model(names: list[str]) -> bool:
     return not has_bundle(names) and (len(names) > MAX_TENSORS or "state_dict" in names)
 
 
-# the names in a file -> whether it is of the kind, and what it is
+# Whether the names in a file are those of the kind, and what the message says of it.
 REFUSALS: tuple[tuple[Callable[[list[str]], bool], str], ...] = (
     (is_optimizer_state, "is the optimiser's state that A1111 keeps beside an embedding: give the .pt without .optim"),
     (is_per_layer, "is an XTI embedding, with vectors for each layer of the U-Net: no model here has a place for them"),
@@ -52,7 +52,7 @@ REFUSALS: tuple[tuple[Callable[[list[str]], bool], str], ...] = (
 
 
 def check_kind(content: Content) -> None:
-    """Raises BadInput, naming what it is, for a file that is something else than an embedding."""
+    """Raises BadInput, saying what the file is, if it is one of REFUSALS."""
     for is_kind, what in REFUSALS:
         if is_kind(content.names):
             raise BadInput(f"{content.path} {what}")

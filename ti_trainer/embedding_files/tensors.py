@@ -1,4 +1,4 @@
-"""safetensors: reading what others wrote, and writing the same bytes for the same content."""
+"""Reading and writing safetensors files; the same content always gives the same bytes."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from torch import Tensor
 
 from ..errors import BadInput
 
-MAX_HEADER = 8 * 2**20  # a whole Flux checkpoint's has 0.2 MB
+MAX_HEADER = 8 * 2**20  # bytes; the header of a whole Flux checkpoint has 0.2 million
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """The tensors and the metadata of a safetensors file.
 
-    The tensors are views of the mapped file, so that a large file costs no memory until they are used. Raises BadInput
-    when it is damaged.
+    The tensors are views of the mapped file, so a large file takes no memory before they are used. Raises BadInput for
+    a damaged file.
     """
     with path.open("rb") as file:
         size = int.from_bytes(file.read(8), "little")
@@ -29,7 +29,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     try:
         with safe_open(path, framework="pt") as file:
             return {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}  # noqa: SIM118
-    except Exception as error:  # SafetensorError, and what torch raises for types that it does not know
+    except Exception as error:  # SafetensorError, or what torch raises for types that it does not know
         raise BadInput(f"{path} is no whole safetensors file: {error}") from None
 
 
@@ -39,17 +39,17 @@ def tensor_bytes(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> 
 
 
 def modelspec_hash(tensors: Mapping[str, Tensor]) -> str:
-    """0x and the SHA-256 of the tensor section of a safetensors file, as ModelSpec 1.0.1 has it."""
+    """The hash of ModelSpec 1.0.1: "0x" and the SHA-256 of the part of a safetensors file that holds the tensors."""
     payload = save(dict(tensors))
     header = 8 + int.from_bytes(payload[:8], "little")
     return "0x" + hashlib.sha256(payload[header:]).hexdigest()
 
 
 def sort_metadata(payload: bytes) -> bytes:
-    """The same file with its metadata in order: safetensors writes them in the order of a hash table."""
+    """The same file with sorted metadata; safetensors writes them in the order of a hash table, which varies."""
     size = int.from_bytes(payload[:8], "little")
     header = json.loads(payload[8 : 8 + size])
     header["__metadata__"] = dict(sorted(header.get("__metadata__", {}).items()))
     text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
-    text += b" " * (-len(text) % 8)  # tensors start at a multiple of 8
+    text += b" " * (-len(text) % 8)  # tensors have to begin at a multiple of 8
     return len(text).to_bytes(8, "little") + text + payload[8 + size :]

@@ -1,4 +1,4 @@
-"""The words under which files call their embeddings: anybody can write anything there."""
+"""The names of embeddings in files: they may be any text, and become tokens here."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from pathlib import Path
 from ..errors import BadInput
 from ..files.names import check_token
 
-LONGEST = 128
+LONGEST = 128  # letters of a token, and of a word in a message
 
 
 def usable_token(text: object) -> str | None:
-    """A word from a file in lower case, or None when it cannot be a token (`config.check_token`)."""
+    """A word from a file in lower case, or None when it cannot be a token (see `check_token`)."""
     if not isinstance(text, str) or len(text) > LONGEST:
         return None
     token = text.strip().lower()
@@ -24,18 +24,18 @@ def usable_token(text: object) -> str | None:
 
 
 def quoted(text: str) -> str:
-    """A word of a file for a message: in quotes, short, and without control characters that a terminal would obey."""
+    """A word from a file for a message: short, in quotes, with control characters written as escapes."""
     return repr(text[:LONGEST])
 
 
 def token_of_file(path: Path) -> str:
-    """The token for a file that has none of its own: "My Cat.pt" -> "<my-cat>"."""
+    """The token for a file without one in it, from its name: "My Cat.pt" -> "<my-cat>"."""
     stem = re.sub(r"[^a-z0-9_]+", "-", path.stem.lower()).strip("-")[:LONGEST]
     return f"<{stem or 'embedding'}>"
 
 
 def check_stem(stem: str) -> None:
-    """Raises BadInput for a file name that is no word in WebUIs, which take the name as the trigger."""
+    """Raises BadInput for a file name that cannot be a word in prompts, because WebUIs use the name as the word."""
     try:
         check_token(stem)
     except BadInput:

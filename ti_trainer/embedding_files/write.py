@@ -1,4 +1,4 @@
-"""Writing embedding files: atomically, and nothing but what belongs in them."""
+"""Writing embedding files."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ from .tensors import tensor_bytes
 
 
 def write_embedding(embedding: Embedding, path: Path, file_format: str) -> list[Path]:
-    """Write a file in one of FORMATS, and NAME_2, NAME_3 beside it where it wants one for each text encoder.
+    """Write an embedding in one of FORMATS; returns the files that were written, each completely or not at all.
 
-    Returns what was written; raises BadInput as `files_of`.
+    A format that needs a file for each text encoder also gets NAME_2 and NAME_3 beside `path`. Raises BadInput as
+    `files_of` does.
     """
     files = files_of(embedding, path, file_format)
     for place, payload in files.items():
@@ -30,8 +31,7 @@ def write_embedding(embedding: Embedding, path: Path, file_format: str) -> list[
 def files_of(embedding: Embedding, path: Path, file_format: str) -> dict[Path, bytes]:
     """The files of an embedding in one of FORMATS, path -> bytes.
 
-    Tensors are float32, 2-D and cloned: a slice of a big table must not drag the table along. Raises BadInput for a
-    format that is unknown, or that does not hold an embedding of this family.
+    Raises BadInput for a format that is unknown, not written, or cannot hold an embedding of this family.
     """
     row = FORMATS.get(file_format)
     if row is None or row.pack is None:
@@ -43,6 +43,7 @@ def files_of(embedding: Embedding, path: Path, file_format: str) -> dict[Path, b
 
 
 def own_memory(embedding: Embedding) -> Embedding:
+    """A copy in float32 on the CPU; a pickle of a slice would contain the whole table that it is cut from."""
     vectors = {
         slot: rows.detach().to("cpu", torch.float32).clone(memory_format=torch.contiguous_format)
         for slot, rows in embedding.vectors.items()
@@ -51,5 +52,5 @@ def own_memory(embedding: Embedding) -> Embedding:
 
 
 def write_tensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, str], path: Path) -> None:
-    """A safetensors file at `path`, the same bytes for the same content, whole or not at all."""
+    """Write a safetensors file, completely or not at all; the same content gives the same bytes."""
     write_bytes(tensor_bytes(tensors, metadata), path)

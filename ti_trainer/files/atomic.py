@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, also after a power cut."""
+"""Writing files completely or not at all, also if the power fails."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def write_bytes(payload: bytes, path: Path) -> None:
-    """Write a temporary file beside `path`, force it to the disk, rename it."""
+    """Write a file: a temporary one beside `path` is forced to the disk, and then renamed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, unfinished = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
@@ -16,7 +16,7 @@ def write_bytes(payload: bytes, path: Path) -> None:
             file.write(payload)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(unfinished, 0o644)  # mkstemp's files are for their owner alone
+        os.chmod(unfinished, 0o644)  # mkstemp makes files that only their owner can read
         os.replace(unfinished, path)
     except BaseException:
         os.unlink(unfinished)

@@ -1,4 +1,4 @@
-"""Words that are names of files on every system and tokens in every program."""
+"""Which tokens are allowed: those that can be file names on every system and words in every program."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ import re
 
 from ..errors import BadInput
 
-MAX_VECTORS = 75  # the window of 77 tokens less its start and its end
+MAX_VECTORS = 75  # CLIP's window of 77 tokens without start and end
 
 
 def check_token(token: str, known_word: bool = False) -> None:
-    """Raises BadInput for a token that is no file name everywhere or that diffusers would not expand."""
+    """Raises BadInput for a token that is not allowed, and suggests another one.
+
+    known_word: the token is to be a word of the model, so the suggestion has no brackets.
+    """
     stem = token.strip("<>")
     if not stem:
         raise BadInput(f"--token is '{token}': choose a name such as '<my-cat>'")

@@ -1,6 +1,6 @@
-"""Folders behind a URL, such as s3://bucket/runs: how they are told from local ones, opened, and what went wrong there.
+"""Paths that are URLs, such as s3://bucket/runs: telling them from local paths, opening them, explaining errors.
 
-fsspec is imported when the first URL is opened: who has none does not wait for it.
+fsspec is imported when the first URL is opened, so that programs without URLs start faster.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from .wording import printable
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
 
-# a drive (C:\x) has one letter; "zip::s3://" and the like are fsspec's way to look into files
+# A protocol has two letters or more, because C:\x is a path on a drive. "zip::s3://" is how fsspec reads archives.
 URL = re.compile(r"(?:\w+::)*(?P<protocol>[A-Za-z][\w+.-]+)://")
 
+# The packages that fsspec needs for a protocol.
 LIBRARIES = {
     "s3": "s3fs",
     "s3a": "s3fs",
@@ -35,10 +36,10 @@ LIBRARIES = {
     "ssh": "paramiko",
 }
 
-# They have no folders but names with slashes; to "make" a folder there would make the bucket of a misspelt URL.
+# Protocols without folders, only names with slashes. Making a folder there could make the bucket of a misspelt URL.
 BUCKETS = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "oss", "oci"})
 
-# botocore's and google.auth's, which fsspec lets through; by name, because neither library need be there
+# Exceptions of botocore and google.auth, which fsspec passes on; by name, because the libraries may not be installed.
 DENIALS = frozenset(
     {"NoCredentialsError", "PartialCredentialsError", "ProfileNotFound", "DefaultCredentialsError", "RefreshError"}
 )
@@ -50,10 +51,10 @@ def is_remote(path: str) -> bool:
 
 
 def open_url(url: str, flag: str) -> tuple[AbstractFileSystem, str]:
-    """The filesystem of a URL and the path that the URL has there; nothing is asked of it yet.
+    """The filesystem of a URL, and the path of the URL in it; nothing is read yet.
 
-    flag: the setting that holds the URL. Raises BadInput, naming both, for a protocol that nobody knows, one whose
-    library is not installed, and a URL without a bucket.
+    flag: the setting that holds the URL. Raises BadInput, naming both, for an unknown protocol, for one whose library
+    is not installed, and for a URL without a bucket.
     """
     shown = f"{flag} {printable(url)}"
     match = URL.match(url)
@@ -66,7 +67,7 @@ def open_url(url: str, flag: str) -> tuple[AbstractFileSystem, str]:
         library = LIBRARIES.get(protocol)
         cure = f"pip install {library}" if library else error
         raise BadInput(f"{shown}: the library for {protocol}:// is not installed: {cure}") from None
-    except Exception as error:  # each filesystem's own, about its part of the URL
+    except Exception as error:  # each filesystem has its own
         if "Protocol not known" in str(error):
             raise BadInput(
                 f"{shown}: nobody knows {protocol}://; choose s3://, gs://, az:// or a local folder"
@@ -79,16 +80,16 @@ def open_url(url: str, flag: str) -> tuple[AbstractFileSystem, str]:
 
 
 def protocols(filesystem: AbstractFileSystem) -> tuple[str, ...]:
-    """What a filesystem calls itself: ("s3", "s3a")."""
+    """The names of a filesystem's protocol, such as ("s3", "s3a")."""
     names = filesystem.protocol
     return (names,) if isinstance(names, str) else tuple(names)
 
 
 @contextmanager
 def explained(place: str, done: str) -> Iterator[None]:
-    """What a filesystem raises in the block becomes BadInput or OSError that names the place, the cause and a cure.
+    """Turn what a filesystem raises inside the block into BadInput or OSError that names place, cause and cure.
 
-    place: as the user writes it; done: what could not be done to it, as in "read" or "written".
+    place: as the user wrote it; done: what could not be done with it, such as "read" or "written".
     """
     try:
         yield
@@ -99,7 +100,7 @@ def explained(place: str, done: str) -> Iterator[None]:
 
 
 def failure(error: Exception, place: str, done: str) -> Exception:
-    """The exception to raise in place of a filesystem's."""
+    """The exception to raise in place of a filesystem's, see `explained`."""
     said = getattr(error, "strerror", None) or str(error)
     reason = (said.strip().splitlines() or [type(error).__name__])[0]
     cannot = f"{place} cannot be {done}"

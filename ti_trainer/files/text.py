@@ -1,4 +1,4 @@
-"""Text that people made: its encoding, and its rows where it is JSON lines or CSV."""
+"""Reading text files: their encoding, and the rows of JSON lines and CSV."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .wording import listing, printable
 
 
 def read_text(path: Path) -> str:
-    """The text of a file: UTF-8, or UTF-16 with its byte order mark; raises BadInput, naming the file, for all else."""
+    """The text of a file in UTF-8, or in UTF-16 with a byte order mark; raises BadInput for files that are neither."""
     try:
         data = path.read_bytes()
         utf16 = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
@@ -30,12 +30,12 @@ def read_text(path: Path) -> str:
 
 
 def read_jsonl(file: Path, example: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """For each line that is not blank where it is, for messages, and its JSON object.
+    """For each line that is not blank, its place (for messages) and its JSON object.
 
-    example: a line as it should be. Raises BadInput, naming file and line and showing the example, for other lines.
+    example: how a line should look. Raises BadInput, naming file and line and showing the example, for other lines.
     """
     name = printable(file)
-    for number, line in enumerate(read_text(file).split("\n"), 1):  # splitlines would cut at rarer line breaks too
+    for number, line in enumerate(read_text(file).split("\n"), 1):  # splitlines cuts at breaks that JSON texts may have
         if not line.strip():
             continue
         where = f"{name}, line {number}"
@@ -49,9 +49,9 @@ def read_jsonl(file: Path, example: str) -> Iterator[tuple[str, dict[str, Any]]]
 
 
 def read_csv(file: Path) -> Iterator[tuple[str, dict[str, str]]]:
-    """For each row where it ends, for messages, and its cells by the names in the first line.
+    """For each row, the place where it ends (for messages) and its cells, by the names in the first line.
 
-    Raises BadInput, naming file and line, for a name that is there twice and for rows of another length.
+    Raises BadInput, naming file and line, for a name that occurs twice and for rows of another length.
     """
     name = printable(file)
     reader = csv.DictReader(io.StringIO(read_text(file), newline=""), strict=True)

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 DEFAULT_VECTORS = 4
-SPREAD = 0.1  # of further rows that start from the same word, in units of that row's standard deviation
+# Further rows that start from one word get noise of this size, in units of the standard deviation of the word's row.
+SPREAD = 0.1
 
 
 class Vocabulary(Protocol):
@@ -36,13 +37,13 @@ class Vocabulary(Protocol):
 Vocabularies = Mapping[str, Vocabulary]  # by slot
 Draws = Mapping[str, torch.Generator]  # by slot
 
-# a Start, and the text after "file:" or the word or phrase itself -> {slot: (n, D)}
+# A function from a Start, and the text of `split_init`, to {slot: (n, D)}.
 Initializer = Callable[[Vocabularies, "Start", str, Draws], dict[str, Tensor]]
 
 
 @dataclass(frozen=True)
 class Start:
-    """Where the rows of a token are asked to start."""
+    """What a user says about where the rows of a token start."""
 
     token: str
     init: str = "auto"  # a word, a phrase, "random", "file:PATH", or "auto": the last word of the token
@@ -61,11 +62,42 @@ def is_known_word(tokenizer: PreTrainedTokenizerBase, word: str) -> bool:
     return len(ids) == 1 and ids[0] != tokenizer.unk_token_id
 
 
-def from_words(vocabularies: Vocabularies, start: Start, words: str, draws: Draws) -> dict[str, Tensor]:
-    """A row for each token of a word or phrase.
+def default_count(tokens: int) -> int:
+    """How many rows start from a text of so many tokens, unless a number is asked for: one for each token of a phrase.
 
-    If more rows are wanted than there are tokens, further ones start near the last token's, apart from each other;
-    if fewer are wanted, the phrase is refused.
+    A single word, or none, gives DEFAULT_VECTORS.
+    """
+    return tokens if tokens > 1 else DEFAULT_VECTORS
+
+
+def count_rows(start: Start, tokenizer: PreTrainedTokenizerBase) -> int:
+    """How many rows `initial_rows` gives the token, without the vocabulary's table.
+
+    Raises BadInput where they start from an embedding file that cannot be read.
+    """
+    if start.tune:
+        return len(word_ids(tokenizer, start.token))
+    kind, argument = split_init(start.init)
+    if kind == "file":
+        return read_embedding(argument, start.token).num_vectors
+    words = word_ids(tokenizer, argument) if kind == "words" else []
+    return start.num_vectors or default_count(len(words))
+
+
+def split_init(init: str) -> tuple[str, str]:
+    """`Start.init` as "auto" or a key of INITIALIZERS, and the text that belongs to it: a path, or the words."""
+    kind, _, argument = init.partition(":")
+    if init == "auto" or kind in ("random", "file"):
+        return kind, argument
+    return "words", init
+
+
+def from_words(vocabularies: Vocabularies, start: Start, words: str, draws: Draws) -> dict[str, Tensor]:
+    """The vocabulary's row of each token of a word or phrase, {slot: (n, D)}; draws: of the noise of further rows.
+
+    If start.num_vectors is larger than the number of tokens, each further row is the last token's row r plus
+    SPREAD std(r) e with e from N(0, 1) in every column, std taken over the columns. Raises BadInput if it is smaller,
+    and if there are no words.
     """
     count = start.num_vectors
     return {slot: rows_of_words(known, words, count, draws[slot]) for slot, known in vocabularies.items()}
@@ -76,7 +108,7 @@ def rows_of_words(vocabulary: Vocabulary, words: str, count: int | None, draws: 
     ids = word_ids(vocabulary.tokenizer, words)
     if not ids:
         raise BadInput(f"--init '{words}' has no words; give a word such as 'cat'")
-    count = count or (len(ids) if len(ids) > 1 else DEFAULT_VECTORS)
+    count = count or default_count(len(ids))
     if count < len(ids):
         raise BadInput(
             f"--init '{words}' has {len(ids)} tokens, more than --num_vectors {count}; shorten it or leave one out"
@@ -88,7 +120,10 @@ def rows_of_words(vocabulary: Vocabulary, words: str, count: int | None, draws: 
 
 
 def from_vocabulary_statistics(vocabularies: Vocabularies, start: Start, words: str, draws: Draws) -> dict[str, Tensor]:
-    """Gaussian rows with the mean and the standard deviation of each column of the vocabulary."""
+    """Rows mean + std e with e from N(0, 1), {slot: (n, D)}; mean and std of each column over the vocabulary.
+
+    n is start.num_vectors or DEFAULT_VECTORS; words is not used.
+    """
     rows = {}
     for slot, vocabulary in vocabularies.items():
         table = vocabulary.table.detach().cpu().float()  # (V, D)
@@ -98,8 +133,13 @@ def from_vocabulary_statistics(vocabularies: Vocabularies, start: Start, words: 
 
 
 def from_file(vocabularies: Vocabularies, start: Start, path: str, draws: Draws) -> dict[str, Tensor]:
-    """Continue from an embedding file of any format; of one that holds several, from that of the token."""
-    embedding, count = read_embedding(path, start.token), start.num_vectors
+    """The rows of an embedding file of any format, {slot: (n, D)}; of a file with several embeddings, the token's.
+
+    Raises BadInput if it cannot be read, has other widths than the vocabularies, or not start.num_vectors rows. Draws
+    are not used.
+    """
+    embedding = read_embedding(path, start.token)
+    count = start.num_vectors
     if count not in (None, embedding.num_vectors):
         raise BadInput(
             f"{path} has {embedding.num_vectors} vectors, not --num_vectors {count}; leave --num_vectors out"
@@ -125,18 +165,19 @@ def word_in_token(tokenizer: PreTrainedTokenizerBase, token: str) -> str:
 
 
 def initial_rows(start: Start, vocabularies: Vocabularies, seed: int) -> dict[str, Tensor]:
-    """The rows from which a token starts, {slot: (n, D)} float32 with the same n everywhere."""
+    """The rows from which a token starts, {slot: (n, D)} float32 on the CPU, with the same n in every slot.
+
+    seed: of the draws, which depend also on token and slot. Raises BadInput where the start is impossible.
+    """
     if start.tune:
         return {
             slot: vocabulary.table.detach().cpu()[word_ids(vocabulary.tokenizer, start.token)].float()
             for slot, vocabulary in vocabularies.items()
         }
-    kind, _, argument = start.init.partition(":")
-    if start.init == "auto":
-        first = next(iter(vocabularies.values()))
-        kind, argument = "words", word_in_token(first.tokenizer, start.token)
-    elif kind not in ("random", "file"):
-        kind, argument = "words", start.init
+    kind, argument = split_init(start.init)
+    if kind == "auto":
+        kind = "words"
+        argument = word_in_token(next(iter(vocabularies.values())).tokenizer, start.token)
     draws = {slot: generator(seed, "init", start.token, slot) for slot in vocabularies}
     rows = INITIALIZERS[kind](vocabularies, start, argument, draws)
     counts = {slot: len(own) for slot, own in rows.items()}

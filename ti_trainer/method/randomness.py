@@ -1,4 +1,4 @@
-"""Every random draw is a function of where it is used."""
+"""Random numbers that depend only on the seed and on the place where they are used, and not on what ran before."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ import torch
 
 
 def generator(seed: int, *counters: int | str) -> torch.Generator:
-    """A CPU generator whose draws depend on the seed and on all counters, and on nothing else.
+    """A CPU generator whose state is a function of the seed and of all counters.
 
-    Counters say where the draw is used: a concept's token, the step, the index in the batch. So a resumed run, another
-    number of processes or a neighbour in the batch changes no draw.
+    counters: where the draws are used, such as a concept's token, the step and the index in the batch. So draws do not
+    change when a run is resumed, with the number of processes, or with other concepts in the batch. The state is seeded
+    with 63 bits of the BLAKE2b hash of seed and counters.
     """
     place = repr((seed, *counters)).encode()
     digest = hashlib.blake2b(place, digest_size=8).digest()

@@ -1,4 +1,4 @@
-"""A picture of all pictures: what is shown of each, what its mask hides, and what its caption says."""
+"""One picture of all training pictures: the part that is shown, what the mask hides, and the caption."""
 
 from __future__ import annotations
 
@@ -15,22 +15,26 @@ from ..data.examples import Example
 from ..data.images import decode, on_ground
 from ..data.masks import read_mask
 from ..errors import BadInput
-from .dataset_report import (
-    PictureRow,
-    counted,
-    report_dataset,
-    report_json,
-    report_text,
-)
+from .dataset_report import PictureRow, counted, report_dataset, report_json, report_text
 from .previews import save_image
 
-CELL, GAP, LINE, COLUMNS, CAPTION_LINES = 192, 10, 15, 6, 4
+# pixels
+CELL = 192  # side of the square for a picture
+GAP = 10  # between squares
+LINE = 15  # height of a line of text
+
+COLUMNS = 6
+CAPTION_LINES = 4
 MOST_PICTURES = 120
-FRAME, HIDDEN, TROUBLE = "#ffd400", "#b00060", "#d00000"
+
+# colours
+FRAME = "#ffd400"  # around the part that is shown
+HIDDEN = "#b00060"  # over what the mask hides
+TROUBLE = "#d00000"  # of captions that would not train the token
 
 
 def show_dataset(config: TrainConfig, sheet: str, as_json: bool) -> None:
-    """Print a report and write a contact sheet; raises BadInput where training would refuse the pictures."""
+    """Print a report and write a contact sheet; raises BadInput when training would refuse the pictures."""
 
     def progress(things: Iterable[Any], count: int) -> Iterable[Any]:
         return tqdm(things, desc="reading pictures", total=count, leave=False)
@@ -45,14 +49,20 @@ def show_dataset(config: TrainConfig, sheet: str, as_json: bool) -> None:
 
 
 def contact_sheet(rows: Sequence[PictureRow], examples: Sequence[Example], alpha_color: str) -> Image.Image:
-    """Up to MOST_PICTURES pictures: a frame around what is shown, colour over what a mask hides, captions beneath."""
+    """A picture of up to MOST_PICTURES examples, with a frame around the part of each that is shown, and its caption.
+
+    rows: what the report says of each example.
+    """
     shown = list(zip(rows, examples, strict=True))[:MOST_PICTURES]
     lines = -(-max(1, len(shown)) // COLUMNS)
-    width, height = CELL + GAP, CELL + GAP + LINE * (CAPTION_LINES + 1)
+    width = CELL + GAP
+    height = CELL + GAP + LINE * (CAPTION_LINES + 1)
     sheet = Image.new("RGB", (min(COLUMNS, max(1, len(shown))) * width + GAP, lines * height + GAP), "white")
-    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(12)
+    draw = ImageDraw.Draw(sheet)
+    font = ImageFont.load_default(12)
     for number, (row, example) in enumerate(shown):
-        left, top = number % COLUMNS * width + GAP, number // COLUMNS * height + GAP
+        left = number % COLUMNS * width + GAP
+        top = number // COLUMNS * height + GAP
         sheet.paste(thumbnail(row, example, alpha_color), (left, top))
         title = f"{row.size[0]} x {row.size[1]}, {row.tokens} tokens" + (f", x{row.repeats}" if row.repeats > 1 else "")
         draw.text((left, top + CELL), title, fill="#707070", font=font)
@@ -64,7 +74,7 @@ def contact_sheet(rows: Sequence[PictureRow], examples: Sequence[Example], alpha
 
 
 def thumbnail(row: PictureRow, example: Example, alpha_color: str) -> Image.Image:
-    """A picture fitted into a cell, with its frame and its mask; (CELL, CELL)."""
+    """A picture in a square of CELL pixels, with its frame and its mask."""
     scale = CELL / max(row.size)
     size = (max(1, round(row.size[0] * scale)), max(1, round(row.size[1] * scale)))
     image = on_ground(decode(example.picture, at_least=CELL).image, alpha_color).resize(size, Image.Resampling.LANCZOS)

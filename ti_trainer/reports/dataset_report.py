@@ -1,4 +1,4 @@
-"""What training would see of a concept's pictures, before any model is loaded."""
+"""A report on what training would see of a concept's pictures and captions, without loading a model."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ..config.config import Concept, TrainConfig
-from ..data.captions import CaptionPolicy, longest_way_to_token
+from ..data.checks import CaptionReading, SmallPicture, read_captions, small_pictures
 from ..data.examples import Example
 from ..data.geometry import Box, Framing, View, subject_box
 from ..data.masks import read_mask
 from ..data.scanning import Progress, Scan, scan
-from ..families.facts import ModelFacts, read_model_facts
+from ..families.facts import read_model_facts
 from ..files.wording import listing
 from ..method.crops import check_crop
-from ..method.initializers import DEFAULT_VECTORS, word_ids
-from ..method.tokens import ROW, expand, fill, mentions
+from ..method.initializers import Start, count_rows
+from ..method.tokens import ROW, fill
 
 
 @dataclass(frozen=True)
@@ -27,11 +27,11 @@ class PictureRow:
 
     name: str
     size: tuple[int, int]  # width, height
-    shown: tuple[int, int]  # width, height at which training shows it: its bucket's
-    boxes: tuple[Box, ...]  # the parts that are shown
+    shown: tuple[int, int]  # width, height at which training shows it: the size of its bucket
+    boxes: tuple[Box, ...]  # the parts of it that are shown
     captions: tuple[str, ...]  # with the token filled in
     tokens: int  # of the longest caption, counting each row of the concept
-    has_token: bool  # in every caption, within the window
+    has_token: bool  # every caption mentions the token, and the model reads all of its rows
     repeats: int
     weight: float
     mask: bool
@@ -40,13 +40,13 @@ class PictureRow:
 
 @dataclass(frozen=True)
 class DatasetReport:
-    """The pictures of a concept, and lines about them; training refuses to start while there are problems."""
+    """The pictures of a concept, and lines about them; with problems, training would refuse to start."""
 
     token: str
     resolution: int
-    window: int  # tokens that the model reads
+    window: int  # tokens of a caption that the model reads
     pictures: tuple[PictureRow, ...]
-    own_captions: int
+    own_captions: int  # pictures that came with a caption
     problems: tuple[str, ...]
     duplicates: tuple[str, ...]
     notes: tuple[str, ...]
@@ -55,22 +55,24 @@ class DatasetReport:
 def report_dataset(
     config: TrainConfig, progress: Progress = lambda things, count: things
 ) -> tuple[DatasetReport, list[Example]]:
-    """The report on a config's only concept, and the examples that it is about, in the same order.
+    """The report on the only concept of a config, and its examples in the order of the report's pictures.
 
-    Of the model, only the tokenizer is loaded. Raises BadInput where there is nothing to report on.
+    Of the model, only the tokenizer is loaded. Raises BadInput where there is nothing to report on, or where the
+    embedding file that the rows start from cannot be read.
     """
     concept = config.concept
     check_crop(config.crop)
     found = scan(concept, progress)
     facts = read_model_facts(config)
-    resolution, bucket_step = config.resolution or facts.resolution, facts.bucket_step if config.buckets else None
+    resolution = config.resolution or facts.resolution
+    bucket_step = facts.bucket_step if config.buckets else None
     framing = Framing(resolution, bucket_step, config.crop, config.crops, seed=config.seed)
     facts.tokenizer.add_tokens([ROW])
-    rows = count_rows(concept, facts)
-    captions = {caption for example in found.examples for caption in example.captions}
-    measured = {caption: measure(caption, config, facts, rows) for caption in captions}
+    start = Start(concept.token, concept.init, concept.num_vectors, concept.tune)
+    rows = count_rows(start, facts.tokenizer)
+    readings = read_captions(concept, found.examples, facts.tokenizer, rows, config.long_captions)
     pictures = [
-        picture_row(example, shown_views(config, example, framing, number), concept.token, measured)
+        picture_row(example, shown_views(config, example, framing, number), concept.token, readings)
         for number, example in enumerate(found.examples)
     ]
     report = DatasetReport(
@@ -81,48 +83,31 @@ def report_dataset(
         own_captions=found.own_captions,
         problems=tuple(problems_of(concept, found, pictures, facts.window)),
         duplicates=tuple(found.duplicates),
-        notes=(*found.notes, *small_pictures(pictures)),
+        notes=(*found.notes, *enlarged_note(small_pictures(found.examples, framing))),
     )
     return report, found.examples
 
 
 def shown_views(config: TrainConfig, example: Example, framing: Framing, number: int) -> list[View]:
-    """What training shows of example `number` of the concept."""
+    """The views of example `number` of the concept that training shows."""
     uses_mask = config.crop == "subject" or (config.crop == "random" and config.mask_background < 1)
     mask = read_mask(example) if uses_mask else None
     return framing.views(example.size, subject_box(mask) if mask else None, config.concept.token, number)
 
 
-def count_rows(concept: Concept, facts: ModelFacts) -> int:
-    """How many rows the concept will have; those of a file that it starts from are not counted."""
-    if concept.tune:
-        return len(word_ids(facts.tokenizer, concept.token))
-    is_phrase = concept.init.partition(":")[0] not in ("auto", "random", "file")
-    words = word_ids(facts.tokenizer, concept.init) if is_phrase else []
-    return concept.num_vectors or (len(words) if len(words) > 1 else DEFAULT_VECTORS)
-
-
-def measure(caption: str, config: TrainConfig, facts: ModelFacts, rows: int) -> tuple[int, bool]:
-    """The tokens of a caption, each of the concept's rows counted, and whether the model reads all rows."""
-    concept = config.concept
-    latest = fill(longest_way_to_token(caption, CaptionPolicy.of(concept)), concept.token)
-    ids = word_ids(facts.tokenizer, expand(latest, {concept.token: range(rows)})[0])
-    read = ids[: facts.window].count(facts.tokenizer.convert_tokens_to_ids(ROW))
-    return len(ids), mentions(latest, concept.token) and (config.long_captions == "chunk" or read >= rows)
-
-
 def picture_row(
-    example: Example, views: Sequence[View], token: str, measured: Mapping[str, tuple[int, bool]]
+    example: Example, views: Sequence[View], token: str, readings: Mapping[str, CaptionReading]
 ) -> PictureRow:
-    """measured: of each caption, what `measure` says."""
+    """What training would see of an example; readings: by caption."""
+    own = [readings[caption] for caption in example.captions]
     return PictureRow(
         name=example.picture.name,
         size=example.size,
         shown=views[0].size,
         boxes=tuple(dict.fromkeys(view.box for view in views)),
         captions=tuple(fill(caption, token) for caption in example.captions),
-        tokens=max(measured[caption][0] for caption in example.captions),
-        has_token=all(measured[caption][1] for caption in example.captions),
+        tokens=max(reading.tokens for reading in own),
+        has_token=all(reading.has_rows for reading in own),
         repeats=example.repeats,
         weight=example.weight,
         mask=example.mask is not None,
@@ -131,7 +116,7 @@ def picture_row(
 
 
 def problems_of(concept: Concept, found: Scan, pictures: Sequence[PictureRow], window: int) -> list[str]:
-    """Lines about everything for which training would refuse to start."""
+    """Lines about everything because of which training would refuse to start."""
     without = [picture.name for picture in pictures if not picture.has_token]
     lines = [*found.bad_pictures, *found.bad_captions]
     if without:
@@ -142,9 +127,11 @@ def problems_of(concept: Concept, found: Scan, pictures: Sequence[PictureRow], w
     return lines
 
 
-def small_pictures(pictures: Sequence[PictureRow]) -> list[str]:
-    small = [p.name for p in pictures if min(p.size[0] / p.shown[0], p.size[1] / p.shown[1]) < 1]
-    return [f"smaller than what is shown of them, and enlarged: {listing(small)}"] if small else []
+def enlarged_note(small: Sequence[SmallPicture]) -> list[str]:
+    """A line about pictures that are smaller than what is shown of them, or none."""
+    if not small:
+        return []
+    return [f"smaller than what is shown of them, and enlarged: {listing([each.name for each in small])}"]
 
 
 def report_text(report: DatasetReport) -> str:
@@ -174,6 +161,7 @@ def report_text(report: DatasetReport) -> str:
 
 
 def table_cells(picture: PictureRow) -> tuple[str, ...]:
+    """The cells of a picture's line, in the order of the header of `report_text`."""
     first = picture.captions[0] + (f"  (and {len(picture.captions) - 1} more)" if len(picture.captions) > 1 else "")
     return (
         picture.name,
@@ -187,17 +175,18 @@ def table_cells(picture: PictureRow) -> tuple[str, ...]:
 
 
 def sizes_text(sizes: Sequence[tuple[int, int]]) -> str:
-    """The most frequent sizes."""
-    counted = Counter(sizes).most_common()
-    return listing([f"{count} of {width} x {height}" for (width, height), count in counted])
+    """The most frequent sizes and how often they occur: "3 of 64 x 64, 1 of 80 x 40"."""
+    frequent = Counter(sizes).most_common()
+    return listing([f"{count} of {width} x {height}" for (width, height), count in frequent])
 
 
 def report_json(report: DatasetReport) -> str:
+    """The report as one line of JSON."""
     return json.dumps(asdict(report), ensure_ascii=False)
 
 
 def short_form(examples: Sequence[Example]) -> str:
-    """What a run says of its pictures: "5 pictures of 64 x 64, 20 captions"."""
+    """What a run prints about its pictures: "5 pictures of 64 x 64, 20 captions"."""
     own = [example for example in examples if not example.is_class]
     sizes = sorted({example.size for example in own}, key=lambda size: size[0] * size[1])
     shape = " to ".join(f"{width} x {height}" for width, height in dict.fromkeys([sizes[0], sizes[-1]]))
@@ -211,5 +200,6 @@ def short_form(examples: Sequence[Example]) -> str:
 
 
 def counted(count: int, name: str) -> str:
+    """1, "picture of the class" -> "1 picture of the class"; 2 -> "2 pictures of the class"."""
     head, space, tail = name.partition(" ")
     return f"{count} {head}{'s' * (count != 1)}{space}{tail}"

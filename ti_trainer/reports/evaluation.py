@@ -1,4 +1,4 @@
-"""How good an embedding is: likeness to its pictures, faithfulness to prompts, attributes."""
+"""How good an embedding is: how like its pictures, how true to prompts, and with which attributes."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from .judge import AttributeJudge, attribute_accuracy
 from .previews import generate
 
 SCENES = ("", "on grass", "in the snow", "at night", "on the beach", "at sunset")
-# the scene that a judge of the bundled world should see for each of them; None: any
+# For each of SCENES the scene that the judge of the bundled world should recognise; None: any.
 SCENE_LABELS = (None, "grass", "snow", "night", "beach", "sunset")
 
 
 class ClipScorer:
-    """CLIP-I and CLIP-T with any CLIP folder or hub id."""
+    """A CLIP model that gives features of pictures and texts, for CLIP-I and CLIP-T."""
 
     def __init__(self, source: str, device: torch.device | None = None) -> None:
         """source: a folder or hub id; device: by default the fastest of this machine. Raises BadInput."""
@@ -45,17 +45,16 @@ class ClipScorer:
 
     @torch.no_grad()
     def image_features(self, images: Sequence[Image.Image]) -> Tensor:
-        """(B, P), of length 1."""
+        """The features of pictures, (B, P), each of length 1."""
         pixels = self.processor(list(images), return_tensors="pt").pixel_values.to(self.device)
         pooled = self.model.vision_model(pixel_values=pixels).pooler_output
         return F.normalize(self.model.visual_projection(pooled), dim=-1)
 
     @torch.no_grad()
     def text_features(self, texts: Sequence[str]) -> Tensor:
-        """(B, P), of length 1."""
-        tokens = self.tokenizer(list(texts), padding=True, truncation=True, max_length=77, return_tensors="pt").to(
-            self.device
-        )
+        """The features of texts, (B, P), each of length 1."""
+        tokens = self.tokenizer(list(texts), padding=True, truncation=True, max_length=77, return_tensors="pt")
+        tokens = tokens.to(self.device)
         pooled = self.model.text_model(input_ids=tokens.input_ids, attention_mask=tokens.attention_mask).pooler_output
         return F.normalize(self.model.text_projection(pooled), dim=-1)
 
@@ -69,7 +68,10 @@ def class_word(token: str) -> str:
 def draw_in_scenes(
     family: Family, words: str, count: int, seed: int, steps: int = 20, guidance: float = 5.0
 ) -> tuple[list[str], list[str | None], list[Image.Image]]:
-    """`count` pictures of "a photo of a WORDS" in each scene in turn: prompts, scenes asked for, pictures."""
+    """Draw `count` pictures of "a photo of a WORDS", each in the next of SCENES.
+
+    Returns the prompts, the scenes that are asked for (None: any), and the pictures.
+    """
     chosen = [i % len(SCENES) for i in range(count)]
     prompts = [f"a photo of a {words} {SCENES[i]}".strip() for i in chosen]
     return prompts, [SCENE_LABELS[i] for i in chosen], generate(family, prompts, seed, steps, guidance)
@@ -89,12 +91,14 @@ def evaluate(
 ) -> dict[str, Any]:
     """Draw `count` pictures of the token in several scenes and measure them.
 
-    clip_i: mean cosine of every drawn with every reference picture; clip_t: of drawn pictures with their prompts, the
-    class noun in place of the token (Gal et al. 2022, section 5). With a judge: for each attribute the share of
-    pictures that show what most references show, and of pictures in the scene asked for.
+    clip_i: the mean cosine between every drawn and every reference picture; clip_t: the mean cosine between each drawn
+    picture and its prompt, in which a word for the class takes the place of the token (Gal et al. 2022, section 5).
+    With a judge, also the shares of `attribute_accuracy`. word: the word for the class, by default the last of the
+    token.
     """
     prompts, scenes, images = draw_in_scenes(family, token, count, seed, steps, guidance)
-    drawn, wanted = scorer.image_features(images), scorer.image_features(references)
+    drawn = scorer.image_features(images)
+    wanted = scorer.image_features(references)
     nouns = [prompt.replace(token, word or class_word(token)) for prompt in prompts]
     figures: dict[str, Any] = {
         "pictures": count,
@@ -109,16 +113,21 @@ def evaluate(
 def evaluate_file(
     embedding: str, images: str, model: ModelConfig, clip: str, judge: str | None, **how: Any
 ) -> dict[str, Any]:
-    """`evaluate` for an embedding file; the judge of the bundled world is used with the bundled model."""
+    """`evaluate` an embedding file on a model; with the bundled model, the default judge is the bundled one.
+
+    images: the reference pictures; clip, judge: folders or hub ids; how: further arguments of `evaluate`. Raises
+    BadInput when one of them cannot be loaded.
+    """
     found = read_embedding(embedding)
     family = load_with_embeddings(model, [found])
     size = family.resolution
-    references = [centre_square(read_image(found.picture), size) for found in find_pictures(resolve(images)).found]
+    references = [centre_square(read_image(each.picture), size) for each in find_pictures(resolve(images)).found]
     judge = judge or (JUDGE if model.model == TINY_SD else None)
     return evaluate(family, found.token, references, ClipScorer(clip), AttributeJudge(judge) if judge else None, **how)
 
 
 def report_text(figures: dict[str, Any], as_json: bool) -> str:
+    """The figures as text for a person, or as JSON."""
     if as_json:
         return json.dumps(figures)
     return "\n".join(

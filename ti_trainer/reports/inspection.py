@@ -15,13 +15,15 @@ from ..embedding_files import Embedding, read_embedding
 from ..families import TextSlot, load_family
 from ..files.wording import printable
 
-NEAREST = 5
+NEAREST = 5  # words that are shown for each vector
 
 
 def inspect(embedding: str, model: ModelConfig | None = None, token: str | None = None) -> dict[str, Any]:
-    """Family, vectors, norms and metadata of a file; with a model also norms against its vocabulary's, nearest words.
+    """Families, vectors, norms and metadata of an embedding file.
 
-    Raises BadInput when the file is none of `read_embedding`, or when it is for another family than the model.
+    With a model, also how long each vector is in comparison with the words of its vocabulary, and the nearest words.
+    token: which embedding of several, or a new name. Raises BadInput when the file cannot be read, or when it is for
+    another family than the model.
     """
     found = read_embedding(embedding, token)
     slots = load_family(model, torch.device("cpu"), torch.float32).slots if model else ()
@@ -29,15 +31,16 @@ def inspect(embedding: str, model: ModelConfig | None = None, token: str | None 
 
 
 def contents(embedding: Embedding, slots: Mapping[str, TextSlot]) -> dict[str, Any]:
-    """The figures of an embedding; slots: of the model whose vocabulary it is compared with, or none."""
+    """The figures of an embedding; slots: of the model with which it is compared, by name, or none."""
     vectors = embedding.fit({name: slot.width for name, slot in slots.items()}) if slots else embedding.vectors
     encoders = {}
     for name, rows in vectors.items():
         norms = [round(norm, 6) for norm in rows.norm(dim=1).tolist()]
         encoders[name] = {"width": rows.shape[1], "norms": norms}
         if slots:
-            table, tokenizer = slots[name].table.detach().float().cpu(), slots[name].tokenizer
-            encoders[name]["vocabulary"] = near_vocabulary(rows, table, tokenizer.convert_ids_to_tokens)
+            table = slots[name].table.detach().float().cpu()
+            words = slots[name].tokenizer.convert_ids_to_tokens
+            encoders[name]["vocabulary"] = near_vocabulary(rows, table, words)
     return {
         "file": embedding.source,
         "token": embedding.token,
@@ -49,7 +52,10 @@ def contents(embedding: Embedding, slots: Mapping[str, TextSlot]) -> dict[str, A
 
 
 def near_vocabulary(rows: Tensor, table: Tensor, words: Any) -> list[dict[str, Any]]:
-    """rows (n, d), table (V, d) -> for each row its norm in units of the median word's, and its nearest words."""
+    """For each of rows (n, d) its norm, in units of the median norm of table (V, d), and the nearest words.
+
+    words: ids -> words of the table.
+    """
     typical = table.norm(dim=1).median()
     found = []
     for row in rows:
@@ -65,7 +71,7 @@ def near_vocabulary(rows: Tensor, table: Tensor, words: Any) -> list[dict[str, A
 
 
 def inspection_text(figures: Mapping[str, Any], as_json: bool) -> str:
-    """The figures for people, or as JSON."""
+    """The figures as text for a person, or as JSON."""
     if as_json:
         return json.dumps(figures)
     lines = [

@@ -1,4 +1,4 @@
-"""Attributes of drawn pictures, told by a classifier."""
+"""Attributes of pictures, recognised by an image classifier."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from ..data.images import to_pixels
 
 
 class AttributeJudge:
-    """An image classifier whose labels read "attribute:value", in groups of one attribute each."""
+    """An image classifier with labels of the form "attribute:value"."""
 
     def __init__(self, source: str) -> None:
+        """source: a folder or hub id."""
         from transformers import AutoModelForImageClassification
 
         self.model = AutoModelForImageClassification.from_pretrained(resolve(source), dtype=torch.float32).eval()
         names = [self.model.config.id2label[i].partition(":") for i in range(self.model.config.num_labels)]
-        self.groups: dict[str, list[tuple[int, str]]] = {}
+        self.groups: dict[str, list[tuple[int, str]]] = {}  # attribute -> (index of the label, value) of each value
         for index, (attribute, _, value) in enumerate(names):
             self.groups.setdefault(attribute, []).append((index, value))
 
@@ -35,14 +36,18 @@ class AttributeJudge:
         return answers
 
 
-# what belongs to a creature; the rest of what a judge sees belongs to the picture
+# The attributes of a creature; others, such as the scene, are of the picture around it.
 IDENTITY = ("object", "colour", "pattern", "accent")
 
 
 def attribute_accuracy(
     drawn: Sequence[dict[str, str]], references: Sequence[dict[str, str]], scenes: Sequence[str | None]
 ) -> dict[str, float]:
-    """Shares of drawn pictures with the references' usual value of each attribute, their mean, and the scene's."""
+    """Which share of the drawn pictures shows what it should.
+
+    For each attribute of IDENTITY: the share with the value that most references have; "attributes": the mean of
+    these; "scene": the share in the scene that was asked for, among pictures for which one was (None: any scene).
+    """
     figures = {}
     for attribute in IDENTITY:
         seen = [reference[attribute] for reference in references]

@@ -129,12 +129,13 @@ def prompt_arguments(family: Family, prompts: Sequence[str], owner: str | None =
 
 
 def grid(rows: Sequence[tuple[str, Sequence[Image.Image]]], captions: Sequence[str], cell: int = 160) -> Image.Image:
-    """Rows of pictures with a title at the left of each, and a caption under each column.
+    """Rows of pictures with a title at the left of each row and a caption under each column.
 
-    rows: (title, pictures), each with as many pictures as there are captions.
+    rows: title and pictures, as many pictures as there are captions; cell: pixels of a picture's side.
     """
     font = ImageFont.load_default(13)
-    margin, line = 84, 16
+    margin = 84  # pixels at the left, for titles
+    line = 16  # pixels
     wrapped = [textwrap.wrap(caption, width=max(8, cell // 8)) for caption in captions]
     footer = line * max(map(len, wrapped)) + 10
     canvas = Image.new("RGB", (margin + len(captions) * (cell + 8), len(rows) * (cell + 8) + footer), "white")
@@ -153,7 +154,7 @@ def grid(rows: Sequence[tuple[str, Sequence[Image.Image]]], captions: Sequence[s
 
 
 def save_image(image: Image.Image, path: Path) -> None:
-    """A PNG file at `path`, whole or not at all."""
+    """Write a PNG file, completely or not at all."""
     buffer = io.BytesIO()
     image.save(buffer, format="PNG")
     write_bytes(buffer.getvalue(), path)

@@ -1,4 +1,4 @@
-"""Where a finished file goes, and how it is used."""
+"""What a run tells at its end: where the embedding file belongs, and how it is used."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from ..config.config import Concept
 from ..families import TextSlot
 from ..runs.folder import RunFolder
 
-# where each program looks for embeddings, and what is then written in the prompt; {stem}: the file's name
+# Where each program looks for embeddings, and what to write in the prompt; {stem}: the file's name without suffix.
 WEBUIS = {
     "A1111, Forge": "copy it into embeddings/ and write {stem} in the prompt",
     "SD.Next": "copy it into models/embeddings/ and write {stem} in the prompt",
@@ -18,12 +18,12 @@ WEBUIS = {
 
 
 def how_to_use(concept: Concept, folder: RunFolder, slots: Sequence[TextSlot]) -> list[str]:
-    """The lines that tell where a concept's file goes, and the exact calls that load it into diffusers."""
+    """Lines that say where a concept's file belongs, and the exact calls that load it into diffusers."""
     path = folder.place(folder.files.embedding)
     lines = [f"  {'embedding:':13} {path}"]
     lines += [f"  {program + ':':13} {advice.format(stem=concept.stem)}" for program, advice in WEBUIS.items()]
     calls = [f'pipeline.load_textual_inversion("{path}", token="{concept.trigger}")']
-    if len(slots) > 1:  # diffusers reads one encoder's vectors a call
+    if len(slots) > 1:  # diffusers loads the vectors of one text encoder in each call
         files = [folder.place(folder.files.diffusers_embedding(slot.suffix)) for slot in slots]
         calls = [
             f'pipeline.load_textual_inversion("{file}", text_encoder=pipeline.text_encoder{slot.suffix}, '

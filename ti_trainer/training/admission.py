@@ -163,7 +163,7 @@ class Admission:
             if folder.checkpoints.steps() and not config.overwrite:  # also of a process of this job that was killed
                 learner.restore(folder.checkpoints.load_last())
             for index in self.processes.share(config.batch_size):
-                _ = learner.draw(index).view.posterior  # encoded here, where a picture that has gone stops nobody else
+                learner.draw(index).view.encode()  # here, where a picture that has gone stops nobody else
             report = None
             if writes:
                 folder.create()  # after a resume too: it may be asked for more steps

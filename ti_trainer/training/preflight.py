@@ -1,4 +1,4 @@
-"""Everything that will go wrong, said before the first step."""
+"""Everything that would go wrong in training, found before the first step."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ import torch
 from ..config.bundled import resolve
 from ..config.config import Concept, TrainConfig
 from ..data.batches import ConceptData
-from ..data.captions import CaptionPolicy, longest_way_to_token
+from ..data.checks import CaptionReading, read_captions, small_pictures
 from ..data.examples import Example
 from ..data.geometry import Framing
 from ..errors import BadInput
 from ..families import Family, TextSlot
 from ..files.wording import listing, shorten
-from ..method.initializers import is_known_word, word_ids
+from ..method.initializers import is_known_word
 from ..method.placeholders import Rows
-from ..method.tokens import ROW, TOKEN_FIELD, expand, fill, mentions
+from ..method.tokens import TOKEN_FIELD, fill
 from ..runs.folder import RunFolder
 from .memory.machine import available_bytes
 
@@ -46,8 +46,9 @@ def check_resources(config: TrainConfig) -> None:
 
 
 def check_resolution(config: TrainConfig, family: Family) -> int:
-    """The side of the training pictures in pixels; raises BadInput when the VAE cannot halve it often enough."""
-    size, unit = config.resolution or family.resolution, family.pixels_per_latent
+    """The side of the training pictures in pixels; raises BadInput when the VAE cannot divide it into latents."""
+    size = config.resolution or family.resolution
+    unit = family.pixels_per_latent
     if size % unit:
         raise BadInput(
             f"--resolution is {size}; choose a multiple of {unit}, such as {max(1, round(size / unit)) * unit}"
@@ -56,7 +57,7 @@ def check_resolution(config: TrainConfig, family: Family) -> int:
 
 
 def check_token_is_new(concept: Concept, slots: Sequence[TextSlot]) -> None:
-    """Raises BadInput when the token is a known word, or when a word to be tuned is none."""
+    """Raises BadInput when the token is a word of the model already, or with `tune` when it is not one."""
     for slot in slots:
         known = is_known_word(slot.tokenizer, concept.token) or concept.token in slot.tokenizer.get_vocab()
         if known and not concept.tune:
@@ -71,57 +72,47 @@ def check_token_is_new(concept: Concept, slots: Sequence[TextSlot]) -> None:
 def check_captions(
     concept: Concept, examples: Sequence[Example], slot: TextSlot, count: int, long_captions: str
 ) -> list[str]:
-    """A line about captions of which the model reads only the beginning.
+    """A line about captions of which a text encoder reads only the beginning; count: of the concept's rows.
 
-    Raises BadInput for captions without the token, and for ones in which the window cuts a row off. count: of the
-    concept's rows. Where tags are shuffled, the token may come last.
+    Raises BadInput for the first caption without the token, or of which the encoder does not read every row.
     """
-    policy = CaptionPolicy.of(concept)
-    row = slot.tokenizer.convert_tokens_to_ids(ROW)
-    window = slot.tokenizer.model_max_length - 2
-    seen: set[str] = set()
-    cut: list[str] = []
+    readings = read_captions(concept, examples, slot.tokenizer, count, long_captions)
     for example in examples:
-        name = example.picture.name
-        for template in example.captions:
-            caption = fill(template, concept.token)
-            if caption in seen:
-                continue
-            seen.add(caption)
-            if not mentions(caption, concept.token):
-                raise BadInput(
-                    f"the caption of {name}, '{caption}', does not mention {concept.token} and would train "
-                    f"nothing; write {concept.token} or {TOKEN_FIELD} where it belongs, or add --add_token"
-                )
-            latest = fill(longest_way_to_token(template, policy), concept.token)
-            ids = word_ids(slot.tokenizer, expand(latest, {concept.token: range(count)})[0])
-            if len(ids) <= window or long_captions == "chunk":
-                continue
-            if ids[:window].count(row) < count:
-                raise BadInput(
-                    f"the caption of {name} has {len(ids)} tokens, and the {window} that the model reads do not hold "
-                    f"all of {concept.token}; shorten it, put the token first, or add --long_captions chunk: "
-                    f"'{latest[:80]}'"
-                )
-            cut.append(name)
+        for caption in example.captions:
+            check_caption(concept, example.picture.name, caption, readings[caption])
+    cut = [each.picture.name for each in examples if any(readings[caption].is_cut for caption in each.captions)]
     if not cut:
         return []
+    window = slot.tokenizer.model_max_length - 2
     return [f"of the captions of {listing(cut)} only {window} tokens are read; --long_captions chunk reads all"]
+
+
+def check_caption(concept: Concept, picture: str, caption: str, reading: CaptionReading) -> None:
+    """Raises BadInput for a caption that would not train every row of the concept; picture: for the message."""
+    if not reading.has_token:
+        raise BadInput(
+            f"the caption of {picture}, '{fill(caption, concept.token)}', does not mention {concept.token} and would "
+            f"train nothing; write {concept.token} or {TOKEN_FIELD} where it belongs, or add --add_token"
+        )
+    if not reading.has_rows:
+        raise BadInput(
+            f"the caption of {picture} has {reading.tokens} tokens, and the {reading.window} that the model reads do "
+            f"not hold all of {concept.token}; shorten it, put the token first, or add --long_captions chunk: "
+            f"'{reading.text[:80]}'"
+        )
 
 
 def picture_warnings(examples: Sequence[Example], framing: Framing) -> list[str]:
     """A line for each picture that is smaller than what is shown of it."""
     lines = []
-    for example in examples:
-        shown = framing.size(example.size)
-        if example.size[0] < shown[0] or example.size[1] < shown[1]:
-            own, wanted = (f"{width} x {height}" for width, height in (example.size, shown))
-            lines.append(f"{example.picture.name} is {own} and will be enlarged to {wanted}")
+    for small in small_pictures(examples, framing):
+        own, wanted = (f"{width} x {height}" for width, height in (small.size, small.shown))
+        lines.append(f"{small.name} is {own} and will be enlarged to {wanted}")
     return shorten(lines)
 
 
 def check_gradients(family: Family, rows: Rows, data: ConceptData) -> None:
-    """Raises BadInput when a row does not reach the text encoder's output."""
+    """Raises BadInput when a row has no influence on the text encoder's output."""
     caption = fill(data.examples[0].captions[0], data.token)
     output = family.encode_text([caption], [data.owner]).context.float().square().sum()
     gradients = torch.autograd.grad(output, list(rows.values()), allow_unused=True)

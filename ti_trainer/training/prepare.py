@@ -114,7 +114,7 @@ def encode_rest(session: Session) -> list[str]:
     views = [view for shown in session.data.views for view in dict.fromkeys(shown)]
     waiting = [view for view in views if not view.is_encoded]
     for view in tqdm(waiting, desc=f"encoding {session.data.token}", leave=False, disable=None):
-        _ = view.posterior
+        view.encode()
     session.encoder.forget()
     disk = session.encoder.disk
     return [f"latent cache: {disk.found} of {disk.asked} found"] if disk else []

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -180,16 +179,13 @@ def test_tables_that_are_refused(tmp_path: Path) -> None:
     assert "z.parquet, row 1 has no picture" in missing
 
 
-def test_hub_name_without_a_net(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hub_name_without_a_net() -> None:
     """What looks like a hub id, and is not to be had; a folder's name with a mistake is no hub id."""
     with pytest.raises(BadInput, match=r"^--images nobody/nothing cannot be read as a dataset: [^\n]+$"):
         load("nobody/nothing")
     for name in ("nothing", "./nothing", "a/b/c", "tests/nothing"):
         with pytest.raises(BadInput, match="does not exist; give a folder"):
             load(name)
-    monkeypatch.setitem(sys.modules, "datasets", None)
-    with pytest.raises(BadInput, match=r"nobody/nothing is no folder .* pip install 'ti-trainer\[datasets\]'"):
-        load("nobody/nothing")
 
 
 def test_pictures_of_the_class(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:

@@ -1,4 +1,4 @@
-"""Where pictures and their captions come from: folders, lists, and what the library `datasets` reads."""
+"""The pictures of a source, with their captions and masks: a folder, a list, or a table."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from ..images import Picture
 from .lists import ANY_COLUMNS, Columns, ListedPicture, read_list
 from .tables import TABLE_SUFFIXES, holds_tables, is_saved_dataset, read_table
 
-SUFFIXES = frozenset(
-    {".png", ".jpg", ".jpeg", ".jfif", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif"}  # the content decides
-)
+# Files with these suffixes are taken for pictures; their format is told by their content.
+SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".jfif", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif"})
+# Files that people may take for usable pictures, but that are not read here.
 FOREIGN = frozenset({".heic", ".heif", ".jxl", ".psd", ".svg", ".dng", ".cr2", ".nef", ".arw", ".mp4", ".mov"})
 CAPTION_SUFFIXES = (".txt", ".caption")
 METADATA = ("metadata.jsonl", "metadata.csv")
 MASK_ENDING = ".mask"
 MASK_MODES = ("auto", "alpha", "none")
-REPEATS = re.compile(r"(\d{1,3})_")  # kohya's "10_cat"; four digits are a year
+REPEATS = re.compile(r"(\d{1,3})_")  # sd-scripts' names such as "10_cat"; four digits are taken for a year
 
 
 @dataclass(frozen=True)
 class Found:
-    """A picture that somebody brought and what lies beside it; its bytes and its text file are not read yet."""
+    """A picture and what belongs to it; neither its bytes nor its caption file have been read."""
 
     picture: Picture
-    place: PurePath  # within its source
-    captions: tuple[str, ...] = ()  # from a list, a metadata file or a column
+    place: PurePath  # its path within the source
+    captions: tuple[str, ...] = ()  # from a list, a metadata file or a column of a table
     caption_file: Path | None = None
     mask_file: Path | None = None
     repeats: int = 1
@@ -40,7 +40,7 @@ class Found:
 
 @dataclass(frozen=True)
 class Findings:
-    """The pictures of a source in the order of their names, and lines about what was left alone there."""
+    """The pictures of a source in the order of their names, and lines for the user about files that are not used."""
 
     found: list[Found]
     notes: list[str] = field(default_factory=list)
@@ -49,11 +49,13 @@ class Findings:
 def find_pictures(
     images: str, columns: Columns = ANY_COLUMNS, masks: str | None = None, flag: str = "--images"
 ) -> Findings:
-    """All pictures of a source; masks: a folder whose pictures are masks, also where it lies within the source.
+    """All pictures of a source.
 
-    Raises BadInput, naming the flag, when there are none, or when a list that belongs to them cannot be read.
+    masks: a folder of masks, which is left out where it lies within the source; flag: the setting that names the
+    source. Raises BadInput, naming the flag, when there are no pictures or when their list cannot be read.
     """
-    path, source = Path(images), f"{flag} {printable(images)}"
+    path = Path(images)
+    source = f"{flag} {printable(images)}"
     suffix = path.suffix.lower()
     if path.is_dir() and not is_saved_dataset(path):
         findings = look_through(path, columns, masks)
@@ -79,12 +81,13 @@ def find_pictures(
 
 
 def table_findings(images: str, columns: Columns, source: str) -> Findings:
+    """The pictures of a table; source: for messages."""
     rows = read_table(images, columns, source)
     return Findings([Found(row.picture, PurePath(row.name), row.captions) for row in rows])
 
 
 def beside(picture: Path) -> Path | None:
-    """The mask beside a picture that a list names."""
+    """The mask beside a picture that a list names, NAME.mask.png, if there is one."""
     mask = picture.with_name(f"{picture.stem}{MASK_ENDING}.png")
     return mask if mask.is_file() else None
 
@@ -95,10 +98,13 @@ def look_through(root: Path, columns: Columns, masks: str | None) -> Findings:
         raise BadInput(
             f"--masks {printable(masks)} is the folder of the pictures; masks in it, NAME.mask.png, are found"
         )
-    found, unused, spare, foreign = [], [], [], []
+    found = []
+    unused: list[str] = []  # caption files of pictures that have a caption in a metadata file
+    spare: list[str] = []  # caption files without a picture
+    foreign: list[str] = []
     repeating: dict[str, int] = {}
     folders = list(walk(root, Path(masks) if masks else None))
-    listed = {key(row.path): row for folder, names in folders for row in read_metadata(folder, names, columns)}
+    listed = {one_spelling(row.path): row for folder, names in folders for row in read_metadata(folder, names, columns)}
     for folder, names in folders:
         companions = Companions(folder, names)
         within = folder.relative_to(root)
@@ -108,13 +114,14 @@ def look_through(root: Path, columns: Columns, masks: str | None) -> Findings:
         for name in names:
             if Path(name).suffix.lower() not in SUFFIXES or is_mask(name):
                 continue
-            row, caption_file = listed.pop(key(folder / name), None), companions.caption(name)
+            row = listed.pop(one_spelling(folder / name), None)
             captions = row.captions if row else ()
+            caption_file = companions.caption(name)
             if captions and caption_file:
                 unused.append(printable(caption_file))
                 caption_file = None
-            picture, mask = Picture.at(folder / name), companions.mask(name)
-            found.append(Found(picture, within / name, captions, caption_file, mask, repeats))
+            picture = Picture.at(folder / name)
+            found.append(Found(picture, within / name, captions, caption_file, companions.mask(name), repeats))
             if repeats > 1:
                 repeating[printable(folder)] = repeats
     if listed:
@@ -132,7 +139,7 @@ def look_through(root: Path, columns: Columns, masks: str | None) -> Findings:
 
 
 def read_metadata(folder: Path, names: list[str], columns: Columns) -> list[ListedPicture]:
-    """The lines of a folder's metadata file, if it has one."""
+    """The pictures that a folder's metadata file names; none if it has no such file."""
     files = [name for name in METADATA if name in names]
     if len(files) > 1:
         raise BadInput(f"{printable(folder)} has {' and '.join(files)}; keep one of them")
@@ -140,7 +147,7 @@ def read_metadata(folder: Path, names: list[str], columns: Columns) -> list[List
 
 
 def find_masks(folder: str) -> dict[str, Path]:
-    """The masks in a folder, by the path that their pictures have without the suffix."""
+    """The masks in a folder, by the path that a picture in the same place would have, without its suffix."""
     root = Path(folder)
     if not root.is_dir():
         raise BadInput(f"--masks is '{printable(folder)}': choose {', '.join(MASK_MODES)}, or a folder of masks")
@@ -154,13 +161,16 @@ def find_masks(folder: str) -> dict[str, Path]:
 
 
 def find_mask(found: Found, masks: Mapping[str, Path]) -> Path | None:
-    """A picture's mask: at the same place in its folder, or right in it."""
+    """A picture's mask: the one at the same place in the folder of masks, or else directly in that folder."""
     place = nfc(found.place.with_suffix("").as_posix())
     return masks.get(place, masks.get(nfc(found.place.stem)))
 
 
 def walk(root: Path, avoid: Path | None) -> Iterator[tuple[Path, list[str]]]:
-    """Each folder once, however links lead to it, with the names of its files; hidden ones are passed by."""
+    """Each folder in `root` with the names of its files, but not `avoid`, nor what is hidden.
+
+    A folder to which several links lead comes once. Raises BadInput for folders that cannot be read.
+    """
     seen = {os.path.realpath(avoid)} if avoid else set()
 
     def refuse(error: OSError) -> None:
@@ -177,20 +187,23 @@ def walk(root: Path, avoid: Path | None) -> Iterator[tuple[Path, list[str]]]:
 
 
 class Companions:
-    """The files of a folder that belong to pictures of the same stem, whichever way their accents are encoded."""
+    """The captions and masks of a folder, which have the stem of their picture however accents are encoded in it."""
 
     def __init__(self, folder: Path, names: list[str]) -> None:
-        self.folder, self.pictures = folder, {nfc(Path(n).stem) for n in names if Path(n).suffix.lower() in SUFFIXES}
+        self.folder = folder
+        self.pictures = {nfc(Path(n).stem) for n in names if Path(n).suffix.lower() in SUFFIXES}
         self.captions: dict[str, str] = {}
-        for suffix in reversed(CAPTION_SUFFIXES):  # the first one wins
+        for suffix in reversed(CAPTION_SUFFIXES):  # reversed: of two captions for a picture, .txt replaces .caption
             self.captions |= {nfc(Path(n).stem): n for n in names if Path(n).suffix.lower() == suffix}
         self.masks = {nfc(Path(n).stem): n for n in names if is_mask(n)}
 
     def caption(self, picture: str) -> Path | None:
+        """The caption file of a picture, by the picture's name."""
         name = self.captions.get(nfc(Path(picture).stem))
         return self.folder / name if name else None
 
     def mask(self, picture: str) -> Path | None:
+        """The mask of a picture, by the picture's name."""
         name = self.masks.get(nfc(Path(picture).stem) + MASK_ENDING)
         return self.folder / name if name else None
 
@@ -204,7 +217,7 @@ def is_mask(name: str) -> bool:
 
 
 def folder_repeats(within: Path) -> int:
-    """How often pictures of a subfolder count: "10_cat" ten times, also for the folders in it."""
+    """How often the pictures of a subfolder count: in "10_cat", and in folders within it, ten times."""
     for part in reversed(within.parts):
         match = REPEATS.match(part)
         if match:
@@ -212,10 +225,11 @@ def folder_repeats(within: Path) -> int:
     return 1
 
 
-def key(path: Path) -> str:
-    """One spelling for one file, also where a list and the disk encode accents differently."""
+def one_spelling(path: Path) -> str:
+    """The same text for every spelling of a path: absolute, without "..", and with accents encoded in one way."""
     return nfc(os.path.normpath(path.absolute()))
 
 
 def nfc(text: str) -> str:
+    """A text with its accents encoded in one way: file systems differ in how they spell them."""
     return unicodedata.normalize("NFC", text)

@@ -17,7 +17,7 @@ CAPTION_COLUMNS = ("text", "caption", "captions", "prompt")
 
 @dataclass(frozen=True)
 class Columns:
-    """The columns that the user named; None: the first that has one of the usual names."""
+    """The columns that the user named; None stands for the first one with a usual name."""
 
     image: str | None = None
     caption: str | None = None
@@ -29,17 +29,18 @@ EXAMPLE = '{"file_name": "a.png", "text": "a photo of {token}"}'
 
 @dataclass(frozen=True)
 class ListedPicture:
-    """A line of a list, or several about one picture."""
+    """A picture that a list names, with the captions of all its lines."""
 
     path: Path
-    name: str  # as the list has it
+    name: str  # as it is written in the list
     captions: tuple[str, ...]
 
 
 def read_list(file: Path, columns: Columns) -> list[ListedPicture]:
-    """The pictures of a .jsonl or .csv file, in its order; paths are relative to the file.
+    """The pictures of a .jsonl or .csv file, in its order; paths in it are relative to the file's folder.
 
-    Several lines about one picture give it several captions. Raises BadInput naming file and line.
+    Several lines about one picture give it several captions. Raises BadInput, naming file and line, for lines that are
+    wrong and for columns that are missing.
     """
     rows = list(read_csv(file) if file.suffix.lower() == ".csv" else read_jsonl(file, EXAMPLE))
     known = list(dict.fromkeys(column for _, row in rows for column in row))
@@ -57,7 +58,10 @@ def read_list(file: Path, columns: Columns) -> list[ListedPicture]:
 
 
 def choose_column(kind: str, wanted: str | None, usual: Iterable[str], known: Iterable[str], where: str) -> str | None:
-    """The column that was asked for, or the first of the usual ones; raises BadInput where the former is missing."""
+    """The column with the name `wanted`, or else the first with a usual name; None if there is no such column.
+
+    kind: "image" or "caption"; known: all columns; where: for messages. Raises BadInput if `wanted` is missing.
+    """
     known = list(known)
     if wanted is not None and wanted not in known:
         raise BadInput(f"--{kind}_column is '{wanted}', and {where} has {', '.join(known) or 'no columns'}")
@@ -65,7 +69,7 @@ def choose_column(kind: str, wanted: str | None, usual: Iterable[str], known: It
 
 
 def caption_texts(value: Any, where: str) -> tuple[str, ...]:
-    """What a cell says: nothing, a text, or a list of texts; raises BadInput for all else, and for empty texts."""
+    """The captions in a cell, which may hold nothing, a text or a list of texts; raises BadInput for anything else."""
     texts = value if isinstance(value, list) else [] if value is None else [value]
     if not all(isinstance(text, str) for text in texts):
         raise BadInput(f"{where}: the caption is {value!r}, not a text")

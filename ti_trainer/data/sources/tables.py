@@ -1,4 +1,7 @@
-"""Pictures in parquet and arrow files, saved datasets and datasets of the hub, through the library `datasets`."""
+"""Pictures in parquet files, arrow files, saved datasets and datasets of the hub, read by the library `datasets`.
+
+It is imported when the first table is read, because its import takes long.
+"""
 
 from __future__ import annotations
 
@@ -11,13 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ...errors import BadInput
 from ...files.wording import printable
 from ..images import Picture, read_file
-from .lists import (
-    CAPTION_COLUMNS,
-    IMAGE_COLUMNS,
-    Columns,
-    caption_texts,
-    choose_column,
-)
+from .lists import CAPTION_COLUMNS, IMAGE_COLUMNS, Columns, caption_texts, choose_column
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -30,33 +27,28 @@ class TablePicture:
     """A row of a table."""
 
     picture: Picture
-    name: str  # of the file that the picture once was, or the row's number
+    name: str  # of the file that the picture was made from, or else the number of the row
     captions: tuple[str, ...]
 
 
 def is_saved_dataset(folder: Path) -> bool:
-    """Whether `save_to_disk` of `datasets` wrote the folder."""
+    """Whether the folder was written by `save_to_disk` of `datasets`."""
     return (folder / "dataset_dict.json").is_file() or (folder / "dataset_info.json").is_file()
 
 
 def read_table(images: str, columns: Columns, source: str) -> list[TablePicture]:
-    """The rows of a table; pictures stay where they are, undecoded, until they are read. source: for messages.
+    """The rows of a table; a picture is loaded only when it is read. source: the table's name in messages.
 
-    Raises BadInput when the library is missing or cannot read the table, and for columns that are not there.
+    Raises BadInput when the table cannot be read, and for columns that are missing.
     """
-    try:
-        import datasets
-    except ImportError:
-        raise BadInput(
-            f"{source} is no folder of pictures here; the library that reads datasets is missing: "
-            "pip install 'ti-trainer[datasets]'"
-        ) from None
+    import datasets
+
     with quietly():
         try:
             table = one_split(load_table(images), source)
         except BadInput:
             raise
-        except Exception as error:  # the library lets through what its many readers raise
+        except Exception as error:  # the library has many readers, and passes on what they raise
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise BadInput(f"{source} cannot be read as a dataset: {reason}") from None
         pictured = [name for name, feature in table.features.items() if isinstance(feature, datasets.Image)]
@@ -70,26 +62,25 @@ def read_table(images: str, columns: Columns, source: str) -> list[TablePicture]
             cells = table.select_columns([image]).cast_column(image, datasets.Image(decode=False))
             chunks = cells.with_format("arrow")[:][image].chunks
             paths = [path for chunk in chunks for path in chunk.field("path").to_pylist()]
-        except Exception as error:  # pyarrow's, of any kind
+        except Exception as error:  # pyarrow raises many kinds
             raise BadInput(f"--image_column '{image}' of {source} holds no pictures: {error}") from None
     texts = table[caption] if caption else [None] * len(table)
     rows = []
     for number, (path, text) in enumerate(zip(paths, texts, strict=True)):
         where = f"{printable(images)}, row {number}"
-        name = f"{where} ({printable(path)})" if path else where
-        rows.append(
-            TablePicture(
-                Picture(name, reader(cells, number, image, images)), path or str(number), caption_texts(text, where)
-            )
-        )
+        shown = f"{where} ({printable(path)})" if path else where
+        picture = Picture(shown, reader(cells, number, image, images))
+        rows.append(TablePicture(picture, path or str(number), caption_texts(text, where)))
     return rows
 
 
 def holds_tables(folder: Path) -> bool:
+    """Whether there are parquet or arrow files in the folder."""
     return any(file.suffix.lower() in TABLE_SUFFIXES for file in folder.iterdir())
 
 
 def load_table(images: str) -> Any:
+    """A dataset, or a mapping of its parts, from a file, a folder or the hub; raises what the library raises."""
     import datasets
 
     path = Path(images)
@@ -106,7 +97,7 @@ def load_table(images: str) -> Any:
 
 
 def one_split(table: Any, source: str) -> Dataset:
-    """The training part of a dataset, or its only part."""
+    """The part of a dataset that is called "train", or its only part; raises BadInput if there is neither."""
     if not isinstance(table, dict):
         return table
     name = "train" if "train" in table else next(iter(table)) if len(table) == 1 else None
@@ -116,7 +107,7 @@ def one_split(table: Any, source: str) -> Dataset:
 
 
 def reader(cells: Dataset, number: int, column: str, images: str) -> Callable[[], bytes]:
-    """Reads the picture of one row: bytes in the table, or a file that it names."""
+    """A function that reads the picture of a row: the bytes in its cell, or the file that the cell names."""
 
     def read() -> bytes:
         cell = cells[number][column]
@@ -132,7 +123,7 @@ def reader(cells: Dataset, number: int, column: str, images: str) -> Callable[[]
 
 @contextmanager
 def quietly() -> Iterator[None]:
-    """Without the library's bars."""
+    """Hide the progress bars of `datasets` inside the block."""
     import datasets
 
     were_hidden = datasets.are_progress_bars_disabled()

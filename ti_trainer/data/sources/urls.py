@@ -19,17 +19,18 @@ from .lists import ANY_COLUMNS, Columns, read_list
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
 
-LEADS_OUT = re.compile(r"(^|[/\\])\.\.($|[/\\])|^[A-Za-z]:")  # on Windows as well
+# A path that leads out of the folder that it is relative to: it has a part "..", or begins with a drive of Windows.
+LEADS_OUT = re.compile(r"(^|[/\\])\.\.($|[/\\])|^[A-Za-z]:")
 
 
 def fetched(images: str, scratch: Path, columns: Columns = ANY_COLUMNS, flag: str = "--images") -> str:
-    """The local path of what lies at a URL: a folder, or a file; with a .jsonl file come the pictures that it names.
+    """The local path of a copy of what lies at a URL; local paths and hub ids are returned as they are.
 
-    It is copied when it is first asked for, into a folder of `scratch` that is named after the URL, and is there whole
-    or not at all; what changes behind the URL later is not noticed. Local paths and hub ids are given back as they
-    are. Hidden files are left out, as they are in local folders; pictures of a parquet file are those in it, not such
-    as it names. Raises BadInput, naming the flag, when there is nothing at the URL or no right to read it, and OSError
-    when the copy fails.
+    At the URL may lie a folder, a parquet file, or a .jsonl file, with which the pictures that it names are copied too.
+    Hidden files are left out, as they are in local folders. For a parquet file only the pictures inside it are there,
+    not files that it names. The copy is made by the first call, in a folder of `scratch` that is named after the URL,
+    completely or not at all; later changes behind the URL are not noticed. Raises BadInput, naming the flag, when
+    nothing is at the URL or when it may not be read, and OSError when copying fails.
     """
     if not is_remote(images):
         return images
@@ -43,11 +44,11 @@ def fetched(images: str, scratch: Path, columns: Columns = ANY_COLUMNS, flag: st
         try:
             with explained(shown, "read"):
                 copy(filesystem, root, unfinished / name, columns, shown)
-            os.chmod(unfinished, 0o755)  # mkdtemp's are for their owner alone
+            os.chmod(unfinished, 0o755)  # mkdtemp makes folders that only their owner can read
             try:
                 os.rename(unfinished, home)
             except OSError:
-                if not (home / name).exists():  # else another process was here first
+                if not (home / name).exists():  # otherwise another process has made the same copy
                     raise
         finally:
             shutil.rmtree(unfinished, ignore_errors=True)
@@ -55,7 +56,7 @@ def fetched(images: str, scratch: Path, columns: Columns = ANY_COLUMNS, flag: st
 
 
 def copy(filesystem: AbstractFileSystem, root: str, target: Path, columns: Columns, shown: str) -> None:
-    """Copy a folder, a file, or a list with its pictures. shown: the URL in messages."""
+    """Copy a folder, a file, or a list with its pictures to `target`; shown: the flag and the URL for messages."""
     filesystem.invalidate_cache()
     try:
         is_file = filesystem.info(root)["type"] == "file"
@@ -76,7 +77,7 @@ def copy(filesystem: AbstractFileSystem, root: str, target: Path, columns: Colum
 
 
 def files_in(filesystem: AbstractFileSystem, root: str) -> list[str]:
-    """The files of a folder and its subfolders that are not hidden, relative to it."""
+    """The files of a folder and its subfolders that are not hidden, as paths relative to the folder."""
     names = [within(root, path) for path in filesystem.find(root)]
     return [
         name
@@ -86,7 +87,10 @@ def files_in(filesystem: AbstractFileSystem, root: str) -> list[str]:
 
 
 def listed_files(filesystem: AbstractFileSystem, folder: str, names: list[str], shown: str) -> list[str]:
-    """Those of the names that are there, and the masks beside them; a missing picture is told of when it is read."""
+    """Those of the named files that exist, and the masks beside them; missing pictures are an error of the reader.
+
+    Raises BadInput for names that lead out of the folder.
+    """
     for name in names:
         if is_remote(name) or PurePosixPath(name).is_absolute() or LEADS_OUT.search(name):
             raise BadInput(f"{shown} names '{printable(name)}'; pictures of a list behind a URL lie in its folder")
@@ -103,14 +107,15 @@ def listed_files(filesystem: AbstractFileSystem, folder: str, names: list[str], 
 
 
 def get(filesystem: AbstractFileSystem, root: str, names: list[str], target: Path, shown: str) -> None:
-    """Copy files into a folder; raises BadInput for a name that leads out of it, which objects in buckets may have."""
+    """Copy files into a folder; raises BadInput for names that lead out of it, as names in buckets may."""
     for name in names:
         if LEADS_OUT.search(name):
             raise BadInput(f"{shown} has a file '{printable(name)}', which would lie outside its folder; rename it")
         (target / name).parent.mkdir(parents=True, exist_ok=True)
-    # two lists: then nothing in the names is taken for a pattern, and many files are read at once
+    # Given two lists, fsspec takes no name for a pattern, and copies several files at a time.
     filesystem.get([f"{root}/{name}" for name in names], [str(target / name) for name in names])
 
 
 def within(root: str, path: str) -> str:
+    """A path of a filesystem relative to `root`."""
     return path.removeprefix(root).lstrip("/")
