@@ -1,7 +1,6 @@
 import hashlib
 import json
 import os
-import stat
 
 import pytest
 import torch
@@ -208,24 +207,6 @@ def test_failed_write_leaves_the_old_file_and_no_other(tmp_path, monkeypatch, st
     write_embedding(Embedding("<cat>", {"clip_l": rows(3)}), path, "webui")
     assert len(load_file(path)["emb_params"]) == 3
     assert [item.name for item in tmp_path.iterdir()] == ["cat.safetensors"]
-
-
-def test_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch) -> None:
-    """fsync comes before the rename: after a power cut there is the old file or the whole new one."""
-    calls = []
-    fsync, replace = os.fsync, os.replace
-    monkeypatch.setattr(os, "fsync", lambda file: (calls.append(("fsync", os.fstat(file).st_size)), fsync(file))[1])
-    monkeypatch.setattr(os, "replace", lambda old, new: (calls.append(("replace", str(new))), replace(old, new))[1])
-    path = tmp_path / "cat.safetensors"
-    write_embedding(Embedding("<cat>", {"clip_l": rows()}), path, "webui")
-    assert calls == [("fsync", path.stat().st_size), ("replace", str(path))]
-
-
-@pytest.mark.skipif(os.name == "nt", reason="POSIX permissions")
-def test_others_may_read_it(tmp_path) -> None:
-    path = tmp_path / "cat.safetensors"
-    write_embedding(Embedding("<cat>", {"clip_l": rows()}), path, "webui")
-    assert stat.S_IMODE(path.stat().st_mode) == 0o644
 
 
 @pytest.mark.parametrize("name", ["list", "safetensor"])

@@ -1,4 +1,4 @@
-"""Lists, tables and class pictures; folders are in test_scanning.py and test_hostile.py."""
+"""Lists inside folders; what else a folder may hold is in test_scanning.py and test_hostile.py."""
 
 from __future__ import annotations
 
