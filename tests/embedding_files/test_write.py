@@ -9,7 +9,6 @@ from safetensors.torch import load_file
 
 from tests.published_widths import PUBLISHED
 from ti_trainer.embedding_files import FORMATS, Embedding, read_embedding, write_embedding
-from ti_trainer.embedding_files.write import write_tensors
 from ti_trainer.errors import BadInput
 
 
@@ -174,19 +173,6 @@ def test_hash_is_that_of_the_tensors(tmp_path) -> None:
     header, section = header_of(path.read_bytes())
     assert section == rows().numpy().tobytes()
     assert header["__metadata__"]["modelspec.hash_sha256"] == "0x" + hashlib.sha256(section).hexdigest()
-
-
-def test_tensors_start_at_a_multiple_of_8(tmp_path) -> None:
-    for length in range(9):
-        path = tmp_path / f"{length}.safetensors"
-        write_tensors({"b": rows(1, 3), "a": torch.arange(3), "c": torch.tensor(2.5)}, {"x": "ü" * length}, path)
-        data = path.read_bytes()
-        assert int.from_bytes(data[:8], "little") % 8 == 0
-        with safe_open(path, framework="pt") as file:
-            assert file.metadata() == {"x": "ü" * length}
-            assert torch.equal(file.get_tensor("b"), rows(1, 3))
-            assert file.get_tensor("a").tolist() == [0, 1, 2]
-            assert file.get_tensor("c").item() == 2.5
 
 
 @pytest.mark.parametrize("step", ["replace", "fsync"])
