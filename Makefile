@@ -32,10 +32,11 @@ demo: $(VENV)/.installed  ## train <my-cat> on the bundled pictures and model
 test: $(VENV)/.installed-dev  ## run the tests, offline
 	$(RUN) OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 pytest -n $(WORKERS) --dist worksteal
 
-check: $(VENV)/.installed-dev  ## lint, format check and types
+check: $(VENV)/.installed-dev  ## lint, format check, types and the order of imports
 	$(RUN) ruff check
 	$(RUN) ruff format --check
 	$(RUN) mypy
+	$(RUN) lint-imports
 
 format: $(VENV)/.installed-dev  ## put the code into shape
 	$(RUN) ruff check --fix

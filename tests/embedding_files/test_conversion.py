@@ -15,7 +15,6 @@ from ti_trainer.cli import main
 from ti_trainer.commands.convert import add_flags
 from ti_trainer.embedding_files import FORMATS, Embedding, read_embedding, write_embedding
 from ti_trainer.embedding_files.conversion import convert
-from ti_trainer.embedding_files.tokens import check_stem, token_of_file, usable_token
 from ti_trainer.errors import BadInput
 
 WRITTEN = [name for name, row in FORMATS.items() if row.pack]
@@ -129,18 +128,6 @@ def test_formats_of_one_encoder(tmp_path: Path, to: str) -> None:
     save_file({"clip_l": rows(), "t5": rows(2, 4096)}, tmp_path / "cat.safetensors")
     with pytest.raises(BadInput, match=r"t5xxl 4096 wide \(Flux\).*choose another --to"):
         convert(str(tmp_path / "cat.safetensors"), to, output=str(tmp_path / f"out{FORMATS[to].suffix}"))
-
-
-def test_bad_names() -> None:
-    for stem in ("my cat", "<cat", "[cat]", "a/b", "..", ".cat", "Cat", "", "cät", "a\\b"):
-        with pytest.raises(BadInput, match=r"lower-case letters, digits"):
-            check_stem(stem)
-    for stem in ("cat", "my-cat_2", "7"):
-        check_stem(stem)
-    names = {"My Cat": "<my-cat>", "[Cat]": "<cat>", ".hidden": "<hidden>", "a<b": "<a-b>", "...": "<embedding>"}
-    for name, token in names.items():
-        assert token_of_file(Path(f"{name}.pt")) == token
-        assert usable_token(token) == token
 
 
 def test_neighbours_that_are_called_as_further_vectors(source: Path) -> None:

@@ -261,49 +261,7 @@ def test_pair_of_dreamartist(tmp_path: Path, ending: str) -> None:
     assert other.metadata["modelspec.is_negative_embedding"] == "true"
 
 
-# --- no embeddings ---
-
-XTI = ("IN01", "IN02", "IN04", "IN05", "IN07", "IN08", "MID", *(f"OUT{number:02d}" for number in range(3, 12)))
-
-
-@pytest.mark.parametrize(
-    ("tensors", "message"),
-    [
-        ({key: rows(1) for key in XTI}, "XTI"),
-        ({"emp_params": rows() * 0, "emp_params_out": rows()}, "output vectors"),
-        (
-            {"clip_l": rows(), "clip_g": rows(2, 1280), "clip_l_out": rows(), "clip_g_out": rows(2, 1280)},
-            "output vectors",
-        ),
-        ({"bundle_emb.cat.clip_l": rows(), "bundle_emb.cat.clip_l_out": rows()}, "output vectors"),
-        ({"lora_unet_mid.lora_down.weight": rows(), "lora_unet_mid.alpha": rows(1, 1)}, "a LoRA without an embedding"),
-        ({"unet.mid.lora_A.weight": rows(), "unet.mid.lora_B.weight": rows()}, "a LoRA without an embedding"),
-        ({"mid.hada_w1_a": rows(), "mid.hada_w1_b": rows()}, "a LoRA without an embedding"),
-        ({f"model.{number}.weight": rows(1, 4) for number in range(40)}, "is a model"),
-    ],
-)
-def test_refused_by_name(tmp_path: Path, tensors: dict[str, torch.Tensor], message: str) -> None:
-    save_file(tensors, tmp_path / "x.safetensors")
-    assert message in refusal(tmp_path / "x.safetensors")
-    assert message in refusal(pickled(tensors, tmp_path / "x.pt"))
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        ({"hash": "a1b2", "optimizer_state_dict": {"state": {0: {"exp_avg": rows()}}}}, "without .optim"),
-        ({"state_dict": {"cond_stage_model": rows()}, "global_step": 1}, "is a model"),
-        ({"string_to_param": 5}, "no embedding of a known layout ('string_to_param')"),
-        ({"string_to_param": {}}, "no embedding of a known layout"),
-        ({1: rows()}, "no embedding of a known layout (dict)"),
-        ({}, "no embedding of a known layout"),
-        ([], "no embedding of a known layout (list)"),
-        ("text", "no embedding of a known layout (str)"),
-    ],
-)
-def test_pickles_that_hold_no_embedding(tmp_path: Path, content: Any, message: str) -> None:
-    for legacy in (False, True):
-        assert message in refusal(pickled(content, tmp_path / "x.pt", legacy))
+# --- no usable tensors ---
 
 
 def with_value(value: float, dtype: torch.dtype = torch.float32) -> torch.Tensor:

@@ -1,7 +1,6 @@
 import hashlib
 import json
 import os
-import stat
 
 import pytest
 import torch
@@ -10,7 +9,6 @@ from safetensors.torch import load_file
 
 from tests.published_widths import PUBLISHED
 from ti_trainer.embedding_files import FORMATS, Embedding, read_embedding, write_embedding
-from ti_trainer.embedding_files.write import write_tensors
 from ti_trainer.errors import BadInput
 
 
@@ -177,19 +175,6 @@ def test_hash_is_that_of_the_tensors(tmp_path) -> None:
     assert header["__metadata__"]["modelspec.hash_sha256"] == "0x" + hashlib.sha256(section).hexdigest()
 
 
-def test_tensors_start_at_a_multiple_of_8(tmp_path) -> None:
-    for length in range(9):
-        path = tmp_path / f"{length}.safetensors"
-        write_tensors({"b": rows(1, 3), "a": torch.arange(3), "c": torch.tensor(2.5)}, {"x": "ü" * length}, path)
-        data = path.read_bytes()
-        assert int.from_bytes(data[:8], "little") % 8 == 0
-        with safe_open(path, framework="pt") as file:
-            assert file.metadata() == {"x": "ü" * length}
-            assert torch.equal(file.get_tensor("b"), rows(1, 3))
-            assert file.get_tensor("a").tolist() == [0, 1, 2]
-            assert file.get_tensor("c").item() == 2.5
-
-
 @pytest.mark.parametrize("step", ["replace", "fsync"])
 def test_failed_write_leaves_the_old_file_and_no_other(tmp_path, monkeypatch, step: str) -> None:
     path = tmp_path / "cat.safetensors"
@@ -208,24 +193,6 @@ def test_failed_write_leaves_the_old_file_and_no_other(tmp_path, monkeypatch, st
     write_embedding(Embedding("<cat>", {"clip_l": rows(3)}), path, "webui")
     assert len(load_file(path)["emb_params"]) == 3
     assert [item.name for item in tmp_path.iterdir()] == ["cat.safetensors"]
-
-
-def test_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch) -> None:
-    """fsync comes before the rename: after a power cut there is the old file or the whole new one."""
-    calls = []
-    fsync, replace = os.fsync, os.replace
-    monkeypatch.setattr(os, "fsync", lambda file: (calls.append(("fsync", os.fstat(file).st_size)), fsync(file))[1])
-    monkeypatch.setattr(os, "replace", lambda old, new: (calls.append(("replace", str(new))), replace(old, new))[1])
-    path = tmp_path / "cat.safetensors"
-    write_embedding(Embedding("<cat>", {"clip_l": rows()}), path, "webui")
-    assert calls == [("fsync", path.stat().st_size), ("replace", str(path))]
-
-
-@pytest.mark.skipif(os.name == "nt", reason="POSIX permissions")
-def test_others_may_read_it(tmp_path) -> None:
-    path = tmp_path / "cat.safetensors"
-    write_embedding(Embedding("<cat>", {"clip_l": rows()}), path, "webui")
-    assert stat.S_IMODE(path.stat().st_mode) == 0o644
 
 
 @pytest.mark.parametrize("name", ["list", "safetensor"])

@@ -59,6 +59,18 @@ def test_further_rows_of_a_word_start_near_it_and_apart() -> None:
     assert len(torch.unique(rows, dim=0)) == 20
 
 
+@pytest.mark.parametrize("louder", ["fluffy", "cat"])
+def test_further_rows_of_a_phrase_are_as_far_apart_as_its_last_word_is_loud(louder: str) -> None:
+    """One word of the phrase is a hundred times as long as the other; only the last one's deviation counts."""
+    vocabulary = table()
+    vocabulary[TOKENIZER.get_vocab()[louder + "</w>"]] *= 100
+    last = vocabulary[TOKENIZER.get_vocab()["cat</w>"]]
+    asked = Start("<x>", init="fluffy cat", num_vectors=32)
+    rows = initial_rows(asked, {"clip_l": Words(TOKENIZER, vocabulary)}, 0)["clip_l"]
+    distances = rows[2:] - last  # (30, D)
+    assert abs(distances.std() / (SPREAD * last.std()) - 1) < 4.5 / (2 * distances.numel()) ** 0.5
+
+
 def test_phrase_gives_a_row_for_each_token() -> None:
     rows = start(Start("<x>", init="a fluffy cat"))
     assert torch.equal(rows, torch.stack([row_of("a"), row_of("fluffy"), row_of("cat")]))

@@ -22,10 +22,9 @@ from ti_trainer.errors import BadInput
 from ti_trainer.families import load_family
 from ti_trainer.families.facts import read_model_facts
 from ti_trainer.method.tokens import ROW
-from ti_trainer.reports.contact_sheet import CELL, GAP, contact_sheet, thumbnail
+from ti_trainer.reports.contact_sheet import CELL, GAP
 from ti_trainer.reports.dataset_report import (
     DatasetReport,
-    PictureRow,
     report_dataset,
     report_text,
     short_form,
@@ -201,33 +200,6 @@ def test_command_on_what_training_refuses(
     found = capsys.readouterr()
     assert len(json.loads(found.out)["problems"]) == 3
     assert "training would refuse these pictures: 3 problems" in found.err
-
-
-def row_of(size: tuple[int, int], box: tuple[float, float, float, float]) -> PictureRow:
-    return PictureRow("x", size, (32, 32), (box,), ("a",), 1, True, 1, 1.0, False, False)
-
-
-def test_thumbnail_shows_frame_and_mask(folder: Path, model: Path) -> None:
-    """An 80 x 40 picture in a cell of 192: blue, coloured where the mask is black, grey above and below, a frame."""
-    concept = Concept("<my-cat>", str(folder))
-    found, examples = report(concept, model)
-    picture = np.asarray(thumbnail(found.pictures[1], examples[1], "white")).astype(int)
-    assert picture.shape == (CELL, CELL, 3)
-    assert (picture[20, 100] == 0xE8).all()
-    assert (picture[96, 20] == (0, 0, 255)).all()  # left: the subject
-    assert np.abs(picture[96, 180] - (0x58, 0, (255 + 0x60) / 2)).max() <= 1  # right: half blue, half the veil
-    assert (picture[96, 48] == (255, 0xD4, 0)).all()  # the frame from 20 / 80 to 60 / 80 of the cell
-    assert (picture[96, 143] == (255, 0xD4, 0)).all()
-
-
-def test_sheet_of_many(folder: Path) -> None:
-    """Rows of six; and no more than fit on a sheet."""
-    example = Example(Picture.at(folder / "small.png"), ("a",), (32, 32))
-    row = row_of((32, 32), (0, 0, 32, 32))
-    one, seven, many = (contact_sheet([row] * count, [example] * count, "white") for count in (1, 7, 130))
-    assert (one.width, seven.width) == (GAP + CELL + GAP, GAP + 6 * (CELL + GAP))
-    assert seven.height - GAP == 2 * (one.height - GAP)
-    assert many.height - GAP == 20 * (one.height - GAP)
 
 
 def test_short_form() -> None:

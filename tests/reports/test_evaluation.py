@@ -13,10 +13,9 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
+from tests.tiny_judge import labels_seen
 from ti_trainer import BadInput, ModelConfig, Run
 from ti_trainer.cli import main
-from ti_trainer.data.images import centre_square, read_image
-from ti_trainer.data.sources.folders import find_pictures
 from ti_trainer.embedding_files import Embedding, read_embedding, write_embedding
 from ti_trainer.families import load_with_embeddings
 from ti_trainer.reports.evaluation import (
@@ -29,8 +28,6 @@ from ti_trainer.reports.judge import AttributeJudge, attribute_accuracy
 from ti_trainer.reports.previews import generate, grid, preview
 
 TOKEN = "<my-cat>"
-LABELS = ["object:cat", "object:dog", "colour:red", "pattern:plain", "pattern:spots", "colour:blue", "accent:hat"]
-LABELS += ["scene:grass", "scene:snow", "accent:none", "scene:night", "scene:beach", "scene:sunset"]
 
 
 @pytest.fixture(scope="module")
@@ -56,34 +53,6 @@ def clip_folder(tmp_path_factory: pytest.TempPathFactory, tokenizer: Any) -> Pat
     size = {"height": 32, "width": 32}
     CLIPImageProcessorPil(size={"shortest_edge": 32}, crop_size=size).save_pretrained(folder)
     return folder
-
-
-@pytest.fixture(scope="module")
-def judge_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny random classifier whose labels lie in no order."""
-    from transformers import RegNetConfig, RegNetForImageClassification
-
-    folder = tmp_path_factory.mktemp("judge")
-    torch.manual_seed(2)
-    config = RegNetConfig(
-        embedding_size=8,
-        hidden_sizes=[8, 16],
-        depths=[1, 1],
-        groups_width=8,
-        id2label=dict(enumerate(LABELS)),
-        label2id={label: number for number, label in enumerate(LABELS)},
-    )
-    RegNetForImageClassification(config).save_pretrained(folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def images(pictures: Path, other_pictures: Path) -> list[Image.Image]:
-    return [
-        centre_square(read_image(found.picture), 32)
-        for folder in (pictures, other_pictures)
-        for found in find_pictures(folder).found
-    ]
 
 
 def cosines(clip_folder: Path, images: list[Image.Image], texts: list[str]) -> torch.Tensor:
@@ -118,47 +87,6 @@ def test_clip_features_give_clips_own_cosines(clip_folder: Path, images: list[Im
 def test_a_clip_folder_that_is_none(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=re.escape(f"--clip {tmp_path} cannot be loaded")):
         ClipScorer(str(tmp_path))
-
-
-@torch.no_grad()
-def labels_seen(judge_folder: Path, image: Image.Image) -> dict[str, str]:
-    """The best label of each attribute, by a loop over all labels."""
-    from transformers import RegNetForImageClassification
-
-    model = RegNetForImageClassification.from_pretrained(judge_folder).eval()
-    pixels = torch.tensor(np.asarray(image).tolist(), dtype=torch.float32).permute(2, 0, 1) / 127.5 - 1
-    logits = model(pixel_values=pixels[None]).logits[0].tolist()
-    best: dict[str, tuple[float, str]] = {}
-    for label, logit in zip(LABELS, logits, strict=True):
-        attribute, value = label.split(":")
-        best[attribute] = max(best.get(attribute, (-1e9, "")), (logit, value))
-    return {attribute: value for attribute, (_, value) in best.items()}
-
-
-def test_the_judge_takes_the_best_of_each_attribute(judge_folder: Path, images: list[Image.Image]) -> None:
-    answers = AttributeJudge(str(judge_folder))(images)
-    assert answers == [labels_seen(judge_folder, image) for image in images]
-    assert len({tuple(answer.values()) for answer in answers}) > 1  # it does not always say the same
-
-
-def test_attribute_accuracy_is_what_counting_gives() -> None:
-    cat = {"object": "cat", "colour": "red", "pattern": "plain", "accent": "hat", "scene": "grass"}
-    references = [cat, {**cat, "colour": "blue"}, {**cat, "scene": "snow"}]
-    drawn = [
-        cat,
-        {**cat, "object": "dog", "scene": "snow"},
-        {**cat, "colour": "blue", "object": "dog"},
-        {**cat, "accent": "none"},
-    ]
-    figures = attribute_accuracy(drawn, references, [None, "snow", "night", "grass"])
-    assert figures == {
-        "object": 0.5,
-        "colour": 0.75,
-        "pattern": 1.0,
-        "accent": 0.75,
-        "attributes": 0.75,
-        "scene": pytest.approx(2 / 3),
-    }
 
 
 def test_class_word() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from torch import nn
 
@@ -11,9 +11,10 @@ if TYPE_CHECKING:
     from diffusers import DiffusionPipeline
 
 Module = TypeVar("Module", bound=nn.Module)
+Pipeline: TypeAlias = "DiffusionPipeline"  # for rooms that do not know diffusers
 
 
-def borrow(pipeline: DiffusionPipeline) -> Any:
+def borrow(pipeline: Pipeline) -> Any:
     """A pipeline of the same kind whose models share the weights of a loaded one, and nothing else.
 
     Tokens, embeddings, classes of layers, gradient checkpointing and schedulers of it may be changed, and its models

@@ -66,4 +66,5 @@ def read_csv(file: Path) -> Iterator[tuple[str, dict[str, str]]]:
                 raise BadInput(f"{where} has another number of columns than line 1; put texts with commas in quotes")
             yield where, row
     except csv.Error as error:
-        raise BadInput(f"{name}, line {reader.line_num} is not CSV: {error}") from None
+        line = reader.reader.line_num  # DictReader's own counts only the rows that it has given
+        raise BadInput(f"{name}, line {line} is not CSV: {error}") from None

@@ -6,11 +6,11 @@ import math
 from collections import deque
 from collections.abc import Sequence
 from contextlib import ExitStack
-from typing import TYPE_CHECKING
 
 from ..config.config import TrainConfig
 from ..errors import BadInput
 from ..families import Family
+from ..families.borrowing import Pipeline
 from ..runs.folder import RunFolder
 from ..runs.resume import is_complete
 from .console import Console
@@ -25,14 +25,11 @@ from .report import Report
 from .seats import Seat, Seats
 from .step import SharedStep, largest_batch
 
-if TYPE_CHECKING:
-    from diffusers import DiffusionPipeline
-
 
 class SharedModel:
     """The frozen model of a job: loaded when the first concept asks for it, which also decides how batches are cut."""
 
-    def __init__(self, config: TrainConfig, processes: Processes, pipeline: DiffusionPipeline | None = None) -> None:
+    def __init__(self, config: TrainConfig, processes: Processes, pipeline: Pipeline | None = None) -> None:
         """config: of any concept of the job; pipeline: a loaded one, in place of the config's model."""
         self.config = config
         self.processes = processes

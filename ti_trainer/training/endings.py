@@ -3,33 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import torch
 
 from ..config.config import TrainConfig
 from ..errors import BadInput, Diverged
 from .console import Console
-from .events import Finished
+from .events import Finished, Run
 from .export import export_embedding
 from .learner import Reading
 from .memory.machine import peak_bytes
 from .memory.plan import MemoryPlan
 from .seats import Seat, Seats
-
-
-@dataclass(frozen=True)
-class Run:
-    """What a finished run leaves; folder and embedding are URLs where the output is one."""
-
-    folder: Path | str
-    embedding: Path | str  # the file for WebUIs
-    history: list[dict[str, Any]]  # the lines of metrics.jsonl
-    best_step: int  # the step whose rows were saved
-    predicted_peak: int  # bytes of memory that the first concept was expected to take
-    peak: int  # the most that this process has taken so far
 
 
 class Endings:

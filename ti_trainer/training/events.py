@@ -1,14 +1,23 @@
-"""What callbacks hear of a run while it goes on."""
+"""What is heard of a run: events while it goes on, and at its end what it leaves."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
-if TYPE_CHECKING:
-    from .endings import Run
+
+@dataclass(frozen=True)
+class Run:
+    """What a finished run leaves; folder and embedding are URLs where the output is one."""
+
+    folder: Path | str
+    embedding: Path | str  # the file for WebUIs
+    history: list[dict[str, Any]]  # the lines of metrics.jsonl
+    best_step: int  # the step whose rows were saved
+    predicted_peak: int  # bytes of memory that the first concept was expected to take
+    peak: int  # the most that this process has taken so far
 
 
 @dataclass(frozen=True)

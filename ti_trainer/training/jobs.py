@@ -4,31 +4,28 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from ..config.config import TrainConfig
 from ..config.together import check_together
 from ..errors import Incomplete, Interrupted
+from ..families.borrowing import Pipeline
 from ..runs.folder import RunFolder
 from ..runs.resume import check_folder, resume_command
 from ..runs.storage import Storage
 from .admission import Admission, SharedModel
 from .console import Console, Silence, SingleTerminal, Terminal
-from .endings import Endings, Run
-from .events import Callback
+from .endings import Endings
+from .events import Callback, Run
 from .loop import Loop
 from .processes import Processes
 from .seats import Seats
 from .signals import Flag, StopSignals
 
-if TYPE_CHECKING:
-    from diffusers import DiffusionPipeline
-
 
 def train(
     config: TrainConfig,
     callbacks: Sequence[Callback] = (),
-    pipeline: DiffusionPipeline | None = None,
+    pipeline: Pipeline | None = None,
     stop: Flag | None = None,
     console: Console | None = None,
 ) -> Run:
@@ -50,7 +47,7 @@ def train(
 def train_all(
     configs: Sequence[TrainConfig],
     callbacks: Sequence[Callback] = (),
-    pipeline: DiffusionPipeline | None = None,
+    pipeline: Pipeline | None = None,
     stop: Flag | None = None,
     console: Console | None = None,
 ) -> list[Run]:

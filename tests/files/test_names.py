@@ -1,0 +1,44 @@
+import pytest
+
+from ti_trainer.errors import BadInput
+from ti_trainer.files.names import check_token
+
+
+@pytest.mark.parametrize("token", ["<my-cat>", "cat", "<7>", "my_cat-2", "<a>"])
+def test_allowed(token: str) -> None:
+    check_token(token)
+
+
+@pytest.mark.parametrize(
+    ("token", "cure"),
+    [
+        ("<My-Cat>", "<my-cat>"),
+        ("<my cat>", "<my-cat>"),
+        ("<<cat>>", "<cat>"),
+        ("<cat", "<cat>"),
+        ("cat>", "<cat>"),
+        ("a/../b", "<a-b>"),
+        ("<kätzchen>", "<k-tzchen>"),
+        ("猫", "<my-cat>"),
+        ("cat\n", "<cat>"),
+        ("<c.a.t>", "<c-a-t>"),
+    ],
+)
+def test_refused_with_a_name_that_would_do(token: str, cure: str) -> None:
+    with pytest.raises(BadInput, match="lower-case letters, digits") as refusal:
+        check_token(token)
+    assert f"--token is '{token}'" in str(refusal.value)
+    assert str(refusal.value).endswith(f"; '{cure}' would do")
+    check_token(cure)
+
+
+def test_cure_of_a_word_that_the_model_should_know() -> None:
+    """Without brackets: no model has a word with brackets."""
+    with pytest.raises(BadInput, match=r"; 'cat' would do$"):
+        check_token("Cat", known_word=True)
+
+
+@pytest.mark.parametrize("token", ["", "<>", "<<>>"])
+def test_no_name_at_all(token: str) -> None:
+    with pytest.raises(BadInput, match="choose a name such as '<my-cat>'"):
+        check_token(token)
