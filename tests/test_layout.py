@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -98,7 +99,7 @@ def test_every_module_has_its_test_file() -> None:
     named = [file for file in modules() if file.name != "__init__.py"]
     wanted = [file.parent / f"test_{file.stem.strip('_')}.py" for file in named]
     missing = [f"tests/{file.as_posix()}" for file in wanted if not (REPOSITORY / "tests" / file).is_file()]
-    assert missing == []
+    assert not missing, "\n".join(missing)
 
 
 def test_nothing_is_too_long() -> None:
@@ -107,7 +108,7 @@ def test_nothing_is_too_long() -> None:
         source = (PACKAGE / file).read_text(encoding="utf-8")
         sizes = [("the file", source.count("\n"), MOST_LINES_OF_FILE), *definitions(source)]
         found += [f"{file}: {name} has {lines} lines, more than {most}" for name, lines, most in sizes if lines > most]
-    assert found == []
+    assert not found, "\n".join(found)
 
 
 def test_definitions_are_measured() -> None:
@@ -119,6 +120,20 @@ def test_no_file_without_a_subject() -> None:
     files = [path.relative_to(REPOSITORY) for folder in FOLDERS for path in (REPOSITORY / folder).rglob("*.py")]
     nameless = [str(file) for file in files if NAMELESS & {Path(part).stem for part in file.parts}]
     assert nameless == [], "name a file after what it is about"
+
+
+def test_architecture_page_is_about_this_package() -> None:
+    """Every file that docs/architecture.md names is there, and its table has the rooms and no others."""
+    page = (REPOSITORY / "docs" / "architecture.md").read_text(encoding="utf-8")
+    files = {f"/{path.relative_to(REPOSITORY).as_posix()}" for path in REPOSITORY.glob("*.*") if path.is_file()}
+    files |= {f"/{path.relative_to(REPOSITORY).as_posix()}" for path in PACKAGE.rglob("*.py*")}
+    files |= {f"/{path.relative_to(REPOSITORY).as_posix()}" for path in (REPOSITORY / "tests").rglob("*.py")}
+    named = set(re.findall(r"`([\w/]+\.(?:py|pyi|toml))`", page))
+    examples = {name for name in named if Path(name).stem in ("x", "b", "test_b")}
+    lost = [name for name in sorted(named - examples) if not any(file.endswith(f"/{name}") for file in files)]
+    assert len(named - examples) > 30
+    assert lost == []
+    assert set(re.findall(r"^\| `(\w+)/` \|", page, re.MULTILINE)) == ROOMS
 
 
 def test_no_import_by_a_name_in_a_text() -> None:
