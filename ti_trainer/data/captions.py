@@ -134,8 +134,8 @@ def choose_captions(
 ) -> tuple[str, ...]:
     """The captions of a picture, each once, with {token} in place of the token.
 
-    own: captions that came with the picture; file_words: the words of its file's name; templates: what is filled for
-    pictures of the class, and for others where the concept asks for templates, or for "auto" and `own` is empty.
+    own: captions that came with the picture; file_words: the words of its file's name; templates: used for pictures of
+    the class, and for others if the concept's `captions` is "templates", or is "auto" and `own` is empty.
     """
     source = "templates" if is_class else concept.captions
     if source == "filename":

@@ -48,7 +48,7 @@ class Look:
     """What is known of a picture after it was decoded."""
 
     example: Example  # without captions
-    print: Fingerprint
+    fingerprint: Fingerprint
     notes: tuple[str, ...]
 
 
@@ -104,7 +104,7 @@ def scan(concept: Concept, progress: Progress = lambda things, count: things) ->
             result.examples.append(replace(look.example, captions=captions, weight=weight, is_class=is_class))
             result.own_captions += bool(own)
             result.notes += look.notes
-            prints.append(look.print)
+            prints.append(look.fingerprint)
         result.notes += mask_notes([e for e in result.examples if e.is_class == is_class], settings.masks)
     result.duplicates = duplicate_notes([example.picture.name for example in result.examples], prints)
     return result

@@ -114,7 +114,7 @@ def read_pickle(path: Path) -> Any:
 def names_in(data: bytes) -> Iterator[str]:
     """Everything that the pickles of a file would import, as "module.name".
 
-    Raises BadInput for archives that torch.save does not write, among them such as unpack to gigabytes.
+    Raises BadInput for archives that torch.save does not write, such as small ones that unpack to gigabytes.
     """
     if not data.startswith(b"PK"):
         stream = io.BytesIO(data)

@@ -116,7 +116,7 @@ def picture_row(
 
 
 def problems_of(concept: Concept, found: Scan, pictures: Sequence[PictureRow], window: int) -> list[str]:
-    """Lines about everything because of which training would refuse to start."""
+    """Lines about everything that would make training refuse to start."""
     without = [picture.name for picture in pictures if not picture.has_token]
     lines = [*found.bad_pictures, *found.bad_captions]
     if without:

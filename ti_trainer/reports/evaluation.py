@@ -1,4 +1,4 @@
-"""How good an embedding is: how like its pictures, how true to prompts, and with which attributes."""
+"""How good an embedding is: likeness to its pictures, faithfulness to prompts, and attributes that a judge sees."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run tells at its end: where the embedding file belongs, and how it is used."""
+"""What a run prints at its end: where the embedding file belongs, and how it is used."""
 
 from __future__ import annotations
 

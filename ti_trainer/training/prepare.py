@@ -19,7 +19,7 @@ from ..data.latent_cache import LatentCache
 from ..data.latents import ViewEncoder, views_of
 from ..data.scanning import load_examples
 from ..data.sources.lists import ANY_COLUMNS, Columns
-from ..data.sources.urls import fetched
+from ..data.sources.urls import fetch
 from ..families import Family, load_family
 from ..files.remote import is_remote
 from ..method.crops import check_crop
@@ -129,7 +129,7 @@ def with_local_pictures(concept: Concept) -> tuple[Concept, TemporaryDirectory[s
         return concept, None
     scratch = TemporaryDirectory(prefix="ti-trainer-")
     copies: dict[str, Any] = {
-        name: fetched(url, Path(scratch.name), places[name], f"--{name}") for name, url in remote.items()
+        name: fetch(url, Path(scratch.name), places[name], f"--{name}") for name, url in remote.items()
     }
     return replace(concept, **copies), scratch
 

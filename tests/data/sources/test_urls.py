@@ -18,7 +18,7 @@ from PIL import Image
 
 from ti_trainer.data.sources.folders import find_pictures
 from ti_trainer.data.sources.lists import Columns
-from ti_trainer.data.sources.urls import fetched
+from ti_trainer.data.sources.urls import fetch
 from ti_trainer.errors import BadInput
 
 
@@ -57,7 +57,7 @@ FOLDER = {"a.png": png(1), "a.txt": "eine schöne {token}".encode(), "10_x/b [2]
 
 def test_a_folder(url: str, tmp_path: Path) -> None:
     write(url, {**FOLDER, ".DS_Store": b"x", ".thumbs/a.png": b"x", "__MACOSX/a.png": b"x"})
-    folder = Path(fetched(url, tmp_path / "scratch"))
+    folder = Path(fetch(url, tmp_path / "scratch"))
     assert tree(folder) == FOLDER
     pictures = find_pictures(str(folder)).found
     assert [(found.place.as_posix(), found.repeats) for found in pictures] == [("a.png", 1), ("10_x/b [2]*.png", 10)]
@@ -68,9 +68,9 @@ def test_it_is_copied_once(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyP
     scratch = tmp_path / "scratch"
     write(url, FOLDER)
     write(url + "2", {"b.png": png(3)})
-    first, other = fetched(url, scratch), fetched(url + "2", scratch)
+    first, other = fetch(url, scratch), fetch(url + "2", scratch)
     monkeypatch.setattr("ti_trainer.data.sources.urls.open_url", None)  # nothing is asked of the URL any more
-    assert fetched(url, scratch) == first
+    assert fetch(url, scratch) == first
     assert tree(Path(other)) == {"b.png": png(3)}
     assert len(list(scratch.iterdir())) == 2
 
@@ -80,7 +80,7 @@ def test_a_list_comes_with_its_pictures_and_their_masks(url: str, tmp_path: Path
     lines = [{"file_name": "a.png", "text": "a {token}"}, {"file_name": "./more/b.png"}, {"file_name": "gone.png"}]
     rows = "\n".join(json.dumps(line) for line in lines).encode()
     write(url, {**files, "list.jsonl": rows, "other.png": png(4), "more/c.png": png(5)})
-    local = Path(fetched(f"{url}/list.jsonl", tmp_path / "scratch"))
+    local = Path(fetch(f"{url}/list.jsonl", tmp_path / "scratch"))
     assert tree(local.parent) == {**files, "list.jsonl": rows}
     found = find_pictures(str(local)).found
     assert [each.picture.read() for each in found[:2]] == [png(1), png(3)]
@@ -91,7 +91,7 @@ def test_a_list_comes_with_its_pictures_and_their_masks(url: str, tmp_path: Path
 def test_a_list_with_a_column_of_another_name(url: str, tmp_path: Path) -> None:
     rows = b'{"bild": "a.png", "file": "b.png"}'
     write(url, {"list.jsonl": rows, "a.png": png(1), "b.png": png(2)})
-    local = Path(fetched(f"{url}/list.jsonl", tmp_path / "scratch", Columns(image="bild")))
+    local = Path(fetch(f"{url}/list.jsonl", tmp_path / "scratch", Columns(image="bild")))
     assert tree(local.parent) == {"list.jsonl": rows, "a.png": png(1)}
 
 
@@ -101,7 +101,7 @@ def test_a_parquet_file(url: str, tmp_path: Path) -> None:
     table = table.cast_column("image", datasets.Image())
     table.to_parquet(str(tmp_path / "made.parquet"))
     write(url, {"a.parquet": (tmp_path / "made.parquet").read_bytes(), "other.parquet": b"x"})
-    local = Path(fetched(f"{url}/a.parquet", tmp_path / "scratch"))
+    local = Path(fetch(f"{url}/a.parquet", tmp_path / "scratch"))
     assert tree(local.parent) == {"a.parquet": (tmp_path / "made.parquet").read_bytes()}
     (found,) = find_pictures(str(local)).found
     assert found.picture.read() == png(1)
@@ -112,41 +112,41 @@ def test_pictures_in_an_archive(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "cats.zip", "w") as archive:
         for name, content in FOLDER.items():
             archive.writestr(name, content)
-    assert tree(Path(fetched(f"zip://::file://{tmp_path}/cats.zip", tmp_path / "scratch"))) == FOLDER
+    assert tree(Path(fetch(f"zip://::file://{tmp_path}/cats.zip", tmp_path / "scratch"))) == FOLDER
 
 
 @pytest.mark.parametrize("images", ["my-cat", "owner/name", "/data/cats", "C:\\cats", "nowhere.jsonl", ""])
 def test_local_paths_and_hub_ids_stay(images: str, tmp_path: Path) -> None:
-    assert fetched(images, tmp_path / "scratch") == images
+    assert fetch(images, tmp_path / "scratch") == images
     assert not (tmp_path / "scratch").exists()
 
 
 def test_nothing_there(url: str, tmp_path: Path) -> None:
     scratch = tmp_path / "scratch"
     with pytest.raises(BadInput, match=r"^--class_images \w+://.*my cat \[1\] does not exist; give a folder"):
-        fetched(url, scratch, flag="--class_images")
+        fetch(url, scratch, flag="--class_images")
     write(url, {".DS_Store": b"x"})
     with pytest.raises(BadInput, match=r"^--images \w+://.* is empty"):
-        fetched(url, scratch)
+        fetch(url, scratch)
     assert list(scratch.iterdir()) == []
     write(url, {"a.png": png(1)})  # a refusal is not remembered
-    assert tree(Path(fetched(url, scratch))) == {"a.png": png(1)}
+    assert tree(Path(fetch(url, scratch))) == {"a.png": png(1)}
 
 
 @pytest.mark.parametrize("name", ["../a.png", "/etc/a.png", "x/../../a.png", "..\\a.png", "s3://other/a.png", "C:\\a"])
 def test_a_list_that_leads_out(url: str, tmp_path: Path, name: str) -> None:
     write(url, {"list.jsonl": json.dumps({"file_name": name}).encode()})
     with pytest.raises(BadInput, match="pictures of a list behind a URL lie in its folder"):
-        fetched(f"{url}/list.jsonl", tmp_path / "scratch")
+        fetch(f"{url}/list.jsonl", tmp_path / "scratch")
 
 
 def test_an_object_whose_name_leads_out(tmp_path: Path) -> None:
     """Keys of buckets are any text; one with /../ in it is passed by, as hidden files are."""
     write("memory://evil", {"a.png": png(1), "../../x.png": b"x"})
-    assert tree(Path(fetched("memory://evil", tmp_path / "scratch"))) == {"a.png": png(1)}
+    assert tree(Path(fetch("memory://evil", tmp_path / "scratch"))) == {"a.png": png(1)}
     write("memory://worse", {"a.png": png(1), "a\\..\\..\\x.png": b"x"})
     with pytest.raises(BadInput, match="which would lie outside its folder; rename it"):
-        fetched("memory://worse", tmp_path / "scratch")
+        fetch("memory://worse", tmp_path / "scratch")
     assert not list(tmp_path.rglob("*x.png"))
 
 
@@ -161,10 +161,10 @@ def test_a_copy_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(MemoryFileSystem, "get_file", fail)
     with pytest.raises(OSError, match="--images memory://x cannot be read: read timed out; when the cause"):
-        fetched("memory://x", tmp_path / "scratch")
+        fetch("memory://x", tmp_path / "scratch")
     assert list((tmp_path / "scratch").iterdir()) == []
     monkeypatch.undo()
-    assert set(tree(Path(fetched("memory://x", tmp_path / "scratch")))) == {"a.png", "b.png"}
+    assert set(tree(Path(fetch("memory://x", tmp_path / "scratch")))) == {"a.png", "b.png"}
 
 
 def test_another_process_may_be_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -174,9 +174,9 @@ def test_another_process_may_be_first(tmp_path: Path, monkeypatch: pytest.Monkey
 
     def overtaken(source: Any, target: Any) -> None:
         monkeypatch.undo()
-        fetched("memory://x", scratch)
+        fetch("memory://x", scratch)
         rename(source, target)
 
     monkeypatch.setattr(os, "rename", overtaken)
-    assert tree(Path(fetched("memory://x", scratch))) == {"a.png": png(1)}
+    assert tree(Path(fetch("memory://x", scratch))) == {"a.png": png(1)}
     assert [path.name.startswith(".") for path in scratch.iterdir()] == [False]

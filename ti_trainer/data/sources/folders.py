@@ -15,15 +15,15 @@ from ..images import Picture
 from .lists import ANY_COLUMNS, Columns, ListedPicture, read_list
 from .tables import TABLE_SUFFIXES, holds_tables, is_saved_dataset, read_table
 
-# Files with these suffixes are taken for pictures; their format is told by their content.
+# Files with these suffixes are treated as pictures; their content tells the format.
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".jfif", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif"})
-# Files that people may take for usable pictures, but that are not read here.
+# Pictures and films in formats that are not read here; a note mentions them.
 FOREIGN = frozenset({".heic", ".heif", ".jxl", ".psd", ".svg", ".dng", ".cr2", ".nef", ".arw", ".mp4", ".mov"})
 CAPTION_SUFFIXES = (".txt", ".caption")
 METADATA = ("metadata.jsonl", "metadata.csv")
 MASK_ENDING = ".mask"
 MASK_MODES = ("auto", "alpha", "none")
-REPEATS = re.compile(r"(\d{1,3})_")  # sd-scripts' names such as "10_cat"; four digits are taken for a year
+REPEATS = re.compile(r"(\d{1,3})_")  # sd-scripts' names such as "10_cat"; four digits would be a year
 
 
 @dataclass(frozen=True)

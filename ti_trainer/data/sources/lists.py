@@ -70,7 +70,9 @@ def choose_column(kind: str, wanted: str | None, usual: Iterable[str], known: It
 
 def caption_texts(value: Any, where: str) -> tuple[str, ...]:
     """The captions in a cell, which may hold nothing, a text or a list of texts; raises BadInput for anything else."""
-    texts = value if isinstance(value, list) else [] if value is None else [value]
+    if value is None:
+        return ()
+    texts = value if isinstance(value, list) else [value]
     if not all(isinstance(text, str) for text in texts):
         raise BadInput(f"{where}: the caption is {value!r}, not a text")
     cleaned = tuple(" ".join(text.split()) for text in texts)

@@ -100,10 +100,11 @@ def one_split(table: Any, source: str) -> Dataset:
     """The part of a dataset that is called "train", or its only part; raises BadInput if there is neither."""
     if not isinstance(table, dict):
         return table
-    name = "train" if "train" in table else next(iter(table)) if len(table) == 1 else None
-    if name is None:
+    if "train" in table:
+        return table["train"]
+    if len(table) != 1:
         raise BadInput(f"{source} has the parts {', '.join(table)} and none called train; save the one you want")
-    return table[name]
+    return next(iter(table.values()))
 
 
 def reader(cells: Dataset, number: int, column: str, images: str) -> Callable[[], bytes]:

@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 LEADS_OUT = re.compile(r"(^|[/\\])\.\.($|[/\\])|^[A-Za-z]:")
 
 
-def fetched(images: str, scratch: Path, columns: Columns = ANY_COLUMNS, flag: str = "--images") -> str:
+def fetch(images: str, scratch: Path, columns: Columns = ANY_COLUMNS, flag: str = "--images") -> str:
     """The local path of a copy of what lies at a URL; local paths and hub ids are returned as they are.
 
-    At the URL may lie a folder, a parquet file, or a .jsonl file, with which the pictures that it names are copied too.
-    Hidden files are left out, as they are in local folders. For a parquet file only the pictures inside it are there,
-    not files that it names. The copy is made by the first call, in a folder of `scratch` that is named after the URL,
-    completely or not at all; later changes behind the URL are not noticed. Raises BadInput, naming the flag, when
-    nothing is at the URL or when it may not be read, and OSError when copying fails.
+    At the URL may be a folder, a parquet file, or a .jsonl file, with which the pictures that it names are copied too.
+    Hidden files are left out, as they are in local folders; files that a parquet file names are not copied. The copy is
+    made by the first call, in a folder of `scratch` that is named after the URL, completely or not at all; later
+    changes behind the URL are not noticed. Raises BadInput, naming the flag, when nothing is at the URL or when it may
+    not be read, and OSError when copying fails.
     """
     if not is_remote(images):
         return images
@@ -107,12 +107,12 @@ def listed_files(filesystem: AbstractFileSystem, folder: str, names: list[str], 
 
 
 def get(filesystem: AbstractFileSystem, root: str, names: list[str], target: Path, shown: str) -> None:
-    """Copy files into a folder; raises BadInput for names that lead out of it, as names in buckets may."""
+    """Copy files into a folder; raises BadInput for names that lead out of it, which buckets allow."""
     for name in names:
         if LEADS_OUT.search(name):
             raise BadInput(f"{shown} has a file '{printable(name)}', which would lie outside its folder; rename it")
         (target / name).parent.mkdir(parents=True, exist_ok=True)
-    # Given two lists, fsspec takes no name for a pattern, and copies several files at a time.
+    # With two lists, fsspec does not interpret names as patterns, and copies several files at a time.
     filesystem.get([f"{root}/{name}" for name in names], [str(target / name) for name in names])
 
 
