@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ..errors import BadInput
+from ..files.wording import flag
 
 Span = tuple[float, float]  # of the subject along one side
 
@@ -39,4 +40,4 @@ CROPS: dict[str, Callable[[float, float, Span | None, float], float]] = {
 
 def check_crop(name: str) -> None:
     if name not in CROPS:
-        raise BadInput(f"--crop is '{name}'; choose one of {', '.join(CROPS)}")
+        raise BadInput(f"{flag('crop')} is '{name}'; choose one of {', '.join(CROPS)}")

@@ -16,30 +16,12 @@ from filelock import FileLock, Timeout
 from safetensors import safe_open
 
 from ..config.config import TrainConfig
-from ..config.settings import config_to_mapping, configs_to_yaml, read_yaml
+from ..config.settings import config_to_mapping, configs_to_yaml, marked, read_yaml
 from ..embedding_files.write import write_tensors
 from ..errors import BadInput
 from ..files.atomic import write_bytes
 from .checkpoints import Checkpoint
 from .storage import Storage, is_remote, line_of
-
-# settings that a resumed run may change: they do not change what the finished steps were
-FREE_ON_RESUME = {
-    "steps",
-    "early_stop",
-    "log_every",
-    "micro_batch_size",
-    "plots",
-    "checkpoint_every",
-    "latent_cache",
-    "preview_every",
-    "preview_steps",
-    "guidance",
-    "tensorboard",
-    "output",
-    "name",
-}
-
 
 Entry = Mapping[str, Any]  # of the manifest
 
@@ -156,7 +138,8 @@ class RunFolder:
     def check_same_run(self, entry: Entry | None) -> None:
         saved = entry["config"] if entry else read_yaml(str(self.config_file))
         asked = config_to_mapping(self.config)
-        differ = [key for key in asked if key not in FREE_ON_RESUME and saved.get(key) != asked[key]]
+        free = marked("free_on_resume", type(self.config))
+        differ = [key for key in asked if key not in free and saved.get(key) != asked[key]]
         if differ:
             changes = "; ".join(f"{key} was {saved.get(key)} and is {asked[key]}" for key in differ)
             raise BadInput(f"--resume goes on with the same settings, but {changes}. Use: {self.resume_command}")
