@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import os
 import sys
 from collections.abc import Sequence
@@ -62,7 +63,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def parse(arguments: list[str]) -> argparse.Namespace:
     """The options of a command, and as `run` the command; ends the program for --help and for what is no flag."""
-    parser, command_parser = build_parser(arguments[0] if arguments else None)
+    name = arguments[0] if arguments else None
+    parser, command_parser = build_parser(name)
+    if name and not name.startswith("-") and name not in COMMANDS:
+        near = difflib.get_close_matches(name, COMMANDS, n=1)
+        parser.error(f"'{name}' is no command; " + (f"did you mean {near[0]}?" if near else "--help lists them"))
     options, unknown = parser.parse_known_args(arguments)
     if unknown:
         (command_parser or parser).error(f"unrecognized arguments: {' '.join(unknown)}")

@@ -15,6 +15,7 @@ from ..config.config import ModelConfig, TrainConfig
 from ..config.fields import About, Setting, settings_of
 from ..config.settings import field_documentation
 from ..errors import BadInput
+from ..files.wording import command_line
 
 FIRST = "most used"  # title of the flags that --help shows before all others
 
@@ -110,7 +111,8 @@ def read(setting: Setting, text: str) -> Any:
         with suppress(ValueError):
             value = int(text)
     try:
-        return setting.checked(value)
+        with command_line():
+            return setting.checked(value)
     except BadInput as problem:
         raise argparse.ArgumentTypeError(str(problem)) from None
 
