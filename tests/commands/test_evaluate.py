@@ -21,9 +21,8 @@ def embedding(tmp_path: Path) -> str:
     """The word "dog" of the bundled model, as an embedding."""
     (slot,) = load_family(ModelConfig(), torch.device("cpu"), torch.float32).slots
     (dog,) = slot.tokenizer("dog", add_special_tokens=False).input_ids
-    write_embedding(
-        Embedding("<my-cat>", {"clip_l": slot.table[dog : dog + 1].clone()}), tmp_path / "x.safetensors", "webui"
-    )
+    rows = slot.table[dog : dog + 1].clone()
+    write_embedding(Embedding("<my-cat>", {"clip_l": rows}), tmp_path / "x.safetensors", "webui")
     return str(tmp_path / "x.safetensors")
 
 
@@ -32,18 +31,8 @@ def test_flags_are_what_evaluate_file_is_given(embedding: str, capsys: pytest.Ca
     how = ["--count", "2", "--seed", "3", "--steps", "2", "--word", "dog"]
     assert main(["evaluate", embedding, *how, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
-    wanted = evaluate_file(
-        embedding,
-        MY_CAT,
-        ModelConfig(model=TINY_SD),
-        TINY_CLIP,
-        JUDGE,
-        word="dog",
-        count=2,
-        seed=3,
-        steps=2,
-        guidance=5.0,
-    )
+    drawn = {"count": 2, "seed": 3, "steps": 2, "guidance": 5.0}
+    wanted = evaluate_file(embedding, MY_CAT, ModelConfig(model=TINY_SD), TINY_CLIP, JUDGE, word="dog", **drawn)
     assert found == pytest.approx(wanted, rel=1e-5)
     assert main(["evaluate", embedding, *how]) == 0
     assert capsys.readouterr().out == report_text(wanted, False) + "\n"

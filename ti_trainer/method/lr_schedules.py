@@ -58,5 +58,5 @@ def check_lr_schedule(schedule: str) -> None:
             raise ValueError
         lr_factor(schedule, 0, 1, 0)
     except (KeyError, ValueError):
-        choices = f"{', '.join(LR_SCHEDULES)}; piecewise wants steps and factors, as in piecewise:100=0.5,200=0.1"
-        raise BadInput(f"{flag('lr_schedule')} is '{schedule}'; choose one of {choices}") from None
+        plain = ", ".join(name for name in LR_SCHEDULES if name != "piecewise")
+        raise BadInput(f"{flag('lr_schedule')} is '{schedule}'; choose {plain}, or piecewise:100=0.5,200=0.1") from None
