@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import argparse
+import difflib
 import os
 import sys
 from collections.abc import Sequence
 from types import ModuleType
 
+from . import __version__
 from .commands import convert, dataset, evaluate, inspect, preview, train
-from .commands.flags import Parser
+from .commands.flags import Parser, describe
 from .errors import BadInput, Diverged, Incomplete, Interrupted
+from .files.wording import command_line
 
-# each a file with a docstring, `add_flags(parser)` and `run(options)`
+# each a file with a docstring, USAGE, EXAMPLE, `add_flags(parser)` and `run(options)`
 COMMANDS: dict[str, ModuleType] = {
     "train": train,
     "dataset": dataset,
@@ -27,39 +31,57 @@ def build_parser(command: str | None) -> tuple[Parser, Parser | None]:
     parser = Parser(
         prog="ti-trainer", description="Textual Inversion: teach a frozen Stable Diffusion model a new word."
     )
-    subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
+    about = parser.group("options")
+    about.add_argument("-h", "--help", action="help", help="show this and stop; after COMMAND: all its flags")
+    about.add_argument("--version", action="version", version=f"ti-trainer {__version__}", help="show it and stop")
+    subparsers = parser.add_subparsers(metavar="COMMAND", required=True, title="commands")
     chosen = None
     for name, module in COMMANDS.items():
-        sub = subparsers.add_parser(name, help=module.__doc__, description=module.__doc__)
+        sub = subparsers.add_parser(name, help=module.__doc__)
         sub.set_defaults(run=module.run)
         if name == command:
-            module.add_flags(sub)
+            describe(sub, module)
             chosen = sub
     return parser, chosen
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit status: 2 for bad input, 1 for a diverged run, 128 + signal for a stopped one."""
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
-    parser, command_parser = build_parser(arguments[0] if arguments else None)
+    with command_line():
+        options = parse(list(sys.argv[1:] if arguments is None else arguments))
+        run = options.run
+        del options.run
+        try:
+            run(options)
+        except KeyboardInterrupt:
+            print("\nstopped", file=sys.stderr)
+            return 130
+        except (BadInput, Diverged, Incomplete, Interrupted) as problem:
+            return report(problem)
+    return 0
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    """The options of a command, and as `run` the command; ends the program for --help and for what is no flag."""
+    name = arguments[0] if arguments else None
+    parser, command_parser = build_parser(name)
+    if name and not name.startswith("-") and name not in COMMANDS:
+        near = difflib.get_close_matches(name, COMMANDS, n=1)
+        parser.error(f"'{name}' is no command; " + (f"did you mean {near[0]}?" if near else "--help lists them"))
     options, unknown = parser.parse_known_args(arguments)
     if unknown:
         (command_parser or parser).error(f"unrecognized arguments: {' '.join(unknown)}")
-    run = options.run
-    del options.run
-    try:
-        run(options)
-    except KeyboardInterrupt:
-        print("\nstopped", file=sys.stderr)
-        return 130
-    except (BadInput, Diverged, Incomplete, Interrupted) as problem:
-        # all processes fail in the same way, but each knows only the concepts that it has met
-        if int(os.environ.get("RANK", 0)) == 0 or isinstance(problem, Incomplete):
-            print(f"error: {problem}" if not isinstance(problem, Interrupted) else f"\n{problem}", file=sys.stderr)
-        if isinstance(problem, Interrupted):
-            return 128 + problem.signal_number
-        return 2 if isinstance(problem, BadInput) else 1
-    return 0
+    return options
+
+
+def report(problem: BadInput | Diverged | Incomplete | Interrupted) -> int:
+    """Say why a command ended; returns its exit status."""
+    # all processes fail in the same way, but each knows only the concepts that it has met
+    if int(os.environ.get("RANK", 0)) == 0 or isinstance(problem, Incomplete):
+        print(f"error: {problem}" if not isinstance(problem, Interrupted) else f"\n{problem}", file=sys.stderr)
+    if isinstance(problem, Interrupted):
+        return 128 + problem.signal_number
+    return 2 if isinstance(problem, BadInput) else 1
 
 
 if __name__ == "__main__":

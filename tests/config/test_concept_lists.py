@@ -142,10 +142,10 @@ HOSTILE: dict[str, tuple[str, str | bytes, str]] = {
     ),
     "open quote": ("a.csv", 'token,init\n<a>,"b\n', "is not CSV: unexpected end of data"),
     "vast cell": ("a.csv", "token\n" + "a" * 200_000 + "\n", "is not CSV: field larger than field limit"),
-    "half a vector": ("a.csv", "token,num_vectors\n<a>,1.5\n", "line 2: 'num_vectors' is '1.5'; write a whole number"),
-    "vast number": ("a.csv", "token,seed\n<a>," + "9" * 5000 + "\n", "'seed' is '999"),
-    "perhaps": ("a.csv", "token,flip\n<a>,maybe\n", "line 2: 'flip' is 'maybe'; write true or false"),
-    "word": ("a.csv", "token,lr\n<a>,fast\n", "line 2: 'lr' is 'fast'; write a number"),
+    "half a vector": ("a.csv", "token,num_vectors\n<a>,1.5\n", "line 2: num_vectors is '1.5'; write a whole number"),
+    "vast number": ("a.csv", "token,seed\n<a>," + "9" * 5000 + "\n", "line 2: seed is '999"),
+    "perhaps": ("a.csv", "token,flip\n<a>,maybe\n", "line 2: flip is 'maybe'; write true or false"),
+    "word": ("a.csv", "token,lr\n<a>,fast\n", "line 2: lr is 'fast'; write a number"),
     "other suffix": ("a.txt", "<a>\n", "is no list of concepts; give a .yaml, .yml, .jsonl, .csv, .parquet file"),
 }
 

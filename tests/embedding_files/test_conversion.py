@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +10,6 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from ti_trainer.cli import main
-from ti_trainer.commands.convert import add_flags
 from ti_trainer.embedding_files import FORMATS, Embedding, read_embedding, write_embedding
 from ti_trainer.embedding_files.conversion import convert
 from ti_trainer.errors import BadInput
@@ -30,24 +27,6 @@ def source(tmp_path: Path) -> Path:
     content = {"string_to_token": {"*": 265}, "string_to_param": {"*": rows()}, "name": "cat", "step": 70}
     torch.save({**content, "sd_checkpoint": "a1b2", "sd_checkpoint_name": "sd"}, tmp_path / "Old Cat.pt")
     return tmp_path / "Old Cat.pt"
-
-
-@pytest.mark.parametrize("to", WRITTEN)
-def test_every_format_from_a_pickle(source: Path, tmp_path: Path, to: str, capsys: pytest.CaptureFixture[str]) -> None:
-    folder = tmp_path / "out"
-    folder.mkdir()
-    assert main(["convert", str(source), "--to", to, "--output", str(folder), "--token", "<my-cat>"]) == 0
-    path = folder / f"my-cat{FORMATS[to].suffix}"
-    assert list(folder.iterdir()) == [path]
-    out = capsys.readouterr().out
-    assert "<my-cat> (2 vectors, for SD 1.x or Flux)" in out
-    assert f"wrote {path}" in out
-    assert FORMATS[to].usage.format(stem="my-cat", token="<my-cat>") in out
-    found = read_embedding(path)
-    assert found.token == "<my-cat>"
-    assert torch.equal(found.vectors["clip_l"], rows())
-    told = {"step": "70", "base_model_hash": "a1b2", "base_model": "sd"}
-    assert {f"ti_trainer.{key}": value for key, value in told.items()}.items() <= found.metadata.items()
 
 
 def test_named_after_the_token_beside_the_source(source: Path) -> None:
@@ -145,10 +124,3 @@ def test_negative_half(source: Path) -> None:
     assert "Old Cat-neg.pt lies beside it and is its negative half" in done.notes[1]
     (negative,) = convert(str(source.with_name("Old Cat-neg.pt")), "webui").files
     assert read_embedding(negative).metadata["modelspec.is_negative_embedding"] == "true"
-
-
-def test_help_names_the_formats() -> None:
-    parser = argparse.ArgumentParser()
-    add_flags(parser)
-    text = parser.format_help()
-    assert all(name in text for name in WRITTEN)

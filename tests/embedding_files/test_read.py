@@ -153,7 +153,7 @@ def test_a_name_without_letters(tmp_path: Path) -> None:
 def test_a_token_of_ones_own(tmp_path: Path) -> None:
     save_file({"<dog>": rows()}, tmp_path / "a.safetensors", metadata={"ti_trainer.token": "<blorp>"})
     assert read_embedding(tmp_path / "a.safetensors", "<new>").token == "<new>"
-    with pytest.raises(BadInput, match=r"--token is 'My Cat'.*'<my-cat>' would do"):
+    with pytest.raises(BadInput, match=r"^token is 'My Cat'.*'<my-cat>' would do"):
         read_embedding(tmp_path / "a.safetensors", "My Cat")
 
 

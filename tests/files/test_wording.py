@@ -1,8 +1,23 @@
+"""How messages name things: files on one line, and settings as the user writes them."""
+
+from __future__ import annotations
+
+import shlex
+import threading
 from pathlib import Path
 
 import pytest
 
-from ti_trainer.files.wording import MOST_LINES, MOST_NAMES, listing, printable, shorten
+from ti_trainer.files.wording import (
+    MOST_LINES,
+    MOST_NAMES,
+    command_line,
+    flag,
+    keys_of_a_file,
+    listing,
+    printable,
+    shorten,
+)
 
 
 @pytest.mark.parametrize(
@@ -35,3 +50,50 @@ def test_shorten() -> None:
     lines = [f"line {number}" for number in range(13)]
     assert shorten(lines[:MOST_LINES]) == lines[:10]
     assert shorten(lines) == [*lines[:10], "... and 3 more like this; ti-trainer dataset lists all"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "flags", "python", "yaml"),
+    [
+        ("lr", None, "--lr", "lr", "lr"),
+        ("lr", 0.5, "--lr 0.5", "lr=0.5", "lr: 0.5"),
+        ("crop", "subject", "--crop subject", 'crop="subject"', "crop: subject"),
+        ("resume", True, "--resume", "resume=True", "resume: true"),
+        ("plots", False, "--no-plots", "plots=False", "plots: false"),
+        ("token", "<my-cat>", '--token "<my-cat>"', 'token="<my-cat>"', "token: <my-cat>"),
+        ("images", Path("my photos"), '--images "my photos"', 'images="my photos"', "images: my photos"),
+        ("output", "a\nb", "--output 'a\\nb'", 'output="a\\nb"', "output: a\nb"),
+        ("steps", 0, "--steps 0", "steps=0", "steps: 0"),
+    ],
+)
+def test_flag(name: str, value: object, flags: str, python: str, yaml: str) -> None:
+    assert flag(name, value) == python
+    with command_line():
+        assert flag(name, value) == flags
+        with keys_of_a_file({name}):
+            assert flag(name, value) == yaml
+        with keys_of_a_file({"other"}):
+            assert flag(name, value) == flags
+    assert flag(name, value) == python
+
+
+@pytest.mark.parametrize("value", ["plain", "two words", 'say "hi"', "$HOME", "`ls`", "back\\slash", "it's", "!"])
+def test_a_shell_reads_the_value_back(value: str) -> None:
+    with command_line():
+        assert shlex.split(flag("init", value)) == ["--init", value]
+
+
+def test_words_are_those_of_before_after_an_error() -> None:
+    with pytest.raises(ValueError, match="x"), command_line(), keys_of_a_file({"lr"}):
+        raise ValueError("x")
+    assert flag("lr", 1) == "lr=1"
+
+
+def test_threads_know_that_they_work_for_the_command_line() -> None:
+    """Pictures are read in threads; a file's keys are only of the thread that reads it."""
+    said: list[str] = []
+    with command_line(), keys_of_a_file({"images"}):
+        thread = threading.Thread(target=lambda: said.append(flag("images")))
+        thread.start()
+        thread.join()
+    assert said == ["--images"]

@@ -1,6 +1,5 @@
 """`ti-trainer dataset`: the figures, what is drawn, and that it refuses what training refuses."""
 
-import json
 import shutil
 from collections.abc import Callable
 from functools import partial
@@ -13,7 +12,6 @@ import torch
 from PIL import Image
 
 from ti_trainer import train
-from ti_trainer.cli import main
 from ti_trainer.config.config import Concept, ModelConfig, TrainConfig
 from ti_trainer.data.examples import Example
 from ti_trainer.data.images import Picture
@@ -22,7 +20,6 @@ from ti_trainer.errors import BadInput
 from ti_trainer.families import load_family
 from ti_trainer.families.facts import read_model_facts
 from ti_trainer.method.tokens import ROW
-from ti_trainer.reports.contact_sheet import CELL, GAP
 from ti_trainer.reports.dataset_report import (
     DatasetReport,
     report_dataset,
@@ -173,33 +170,6 @@ def test_models_without_what_is_needed(folder: Path, model: Path, tmp_path: Path
         report(concept, tmp_path / "x.safetensors")
     facts = read_model_facts(ModelConfig(model=str(tmp_path / "x.safetensors"), model_config=str(model)))
     assert facts.resolution == 32
-
-
-def test_command(folder: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    sheet = tmp_path / "sheet.png"
-    flags = ["--token", "<my-cat>", "--model", str(model), "--sheet", str(sheet)]
-    assert main(["dataset", str(folder), *flags, "--resolution", "64"]) == 0
-    shown = capsys.readouterr().out
-    assert "<my-cat> at 64 pixels" in shown
-    assert str(folder / "wide.png") in shown
-    with Image.open(sheet) as drawn:
-        assert drawn.size[0] == GAP + 3 * (CELL + GAP)
-    assert main(["dataset", str(folder), *flags, "--json"]) == 0
-    report = json.loads(capsys.readouterr().out)
-    assert [picture["size"] for picture in report["pictures"]] == [[32, 32], [80, 40], [40, 60]]
-    assert report["resolution"] == 32
-
-
-def test_command_on_what_training_refuses(
-    folder: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Everything is shown, then the exit status says it; also where no picture is left to show."""
-    for path in folder.rglob("*.*"):
-        path.write_bytes(b"")
-    assert main(["dataset", str(folder), "--model", str(model), "--sheet", str(tmp_path / "sheet.png"), "--json"]) == 2
-    found = capsys.readouterr()
-    assert len(json.loads(found.out)["problems"]) == 3
-    assert "training would refuse these pictures: 3 problems" in found.err
 
 
 def test_short_form() -> None:

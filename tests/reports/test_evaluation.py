@@ -7,7 +7,6 @@ import re
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -25,7 +24,7 @@ from ti_trainer.reports.evaluation import (
     evaluate,
 )
 from ti_trainer.reports.judge import AttributeJudge, attribute_accuracy
-from ti_trainer.reports.previews import generate, grid, preview
+from ti_trainer.reports.previews import generate, preview
 
 TOKEN = "<my-cat>"
 
@@ -156,20 +155,6 @@ def test_evaluate_command(
     assert float(table["clip_i"]) == pytest.approx(wanted["clip_i"], abs=6e-4)
 
 
-def test_preview_command(model: Path, finished_run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    output = tmp_path / "deep" / "grid.png"
-    prompts = ["a photo of a <my-cat>", "a <my-cat> in the snow"]
-    flags = ["--model", str(model), "--steps", "2", "--seeds", "2", "--output", str(output)]
-    flags += [part for prompt in prompts for part in ("--prompt", prompt)]
-    assert main(["preview", str(finished_run.embedding), *flags]) == 0
-    assert capsys.readouterr().out.strip().endswith(str(output))
-    family = load_with_embeddings(ModelConfig(model=str(model)), [read_embedding(finished_run.embedding)])
-    rows = [(f"seed {seed}", generate(family, prompts, seed, 2, 5.0)) for seed in range(2)]
-    with Image.open(output) as saved:
-        found = np.asarray(saved.convert("RGB")).astype(int)
-    assert np.abs(found - np.asarray(grid(rows, prompts)).astype(int)).max() <= 1
-
-
 def test_two_files_in_one_preview(model: Path, tmp_path: Path, finished_run: Run) -> None:
     """Each token means its own file's rows."""
     rows = load_file(finished_run.embedding)["emb_params"]
@@ -188,12 +173,6 @@ def test_two_files_of_one_token_are_refused(model: Path, finished_run: Run) -> N
     found = read_embedding(finished_run.embedding)
     with pytest.raises(BadInput, match="two of the embedding files are called '<my-cat>': draw them one at a time"):
         load_with_embeddings(ModelConfig(model=str(model)), [found, found])
-
-
-def test_a_file_of_another_width_is_refused(model: Path, tmp_path: Path) -> None:
-    file = tmp_path / "wide.safetensors"
-    write_embedding(Embedding("<wide>", {"clip_l": torch.ones(1, 768)}), file, "webui")
-    assert main(["preview", str(file), "--model", str(model), "--prompt", "a <wide>"]) == 2
 
 
 def test_a_pickle_draws_as_the_file_for_webuis_does(model: Path, tmp_path: Path, finished_run: Run) -> None:

@@ -82,18 +82,3 @@ def test_sdxl(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "for       SDXL or SD 3" in out
     for slot, rows in vectors.items():
         assert f"{slot}    width {rows.shape[1]}, norms {rows.norm():.3f}\n" in out
-
-
-def test_a_model_of_another_family(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    write_embedding(Embedding("<cat>", {"clip_l": torch.ones(1, 768)}), tmp_path / "cat.safetensors", "webui")
-    assert main(["inspect", str(tmp_path / "cat.safetensors"), "--model", str(model)]) == 2
-    assert "clip_l 768 wide (SD 1.x or Flux), and this model has clip_l 32 wide" in capsys.readouterr().err
-
-
-def test_metadata_cannot_play_with_the_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    metadata = {"note\x1b[2J": "line\none\r\x1b]0;title\x07 and ünïcode"}
-    write_embedding(Embedding("<cat>", {"clip_l": torch.ones(1, 8)}, metadata), tmp_path / "cat.safetensors", "webui")
-    assert main(["inspect", str(tmp_path / "cat.safetensors")]) == 0
-    out = capsys.readouterr().out
-    assert out.replace("\n", "").isprintable()
-    assert "note\\x1b[2J = line\\none\\r\\x1b]0;title\\x07 and ünïcode" in out

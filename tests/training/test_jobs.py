@@ -523,7 +523,7 @@ def test_lists_that_the_command_refuses(
         ([{"token": "<a>"}, {"token": "<b>", "model": "other"}], "'other' for <b>"),
         ([{"token": "<a>"}, {"token": "<a>"}], "two concepts are called 'a'"),
         ([{"token": "cat-x"}, {"token": "cat-x_1"}], "'cat-x_1' could be a row of 'cat-x'"),
-        ([{"token": "<a>"}, {"token": "<b>", "early_stop": -1}], "--early_stop is -1"),
+        ([{"token": "<a>"}, {"token": "<b>", "early_stop": -1}], "concept 2 of 2: early_stop is -1"),
         ([{"token": "<a>"}, {"token": "<b>", "gradient_accumulation": 2}], "'gradient_accumulation' is not a setting"),
         ([{"token": "<a>"}, {"token": "<manifest>"}], "'manifest' is the folder that lists what is done"),
     ]:

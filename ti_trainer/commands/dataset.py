@@ -6,26 +6,26 @@ import argparse
 
 from ..config.bundled import MY_CAT
 from ..config.config import Concept, TrainConfig
-from ..config.settings import config_from_mapping, field_names
-from .flags import add_fields
+from ..config.settings import config_from_mapping
+from .flags import Parser, add_settings
 
-# what TrainConfig says about how pictures and captions are shown
-MODEL_SETTINGS = ("model", "revision", "cache_dir", "offline", "model_config", "long_captions")
-DATASET_SETTINGS = (*MODEL_SETTINGS, "resolution", "buckets", "crop", "crops", "mask_background", "seed")
+USAGE = "[DIR] [--token NAME] [--sheet FILE]"
+EXAMPLE = 'ti-trainer dataset photos/my-dog --token "<my-dog>" --sheet my-dog.png'
 
 
-def add_flags(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("images", metavar="DIR", nargs="?", default=MY_CAT, help="what `train --images` takes")
-    parser.add_argument("--sheet", default="dataset.png", help="contact sheet to write (default: %(default)s)")
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.add_argument("--token", default="<token>", help="the new word that captions mention (default: %(default)s)")
-    add_fields(parser, Concept, leave_out=["images", "token"])
-    add_fields(parser, TrainConfig, leave_out=[n for n in field_names(TrainConfig) if n not in DATASET_SETTINGS])
+def add_flags(parser: Parser) -> None:
+    parser.add("images", metavar="DIR", nargs="?", default=MY_CAT, help="what `train --images` takes")
+    parser.add("--sheet", metavar="FILE", default="dataset.png", help="contact sheet to write (default: %(default)s)")
+    parser.add("--json", action="store_true", help="print JSON")
+    parser.add("--token", metavar='"<NAME>"', default="<token>", help="the new word in captions (default: %(default)s)")
+    add_settings(parser, Concept, lambda setting: setting.name not in ("images", "token"))
+    add_settings(parser, TrainConfig, lambda setting: setting.about.for_dataset)
 
 
 def run(options: argparse.Namespace) -> None:
     from ..reports.contact_sheet import show_dataset
 
     flags = vars(options)
-    sheet, as_json = flags.pop("sheet"), flags.pop("json")
-    show_dataset(config_from_mapping(flags), sheet, as_json)
+    sheet = flags.pop("sheet")
+    as_json = flags.pop("json")
+    show_dataset(config_from_mapping({}, flags), sheet, as_json)

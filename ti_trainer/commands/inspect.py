@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import argparse
 
-from ..config.config import ModelConfig
-from .flags import add_fields, take_model
+from .flags import Parser, add_model, take_model
+
+USAGE = "FILE [--model DIR|HUB_ID|FILE]"
+EXAMPLE = "ti-trainer inspect runs/my-dog/my-dog.safetensors"
 
 
-def add_flags(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("embedding", help="embedding file, of any format that we read")
-    parser.add_argument("--token", help="which embedding, where the file holds several; else a name for it")
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    add_fields(parser, ModelConfig)  # a model adds norms and nearest words of its vocabulary
+def add_flags(parser: Parser) -> None:
+    parser.add("embedding", metavar="FILE", help="embedding file, of any format that we read")
+    parser.add("--token", help="which embedding, where the file holds several; else a name for it")
+    parser.add("--json", action="store_true", help="print JSON")
+    add_model(parser)  # a model adds norms and nearest words of its vocabulary
 
 
 def run(options: argparse.Namespace) -> None:

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import argparse
 
-from ..config.config import ModelConfig
-from .flags import add_fields, take_model
+from .flags import Parser, add_drawing, add_model, add_number, take_model
+
+USAGE = '--prompt "a photo of a <my-cat>" [FILE ...]'
+EXAMPLE = 'ti-trainer preview runs/my-dog/my-dog.safetensors --prompt "a photo of a <my-dog>" --seeds 3'
 
 
-def add_flags(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("embeddings", nargs="*", help="embedding files; prompts use their tokens")
-    parser.add_argument(
-        "--prompt", action="append", required=True, help="what to draw; give it several times for a grid"
+def add_flags(parser: Parser) -> None:
+    parser.add("embeddings", metavar="FILE", nargs="*", help="embedding files; prompts use their tokens")
+    parser.add(
+        "--prompt",
+        metavar="TEXT",
+        action="append",
+        required=True,
+        help="what to draw; give it several times for a grid",
     )
-    parser.add_argument("--output", default="preview.png", help="picture to write (default: %(default)s)")
-    parser.add_argument("--seeds", type=int, default=1, help="rows of the grid, each from its own noise")
-    parser.add_argument("--steps", type=int, default=20, help="denoising steps (default: %(default)s)")
-    parser.add_argument("--guidance", type=float, default=5.0, help="guidance scale (default: %(default)s)")
-    add_fields(parser, ModelConfig)
+    parser.add("--output", metavar="FILE", default="preview.png", help="picture to write (default: %(default)s)")
+    add_number(parser, "seeds", 1, "rows of the grid, each from its own noise", low=1, high=1_000)
+    add_drawing(parser)
+    add_model(parser)
 
 
 def run(options: argparse.Namespace) -> None:

@@ -7,19 +7,23 @@ import argparse
 from ..config.concept_lists import read_concepts
 from ..config.config import Concept, TrainConfig
 from ..config.settings import configs_from_mapping, configs_to_yaml, read_yaml
-from .flags import add_fields
+from .flags import Parser, add_settings
+
+USAGE = '--token "<my-cat>" [--images DIR]'
+EXAMPLE = 'ti-trainer train --token "<my-dog>" --images photos --init dog --config configs/sd15.yaml'
 
 
-def add_flags(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--config", help="YAML file with settings; flags override it")
-    parser.add_argument(
+def add_flags(parser: Parser) -> None:
+    files = parser.group("settings in files")
+    files.add_argument("--config", metavar="FILE", help="YAML file with settings; flags override it")
+    files.add_argument(
         "--concepts",
         metavar="FILE",
         help="train many concepts at once: a yaml, jsonl, csv or parquet file with the settings of one in each row",
     )
-    parser.add_argument("--print_config", action="store_true", help="print the resolved settings as YAML and stop")
-    add_fields(parser, Concept)
-    add_fields(parser, TrainConfig)
+    files.add_argument("--print_config", action="store_true", help="print the resolved settings as YAML and stop")
+    add_settings(parser, Concept)
+    add_settings(parser, TrainConfig)
 
 
 def run(options: argparse.Namespace) -> None:

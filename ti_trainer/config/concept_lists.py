@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import reprlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,18 +11,14 @@ import yaml
 
 from ..errors import BadInput
 from ..files.text import read_csv, read_jsonl, read_text
-from ..files.wording import listing, printable
-from .config import Concept, TrainConfig
-from .settings import SCALARS
+from ..files.wording import flag, listing, printable
+from .fields import KINDS
+from .settings import settings_of_run
 
 EXAMPLE = '{"token": "<my-cat>", "images": "photos/my-cat"}'
 
 # the types that cells are given, by setting; a setting that is none is text here, and refused where all are
-TYPES: dict[str, type] = {
-    field.name: SCALARS[name]
-    for field in (*dataclasses.fields(Concept), *dataclasses.fields(TrainConfig))
-    if (name := str(field.type).partition(" | ")[0]) in SCALARS
-}
+TYPES: dict[str, type] = {name: setting.type for name, setting in settings_of_run().items()}
 
 # libyaml's is several times as fast, where PyYAML was built with it
 YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -73,7 +68,8 @@ def given(row: Any, where: str) -> dict[str, Any]:
 
 
 def yaml_rows(file: Path) -> Iterator[tuple[str, Any]]:
-    name, text = printable(file), read_text(file)
+    name = printable(file)
+    text = read_text(file)
     try:
         depth = 0
         for event in yaml.parse(text, YAML_LOADER):  # libyaml's loader is recursive: a deep one ends the process
@@ -90,7 +86,7 @@ def yaml_rows(file: Path) -> Iterator[tuple[str, Any]]:
         if "concepts" not in content or others:
             raise BadInput(
                 f"{name} has {listing(others) or 'no keys'} at the top, where only 'concepts' may be: settings of "
-                "all concepts belong into --config"
+                f"all concepts belong into {flag('config')}"
             )
         content = content["concepts"]
     if content is None:
@@ -130,8 +126,7 @@ def from_text(cell: str, key: str, where: str) -> Any:
             return int(number) if number.is_integer() and "." in cell else int(cell)
         return wanted(cell)
     except (ValueError, KeyError):
-        kinds = {bool: "true or false", int: "a whole number", float: "a number"}
-        raise BadInput(f"{where}: '{key}' is {reprlib.repr(cell)}; write {kinds[wanted]}, or nothing") from None
+        raise BadInput(f"{where}: {key} is {reprlib.repr(cell)}; write {KINDS[wanted]}, or nothing") from None
 
 
 def parquet_rows(file: Path) -> Iterator[tuple[str, Any]]:

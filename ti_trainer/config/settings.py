@@ -1,4 +1,4 @@
-"""Settings as YAML, as flags and as text: everything that knows the fields of the config by name."""
+"""Configs from mappings and YAML and back, and what is known of all their settings."""
 
 from __future__ import annotations
 
@@ -15,15 +15,17 @@ from typing import Any
 import yaml
 
 from ..errors import BadInput
+from ..files.wording import flag, keys_of_a_file
 from .bundled import resolve_config
 from .config import Concept, TrainConfig
+from .fields import Setting, settings_of
 
 
 @cache
 def field_documentation(kind: type) -> dict[str, str]:
     """The text beneath each field of a dataclass, its bases' included, by field name."""
     documentation = {}
-    for owner in filter(dataclasses.is_dataclass, kind.__mro__):
+    for owner in filter(dataclasses.is_dataclass, reversed(kind.__mro__)):
         (definition,) = ast.parse(textwrap.dedent(inspect.getsource(owner))).body
         assert isinstance(definition, ast.ClassDef)
         for field, text in zip(definition.body, definition.body[1:], strict=False):
@@ -33,20 +35,31 @@ def field_documentation(kind: type) -> dict[str, str]:
     return documentation
 
 
-def field_names(kind: type) -> list[str]:
-    return [field.name for field in dataclasses.fields(kind)]
+def settings_of_run(kind: type[TrainConfig] = TrainConfig) -> dict[str, Setting]:
+    """Every setting of a run, by name: those of its concept, then those of its config."""
+    return {**settings_of(Concept), **settings_of(kind)}
 
 
-def config_from_mapping(values: Mapping[str, Any]) -> TrainConfig:
-    """A config from the keys of TrainConfig and Concept, as one mapping.
+def marked(mark: str, kind: type[TrainConfig] = TrainConfig) -> tuple[str, ...]:
+    """The names of the settings of a run that carry a mark, such as "free_on_resume"; see About."""
+    return tuple(name for name, one in settings_of_run(kind).items() if getattr(one.about, mark))
 
-    Raises BadInput for unknown keys, with the nearest right one, and for values of the wrong type.
+
+def config_from_mapping(
+    values: Mapping[str, Any], flags: Mapping[str, Any] | None = None, kind: type[TrainConfig] = TrainConfig
+) -> TrainConfig:
+    """A config from the keys of `kind` and of Concept, as one mapping; flags: keys that override it.
+
+    Raises BadInput for unknown keys, with the nearest right one, and for values of the wrong type or out of range.
     """
-    check_keys(values, [*field_names(Concept), *SETTINGS])
+    flags = flags or {}
+    values = {**values, **flags}
+    check_keys(values, list(settings_of_run(kind)))
     if "token" not in values:
-        raise BadInput('there is no token to learn: add --token "<my-cat>"')
-    concept = Concept(**checked_types(Concept, values))
-    return TrainConfig(concept=concept, **checked_types(TrainConfig, values))
+        raise BadInput(f"there is no token to learn: add {flag('token', '<my-cat>')}")
+    with keys_of_a_file(values.keys() - flags.keys()):
+        concept = Concept(**{name: values[name] for name in settings_of(Concept) if name in values})
+        return kind(concept=concept, **{name: values[name] for name in settings_of(kind) if name in values})
 
 
 def configs_from_mapping(values: Mapping[str, Any], flags: Mapping[str, Any] | None = None) -> list[TrainConfig]:
@@ -54,16 +67,21 @@ def configs_from_mapping(values: Mapping[str, Any], flags: Mapping[str, Any] | N
 
     flags: keys that override both. Without `concepts`, there is the one config of `config_from_mapping`.
     """
-    values, flags = dict(values), flags or {}
+    values = dict(values)
     listed = values.pop("concepts", None)
     if listed is None:
-        return [config_from_mapping({**values, **flags})]
+        return [config_from_mapping(values, flags)]
     if not isinstance(listed, (list, tuple)) or not listed:
         raise BadInput(f"concepts is {listed!r}, which is not a list: write '- token: <my-cat>' beneath it")
-    for own in listed:
+    configs = []
+    for number, own in enumerate(listed, 1):
         if not isinstance(own, Mapping):
             raise BadInput(f"'{own}' in concepts is not a mapping: write '- token: <my-cat>'")
-    return [config_from_mapping({**values, **own, **flags}) for own in listed]
+        try:
+            configs.append(config_from_mapping({**values, **own}, flags))
+        except BadInput as problem:
+            raise BadInput(f"concept {number} of {len(listed)}: {problem}") from None
+    return configs
 
 
 def check_keys(values: Mapping[str, Any], known: list[str]) -> None:
@@ -74,46 +92,25 @@ def check_keys(values: Mapping[str, Any], known: list[str]) -> None:
             raise BadInput(f"'{key}' is not a setting; {hint}")
 
 
-SETTINGS = [name for name in field_names(TrainConfig) if name != "concept"]
-SCALARS: dict[str, type] = {"str": str, "int": int, "float": float, "bool": bool}
-
-
-def checked_types(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
-    """`values` with whole numbers and numerals (YAML reads 5e-3 as text) made floats where a float is wanted."""
-    checked = {}
-    for field in dataclasses.fields(kind):
-        if field.name not in values:
-            continue
-        name, _, optional = str(field.type).partition(" | ")
-        value, wanted = values[field.name], SCALARS[name]
-        try:
-            if wanted is float and not isinstance(value, bool):
-                value = float(value)
-            if not (type(value) is wanted or (optional and value is None)):
-                raise ValueError
-        except (TypeError, ValueError, OverflowError):
-            raise BadInput(f"'{field.name}' is {value!r}, which is not of type {name}") from None
-        checked[field.name] = value
-    return checked
-
-
 def read_yaml(path: str) -> dict[str, Any]:
     """The mapping in a YAML file; raises BadInput when there is none."""
+    name = flag("config", path)
     try:
         values = yaml.safe_load(Path(resolve_config(path)).read_text(encoding="utf-8"))
     except OSError as error:
-        raise BadInput(f"--config {path} cannot be read: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise BadInput(f"--config {path} is not YAML: {' '.join(str(error).split())}") from None
+        raise BadInput(f"{name} cannot be read: {error.strerror}") from None
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: no UTF-8, or a date such as 2024-99-99
+        raise BadInput(f"{name} is not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(values, dict):
-        raise BadInput(f"--config {path} holds no settings: write lines such as 'steps: 400'")
+        raise BadInput(f"{name} holds no settings: write lines such as 'steps: 400'")
     return values
 
 
 def config_to_mapping(config: TrainConfig) -> dict[str, Any]:
-    """The inverse of `config_from_mapping`; every field but those that say how to start."""
-    values = {name: getattr(config.concept, name) for name in field_names(Concept)}
-    return values | {name: getattr(config, name) for name in SETTINGS if name not in ("resume", "overwrite")}
+    """The inverse of `config_from_mapping`; every setting but those that say how to start."""
+    names = [name for name, one in settings_of(type(config)).items() if not one.about.start]
+    values = {name: getattr(config.concept, name) for name in settings_of(Concept)}
+    return values | {name: getattr(config, name) for name in names}
 
 
 def configs_to_yaml(configs: Sequence[TrainConfig]) -> str:

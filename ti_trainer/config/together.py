@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import fields
 
 from ..errors import BadInput
-from .config import ModelConfig, TrainConfig
-
-# what all concepts that are trained together must have in common: there is one model, and one batch
-SHARED = (*(field.name for field in fields(ModelConfig)), "precision", "micro_batch_size", "log_every")
+from .config import TrainConfig
+from .settings import marked
 
 
 def check_together(configs: Sequence[TrainConfig]) -> None:
     """Raises BadInput where runs cannot be trained together, or would write into each other's files."""
     if not configs:
         raise BadInput("there is no concept to learn: give one at least")
-    first, places, tokens = configs[0], set(), {config.concept.trigger for config in configs}
+    first = configs[0]
+    places = set()
+    tokens = {config.concept.trigger for config in configs}
     for config in configs:
-        for name in SHARED:
+        for name in marked("shared", type(config)):  # there is one model, and one batch
             if getattr(config, name) != getattr(first, name):
                 raise BadInput(
                     f"{name} is {getattr(first, name)!r} for {first.concept.token} and {getattr(config, name)!r} for "

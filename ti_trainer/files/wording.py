@@ -1,12 +1,62 @@
-"""Names in messages: on one line, and not two thousand of them."""
+"""How messages name things: files on one line and not two thousand of them, settings as the user writes them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+import shlex
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 
 MOST_NAMES = 5
 MOST_LINES = 10
+
+_on_command_line = False
+# settings that come from a file, where a config is made from one
+_keys: ContextVar[Collection[str]] = ContextVar("keys", default=())
+
+
+def flag(name: str, value: object = None) -> str:
+    """A setting as its user writes it; `value`: with this value.
+
+    On the command line: `--lr`, `--crop subject`, `--resume`, `--no-plots`.
+    In Python: `lr`, `crop="subject"`, `resume=True`, `plots=False`.
+    While a YAML file or a list of concepts is read that has the setting: `lr`, `crop: subject`, `plots: false`.
+    """
+    if name in _keys.get():
+        return name if value is None else f"{name}: {str(value).lower() if isinstance(value, bool) else value}"
+    if not _on_command_line:
+        text = json.dumps(str(value), ensure_ascii=False) if isinstance(value, (str, Path)) else str(value)
+        return name if value is None else f"{name}={text}"
+    if value is None or isinstance(value, bool):
+        return f"--no-{name}" if value is False else f"--{name}"
+    text = printable(str(value))
+    if shlex.quote(text) == text:  # no shell reads anything into it
+        return f"--{name} {text}"
+    return f"--{name} {shlex.quote(text)}" if set(text) & set('"$`!\\') else f'--{name} "{text}"'
+
+
+@contextmanager
+def command_line() -> Iterator[None]:
+    """Within it `flag` names settings as on the command line, in every thread."""
+    global _on_command_line
+    before = _on_command_line
+    _on_command_line = True
+    try:
+        yield
+    finally:
+        _on_command_line = before
+
+
+@contextmanager
+def keys_of_a_file(names: Collection[str]) -> Iterator[None]:
+    """Within it `flag` names these settings as in a file."""
+    token = _keys.set(names)
+    try:
+        yield
+    finally:
+        _keys.reset(token)
 
 
 def printable(path: Path | str) -> str:

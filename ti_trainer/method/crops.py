@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ..errors import BadInput
+from ..files.wording import flag
 
 Span = tuple[float, float]  # begin and end of the subject on one side, in pixels
 
@@ -50,4 +51,4 @@ CROPS: dict[str, Callable[[float, float, Span | None, float], float]] = {
 def check_crop(name: str) -> None:
     """Raises BadInput for a name that is not in CROPS."""
     if name not in CROPS:
-        raise BadInput(f"--crop is '{name}'; choose one of {', '.join(CROPS)}")
+        raise BadInput(f"{flag('crop')} is '{name}'; choose one of {', '.join(CROPS)}")

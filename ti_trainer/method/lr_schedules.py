@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 
 from ..errors import BadInput
+from ..files.wording import flag
 
 LARGEST_FACTOR = 1e30  # of a learning-rate schedule: times the largest learning rate it is still a float32
 
@@ -57,5 +58,5 @@ def check_lr_schedule(schedule: str) -> None:
             raise ValueError
         lr_factor(schedule, 0, 1, 0)
     except (KeyError, ValueError):
-        choices = "constant, linear, cosine, or piecewise:100=0.5,200=0.1"
-        raise BadInput(f"--lr_schedule is '{schedule}'; choose {choices}") from None
+        plain = ", ".join(name for name in LR_SCHEDULES if name != "piecewise")
+        raise BadInput(f"{flag('lr_schedule')} is '{schedule}'; choose {plain}, or piecewise:100=0.5,200=0.1") from None

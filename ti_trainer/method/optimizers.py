@@ -10,6 +10,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ..errors import BadInput
+from ..files.wording import flag
+
+if TYPE_CHECKING:
+    from torch.nn import Parameter
+    from torch.optim import Optimizer
 
 if TYPE_CHECKING:
     from torch.nn import Parameter
@@ -45,18 +50,20 @@ def parse_optimizer(text: str) -> tuple[UpdateRule, dict[str, float]]:
     name, _, arguments = text.partition(":")
     rule = OPTIMIZERS.get(name)
     if rule is None:
-        raise BadInput(f"--optimizer is '{text}'; choose one of {', '.join(OPTIMIZERS)}")
+        raise BadInput(f"{flag('optimizer')} is '{text}'; choose one of {', '.join(OPTIMIZERS)}")
     settings = dict(rule.settings)
     for argument in arguments.split(",") if arguments else ():
         key, _, value = argument.partition("=")
         try:
             settings[key.strip()] = float(value)
         except ValueError:
-            raise BadInput(f"--optimizer is '{text}', and '{value}' is no number; write {name}:NAME=NUMBER") from None
+            raise BadInput(
+                f"{flag('optimizer')} is '{text}', and '{value}' is no number; write {name}:NAME=NUMBER"
+            ) from None
     unknown = [key for key in settings if key not in rule.settings]
     if unknown:
         known = ", ".join(rule.settings) or "none"
-        raise BadInput(f"--optimizer is '{text}', and {name} has no setting '{unknown[0]}'; it has {known}")
+        raise BadInput(f"{flag('optimizer')} is '{text}', and {name} has no setting '{unknown[0]}'; it has {known}")
     return rule, settings
 
 
@@ -71,4 +78,4 @@ def make_optimizer(text: str, rows: Rows, lr: float, weight_decay: float) -> Opt
     try:
         return rule.build(rows, lr, weight_decay, settings)
     except ValueError as error:
-        raise BadInput(f"--optimizer is '{text}': {error}") from None
+        raise BadInput(f"{flag('optimizer')} is '{text}': {error}") from None

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from ..errors import BadInput
+from ..files.wording import flag
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 # uniform draws in [0, 1) -> fractions of the schedule, 0 clean and 1 noise; rising, so that strata stay strata
 TIMESTEPS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -45,6 +48,6 @@ def parse_timesteps(text: str) -> TimestepPolicy:
     except ValueError:
         pass
     raise BadInput(
-        f"--timesteps is '{text}'; choose {', '.join(TIMESTEPS)}, or range:LOW-HIGH in fractions of the schedule, "
-        "such as range:0.5-1 for its noisy half"
+        f"{flag('timesteps')} is '{text}'; choose {', '.join(TIMESTEPS)}, or range:LOW-HIGH in fractions of the "
+        "schedule, such as range:0.5-1 for its noisy half"
     )

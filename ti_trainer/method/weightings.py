@@ -7,21 +7,23 @@ times, the error of the x0 that follows from it. A weight on x0's error therefor
 from __future__ import annotations
 
 from collections.abc import Callable
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, TypeAlias
 
 from ..errors import BadInput
+from ..files.wording import flag
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 GAMMA = 5.0
 SMALLEST_SNR = 1e-3  # below that of every schedule that does not end in pure noise
 
-Weighting = Callable[[Tensor, str], Tensor]  # snr (B,), prediction type -> weights (B,)
-WeightingRow = Callable[[Tensor, str, float], Tensor]  # the same and gamma -> weights (B,)
+Weighting: TypeAlias = "Callable[[Tensor, str], Tensor]"  # snr (B,), prediction type -> weights (B,)
+WeightingRow: TypeAlias = "Callable[[Tensor, str, float], Tensor]"  # the same and gamma -> weights (B,)
 
 
 def uniform(snr: Tensor, prediction_type: str, gamma: float = GAMMA) -> Tensor:
-    return torch.ones_like(snr)
+    return snr.new_ones(snr.shape)
 
 
 def min_snr(snr: Tensor, prediction_type: str, gamma: float = GAMMA) -> Tensor:
@@ -50,5 +52,5 @@ WEIGHTINGS: dict[str, WeightingRow] = {"uniform": uniform, "min_snr": min_snr, "
 def get_weighting(name: str, gamma: float = GAMMA) -> Weighting:
     """A row of WEIGHTINGS with its gamma: snr (B,), prediction type -> weights (B,)."""
     if name not in WEIGHTINGS:
-        raise BadInput(f"--weighting is '{name}'; choose one of {', '.join(WEIGHTINGS)}")
+        raise BadInput(f"{flag('weighting')} is '{name}'; choose one of {', '.join(WEIGHTINGS)}")
     return lambda snr, prediction_type: WEIGHTINGS[name](snr, prediction_type, gamma)

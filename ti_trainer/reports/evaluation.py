@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from ..config.bundled import JUDGE, TINY_SD, resolve
-from ..config.config import ModelConfig
+from ..config.config import ModelConfig, TrainConfig
 from ..data.images import centre_square, read_image
 from ..data.sources.folders import find_pictures
 from ..embedding_files import read_embedding
@@ -66,7 +66,12 @@ def class_word(token: str) -> str:
 
 
 def draw_in_scenes(
-    family: Family, words: str, count: int, seed: int, steps: int = 20, guidance: float = 5.0
+    family: Family,
+    words: str,
+    count: int,
+    seed: int,
+    steps: int = TrainConfig.preview_steps,
+    guidance: float = TrainConfig.guidance,
 ) -> tuple[list[str], list[str | None], list[Image.Image]]:
     """Draw `count` pictures of "a photo of a WORDS", each in the next of SCENES.
 
@@ -86,8 +91,8 @@ def evaluate(
     word: str | None = None,
     count: int = 32,
     seed: int = 0,
-    steps: int = 20,
-    guidance: float = 5.0,
+    steps: int = TrainConfig.preview_steps,
+    guidance: float = TrainConfig.guidance,
 ) -> dict[str, Any]:
     """Draw `count` pictures of the token in several scenes and measure them.
 

@@ -12,7 +12,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from ..config.config import ModelConfig
+from ..config.config import ModelConfig, TrainConfig
 from ..embedding_files import read_embedding
 from ..families import Family, load_with_embeddings
 from ..files.atomic import write_bytes
@@ -100,8 +100,8 @@ def preview(
     model: ModelConfig | None = None,
     output: str = "preview.png",
     seeds: int = 1,
-    steps: int = 20,
-    guidance: float = 5.0,
+    steps: int = TrainConfig.preview_steps,
+    guidance: float = TrainConfig.guidance,
 ) -> Path:
     """Draw each prompt from each seed into one grid; returns its path.
 

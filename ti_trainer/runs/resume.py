@@ -6,27 +6,10 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-from ..config.settings import config_to_mapping, read_yaml
+from ..config.settings import config_to_mapping, marked, read_yaml
 from ..errors import BadInput
 from .folder import RunFolder
 from .storage import line_of
-
-# settings that a resumed run may change: they do not change what the finished steps were
-FREE_ON_RESUME = {
-    "steps",
-    "early_stop",
-    "log_every",
-    "micro_batch_size",
-    "plots",
-    "checkpoint_every",
-    "latent_cache",
-    "preview_every",
-    "preview_steps",
-    "guidance",
-    "tensorboard",
-    "output",
-    "name",
-}
 
 Entry = Mapping[str, Any]  # of the manifest
 
@@ -63,7 +46,8 @@ def check_same_run(folder: RunFolder, entry: Entry | None) -> None:
     """Raises BadInput when the run in the folder, or the published one, has settings that must stay as they are."""
     saved = entry["config"] if entry else read_yaml(str(folder.files.config))
     asked = config_to_mapping(folder.config)
-    differ = [key for key in asked if key not in FREE_ON_RESUME and saved.get(key) != asked[key]]
+    free = marked("free_on_resume")  # these do not change what the finished steps were
+    differ = [key for key in asked if key not in free and saved.get(key) != asked[key]]
     if differ:
         changes = "; ".join(f"{key} was {saved.get(key)} and is {asked[key]}" for key in differ)
         raise BadInput(f"--resume goes on with the same settings, but {changes}. Use: {resume_command(folder)}")

@@ -10,19 +10,12 @@ import torch
 from torch import Tensor
 
 from .. import __version__
-from ..config.settings import config_to_mapping
+from ..config.settings import config_to_mapping, marked
 from ..data.examples import Example
 from ..embedding_files import Embedding, read_embedding, write_embedding
 from ..embedding_files.metadata import embedding_metadata
 from ..runs.folder import RunFolder
 from .prepare import Session
-
-# what a reader of the file may want to know about how it was trained; paths stay private
-TOLD = (
-    *("steps", "batch_size", "lr", "lr_schedule", "warmup_steps", "optimizer", "weight_decay", "max_grad_norm"),
-    *("weighting", "gamma", "timesteps", "resolution", "buckets", "crop", "crops", "flip", "mask_background"),
-    *("clip_skip", "long_captions", "seed"),
-)
 
 
 def export_embedding(session: Session, folder: RunFolder, rows: Mapping[str, Tensor], step: int) -> None:
@@ -57,7 +50,7 @@ def metadata(session: Session, step: int) -> dict[str, str]:
         base_model=model.name if model.exists() else config.model,
         base_model_hash=session.family.fingerprint,
         data_hash=data_hash(session.data.examples),
-        config={key: settings[key] for key in TOLD},
+        config={key: settings[key] for key in marked("exported", type(config))},
     )
 
 
