@@ -12,6 +12,7 @@ import torch
 from ..config.config import Concept
 from ..errors import BadInput
 from ..files.text import read_text
+from ..files.wording import flag
 from ..method.tokens import TOKEN_FIELD, fill, mentions, token_pattern
 
 NAME_FIELD = "[name]"  # how other trainers write {token}
@@ -172,12 +173,12 @@ def load_templates(name: str) -> tuple[str, ...]:
     if name in TEMPLATES:
         return TEMPLATES[name]
     if not Path(name).is_file():
-        raise BadInput(f"--templates is '{name}': choose {' or '.join(TEMPLATES)}, or a UTF-8 text file")
+        raise BadInput(f"{flag('templates')} is '{name}': choose {' or '.join(TEMPLATES)}, or a UTF-8 text file")
     lines = [line.strip() for line in read_text(Path(name)).splitlines()]
     templates = tuple(line.replace(NAME_FIELD, TOKEN_FIELD).replace("{}", TOKEN_FIELD) for line in lines if line)
     for template in templates:
         if TOKEN_FIELD not in template:
             raise BadInput(f"'{template}' in {name} does not say where the token goes: write {TOKEN_FIELD} there")
     if not templates:
-        raise BadInput(f"--templates {name} is empty: write lines such as 'a photo of a {TOKEN_FIELD}'")
+        raise BadInput(f"{flag('templates', name)} is empty: write lines such as 'a photo of a {TOKEN_FIELD}'")
     return templates

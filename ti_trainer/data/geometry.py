@@ -12,6 +12,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from ..errors import BadInput
+from ..files.wording import flag
 from ..method.crops import CROPS, check_crop
 from ..method.randomness import generator
 
@@ -61,7 +62,7 @@ class Framing:
         if self.bucket_step and self.resolution % self.bucket_step:
             near = max(1, round(self.resolution / self.bucket_step)) * self.bucket_step
             raise BadInput(
-                f"--resolution is {self.resolution}, and --buckets of this model want a multiple of "
+                f"{flag('resolution')} is {self.resolution}, and {flag('buckets')} of this model want a multiple of "
                 f"{self.bucket_step}, such as {near}"
             )
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ..errors import BadInput
 from ..files.atomic import write_bytes
+from ..files.wording import flag
 from .geometry import View
 
 VERSION = 1  # of the format of entries; it is part of their names, so entries of another version are not found
@@ -34,7 +35,9 @@ class LatentCache:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise BadInput(f"--latent_cache {folder} cannot be made: {error.strerror}; choose another folder") from None
+            raise BadInput(
+                f"{flag('latent_cache', folder)} cannot be made: {error.strerror}; choose another folder"
+            ) from None
 
     def path(self, picture: str, view: View) -> Path:
         """The file for the posterior of a view; picture: its `picture_hash`."""
@@ -74,7 +77,8 @@ class LatentCache:
             write_bytes(save(tensors, {"sha256": content_hash(tensors)}), self.path(picture, view))
         except OSError as error:
             raise BadInput(
-                f"--latent_cache {self.folder} cannot be written: {error.strerror}; make room or choose another folder"
+                f"{flag('latent_cache', self.folder)} cannot be written: {error.strerror}; make room or choose "
+                "another folder"
             ) from None
 
 

@@ -15,7 +15,7 @@ from ..config.bundled import resolve
 from ..config.config import Concept
 from ..errors import BadInput
 from ..files.text import read_text
-from ..files.wording import listing, printable, shorten
+from ..files.wording import flag, listing, printable, shorten
 from .captions import choose_captions, load_templates, words_of_file
 from .duplicates import Fingerprint, duplicate_notes, fingerprint
 from .examples import Example, MaskSource
@@ -63,7 +63,7 @@ def load_examples(
     result = scan(concept, progress)
     usable = any(not example.is_class for example in result.examples)
     if result.bad_pictures and not (skip_bad_images and usable):
-        cure = "mend or remove it, or add --skip_bad_images" if usable else "not one picture can be used"
+        cure = f"mend or remove it, or add {flag('skip_bad_images', True)}" if usable else "not one picture can be used"
         raise BadInput("\n".join([*shorten(result.bad_pictures), cure]))
     if result.bad_captions:
         raise BadInput("\n".join(shorten(result.bad_captions)))
@@ -81,12 +81,12 @@ def scan(concept: Concept, progress: Progress = lambda things, count: things) ->
     result = Scan()
     prints: list[Fingerprint] = []
     columns = Columns(concept.image_column, concept.caption_column)
-    sources = [(concept, "--images", concept.images, columns, False)]
+    sources = [(concept, "images", concept.images, columns, False)]
     if concept.class_images is not None:
-        sources.append((replace(concept, masks="none"), "--class_images", concept.class_images, Columns(), True))
-    for settings, flag, images, named, is_class in sources:
+        sources.append((replace(concept, masks="none"), "class_images", concept.class_images, Columns(), True))
+    for settings, setting, images, named, is_class in sources:
         folder = None if settings.masks in MASK_MODES else settings.masks
-        findings = find_pictures(resolve(images), named, folder, flag)
+        findings = find_pictures(resolve(images), named, folder, setting)
         result.notes += findings.notes
         masks = find_masks(folder) if folder else {}
         looks = look_at_all(findings.found, settings.masks, masks, progress)
@@ -157,7 +157,7 @@ def mask_notes(examples: list[Example], masks: str) -> list[str]:
         return []
     if len(without) == len(examples):
         cure = "save cut-out pictures as PNG" if masks == "alpha" else "name the masks like their pictures"
-        raise BadInput(f"--masks {printable(masks)}: not one picture has such a mask; {cure}")
+        raise BadInput(f"{flag('masks', masks)}: not one picture has such a mask; {cure}")
     return [f"no mask for {listing(without)}: learned whole"]
 
 
@@ -179,4 +179,4 @@ def check_colour(name: str) -> None:
     except ValueError:
         opaque = False
     if not opaque:
-        raise BadInput(f"--alpha_color is '{name}'; write a colour's name such as white, or #rrggbb")
+        raise BadInput(f"{flag('alpha_color')} is '{name}'; write a colour's name such as white, or #rrggbb")

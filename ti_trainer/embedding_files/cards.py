@@ -26,6 +26,7 @@ from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
 from ..errors import BadInput
+from ..files.wording import flag
 
 TEXT_CHUNK = "sd-ti-embedding"
 TENSOR = "TORCHTENSOR"
@@ -157,7 +158,9 @@ def card_bytes(content: Mapping[str, Any], title: str, picture: Image.Image) -> 
     """
     text = to_json(content)
     if len(text) > MAX_JSON:
-        raise BadInput(f"{title} needs {len(text):,} letters, more than a card holds: write another --to format")
+        raise BadInput(
+            f"{title} needs {len(text):,} letters, more than a card holds: write another {flag('to')} format"
+        )
     square = ImageOps.fit(picture.convert("RGB"), (SIDE, SIDE), Image.Resampling.LANCZOS)
     draw = ImageDraw.Draw(square)
     draw.rectangle((0, SIDE - 64, SIDE, SIDE), fill=(16, 18, 24))

@@ -9,6 +9,7 @@ from PIL import Image
 
 from ..errors import BadInput
 from ..files.atomic import write_bytes
+from ..files.wording import flag
 from . import FORMATS, Embedding, read_embedding
 from .formats import pack_card_on
 from .tokens import check_stem
@@ -44,14 +45,14 @@ def convert(
     known = [name for name, row in FORMATS.items() if row.pack]
     if to not in known:
         choices = "\n".join(f"  {name:11} {FORMATS[name].about}" for name in known)
-        raise BadInput(f"--to is '{to}'; choose one of\n{choices}")
+        raise BadInput(f"{flag('to')} is '{to}'; choose one of\n{choices}")
     if picture and to != CARD:
-        raise BadInput(f"--picture is drawn on by --to {CARD}; leave it out for --to {to}")
+        raise BadInput(f"{flag('picture')} is drawn on by {flag('to', CARD)}; leave it out for {flag('to', to)}")
     path = place(embedding, Path(file), FORMATS[to].suffix, output)
     files = {path: pack_card_on(embedding, picture)} if picture else files_of(embedding, path, to)
     there = [str(each) for each in files if each.exists()]
     if there and not overwrite:
-        raise BadInput(f"{', '.join(there)} exists: choose another --output, or add --overwrite")
+        raise BadInput(f"{', '.join(there)} exists: choose another {flag('output')}, or add {flag('overwrite', True)}")
     for each, payload in files.items():
         write_bytes(payload, each)
     usage = FORMATS[to].usage.format(stem=path.stem, token=embedding.token)
@@ -64,7 +65,7 @@ def place(embedding: Embedding, source: Path, suffix: str, output: str | None) -
     if output is None or folder.is_dir():
         return folder / f"{embedding.stem}{suffix}"
     if folder.suffix != suffix:
-        raise BadInput(f"--output is {output}, and programs want this format to end in {suffix}")
+        raise BadInput(f"{flag('output')} is {output}, and programs want this format to end in {suffix}")
     check_stem(folder.stem)
     return folder
 

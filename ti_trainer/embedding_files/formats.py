@@ -17,6 +17,7 @@ from PIL import Image
 from torch import Tensor
 
 from ..errors import BadInput
+from ..files.wording import flag
 from .cards import card_bytes, draw_numbers
 from .content import Content
 from .embedding import Embedding, describe
@@ -52,7 +53,7 @@ def packed(embedding: Embedding, keys: Mapping[str, str]) -> bytes:
 def misfit(embedding: Embedding, name: str, wanted: str) -> BadInput:
     """The error for an embedding that a format cannot hold."""
     own = describe(embedding.widths, embedding.families)
-    return BadInput(f"{embedding.token} has vectors for {own}, and {name} is for {wanted}: choose another --to")
+    return BadInput(f"{embedding.token} has vectors for {own}, and {name} is for {wanted}: choose another {flag('to')}")
 
 
 def alone(embedding: Embedding) -> bool:

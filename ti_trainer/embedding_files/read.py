@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..errors import BadInput
 from ..files.names import MAX_VECTORS, check_token
+from ..files.wording import flag
 from .content import Content, parse
 from .embedding import MODEL_FAMILIES, WIDTHS, Embedding, in_order
 from .formats import FORMATS, SLOT_KEYS
@@ -78,7 +79,7 @@ def choose_embedding(found: Sequence[Embedding], token: str | None, path: Path) 
     names = ", ".join(quoted(raw.token) for raw in found[:8])
     chosen = f", and none is '{token}'" if token else ""
     raise BadInput(
-        f"{path} holds several embeddings ({names}){chosen}: choose one of them with --token, "
+        f"{path} holds several embeddings ({names}){chosen}: choose one of them with {flag('token')}, "
         "or write it alone with 'ti-trainer convert FILE --to webui --token NAME'"
     )
 
@@ -94,7 +95,7 @@ def name_of(raw: Embedding, content: Content, token: str | None) -> str:
         check_token(token)  # raises BadInput: it is not in the file, and cannot be a new name
     if token is None and isinstance(content.data, Tensor):
         raise BadInput(
-            f"{content.path} is a tensor without a name: give it one with --token, "
+            f"{content.path} is a tensor without a name: give it one with {flag('token')}, "
             "or write it anew with 'ti-trainer convert FILE --to webui --token NAME'"
         )
     for text in (raw.metadata.get("ti_trainer.token"), raw.token):

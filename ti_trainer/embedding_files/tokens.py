@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ..errors import BadInput
 from ..files.names import check_token
+from ..files.wording import flag
 
 LONGEST = 128  # letters of a token, and of a word in a message
 
@@ -41,8 +42,9 @@ def check_stem(stem: str) -> None:
     except BadInput:
         stem_of_cure = token_of_file(Path(stem)).strip("<>")
         raise BadInput(
-            f"--output is named '{stem}', and WebUIs take the name as the word to write in prompts: use lower-case "
+            f"{flag('output')} is named '{stem}', and WebUIs take the name as the word to write in prompts: use "
+            "lower-case "
             f"letters, digits, '-' and '_'; '{stem_of_cure}' would do"
         ) from None
     if stem.startswith("<"):
-        raise BadInput(f"--output is named '{stem}': leave the brackets out of the name of a file")
+        raise BadInput(f"{flag('output')} is named '{stem}': leave the brackets out of the name of a file")

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from ..errors import BadInput
-from .wording import printable
+from .wording import flag, printable
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
@@ -50,13 +50,13 @@ def is_remote(path: str) -> bool:
     return URL.match(path) is not None
 
 
-def open_url(url: str, flag: str) -> tuple[AbstractFileSystem, str]:
+def open_url(url: str, setting: str) -> tuple[AbstractFileSystem, str]:
     """The filesystem of a URL, and the path of the URL in it; nothing is read yet.
 
-    flag: the setting that holds the URL. Raises BadInput, naming both, for an unknown protocol, for one whose library
+    setting: the one that holds the URL. Raises BadInput, naming both, for an unknown protocol, for one whose library
     is not installed, and for a URL without a bucket.
     """
-    shown = f"{flag} {printable(url)}"
+    shown = flag(setting, url)
     match = URL.match(url)
     protocol = match["protocol"].lower() if match else ""
     try:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..embedding_files import read_embedding
 from ..errors import BadInput
+from ..files.wording import flag
 from .randomness import generator
 
 if TYPE_CHECKING:
@@ -107,11 +108,12 @@ def rows_of_words(vocabulary: Vocabulary, words: str, count: int | None, draws: 
     """`from_words` for one vocabulary, (n, D)."""
     ids = word_ids(vocabulary.tokenizer, words)
     if not ids:
-        raise BadInput(f"--init '{words}' has no words; give a word such as 'cat'")
+        raise BadInput(f"{flag('init', words)} has no words; give a word such as 'cat'")
     count = count or default_count(len(ids))
     if count < len(ids):
         raise BadInput(
-            f"--init '{words}' has {len(ids)} tokens, more than --num_vectors {count}; shorten it or leave one out"
+            f"{flag('init', words)} has {len(ids)} tokens, more than {flag('num_vectors', count)}; shorten it or "
+            "leave one out"
         )
     rows = vocabulary.table.detach().cpu()[ids].float()  # (tokens, D)
     last = rows[-1].expand(count - len(ids), -1)
@@ -142,7 +144,8 @@ def from_file(vocabularies: Vocabularies, start: Start, path: str, draws: Draws)
     count = start.num_vectors
     if count not in (None, embedding.num_vectors):
         raise BadInput(
-            f"{path} has {embedding.num_vectors} vectors, not --num_vectors {count}; leave --num_vectors out"
+            f"{path} has {embedding.num_vectors} vectors, not {flag('num_vectors', count)}; leave "
+            f"{flag('num_vectors')} out"
         )
     return embedding.fit({slot: vocabulary.table.shape[1] for slot, vocabulary in vocabularies.items()})
 
@@ -160,7 +163,8 @@ def word_in_token(tokenizer: PreTrainedTokenizerBase, token: str) -> str:
         if is_known_word(tokenizer, word):
             return word
     raise BadInput(
-        f"--init auto: no part of '{token}' is a word that the model knows; add --init WORD or --init random"
+        f"{flag('init')} auto: no part of '{token}' is a word that the model knows; add {flag('init', 'WORD')} or "
+        f"{flag('init', 'random')}"
     )
 
 
@@ -182,5 +186,7 @@ def initial_rows(start: Start, vocabularies: Vocabularies, seed: int) -> dict[st
     rows = INITIALIZERS[kind](vocabularies, start, argument, draws)
     counts = {slot: len(own) for slot, own in rows.items()}
     if len(set(counts.values())) > 1:
-        raise BadInput(f"--init '{start.init}' has not as many tokens everywhere ({counts}); add --num_vectors")
+        raise BadInput(
+            f"{flag('init', start.init)} has not as many tokens everywhere ({counts}); add {flag('num_vectors')}"
+        )
     return rows

@@ -15,7 +15,7 @@ from ..data.geometry import Box, Framing, View, subject_box
 from ..data.masks import read_mask
 from ..data.scanning import Progress, Scan, scan
 from ..families.facts import read_model_facts
-from ..files.wording import listing
+from ..files.wording import flag, listing
 from ..method.crops import check_crop
 from ..method.initializers import Start, count_rows
 from ..method.tokens import ROW, fill
@@ -122,7 +122,7 @@ def problems_of(concept: Concept, found: Scan, pictures: Sequence[PictureRow], w
     if without:
         lines.append(
             f"captions without {concept.token}, or with it behind the {window} tokens that the model reads: "
-            f"{listing(without)}; write {concept.token} in them, put it first, or add --add_token"
+            f"{listing(without)}; write {concept.token} in them, put it first, or add {flag('add_token', True)}"
         )
     return lines
 

@@ -19,6 +19,7 @@ from ..data.sources.folders import find_pictures
 from ..embedding_files import read_embedding
 from ..errors import BadInput
 from ..families import Family, fastest_device, load_with_embeddings
+from ..files.wording import flag
 from .judge import AttributeJudge, attribute_accuracy
 from .previews import generate
 
@@ -41,7 +42,7 @@ class ClipScorer:
             self.tokenizer = AutoTokenizer.from_pretrained(source)
             self.processor = CLIPImageProcessorPil.from_pretrained(source)
         except (OSError, ValueError) as error:
-            raise BadInput(f"--clip {source} cannot be loaded: {str(error).splitlines()[0]}") from None
+            raise BadInput(f"{flag('clip', source)} cannot be loaded: {str(error).splitlines()[0]}") from None
 
     @torch.no_grad()
     def image_features(self, images: Sequence[Image.Image]) -> Tensor:

@@ -8,6 +8,7 @@ from typing import Any
 
 from ..config.settings import config_to_mapping, marked, read_yaml
 from ..errors import BadInput
+from ..files.wording import flag
 from .folder import RunFolder
 from .storage import line_of
 
@@ -28,17 +29,22 @@ def check_folder(folder: RunFolder, manifest: Mapping[str, Entry] | None = None)
     line_of(folder.name)  # refuses names that cannot be published
     entry = finished(folder) if manifest is None else with_config(manifest.get(folder.name))
     if folder.path.exists() and not folder.path.is_dir():
-        raise BadInput(f"{folder.path} is a file; choose another --output or --name")
+        raise BadInput(f"{folder.path} is a file; choose another {flag('output')} or {flag('name')}")
     saved = folder.checkpoints.steps()
     if config.resume:
         if manifest is None and not saved:
-            cure = "it is finished, and --overwrite does it again" if entry else "leave out --resume"
+            cure = (
+                f"it is finished, and {flag('overwrite', True)} does it again"
+                if entry
+                else f"leave out {flag('resume', True)}"
+            )
             raise BadInput(f"{folder.place()} holds no checkpoint to resume from; {cure}")
         if saved or entry:
             check_same_run(folder, entry)
     elif (folder.holds_run or entry) and not config.overwrite:
         raise BadInput(
-            f"{folder.place()} holds a run; add --resume to go on, --overwrite to delete it, or a new --name"
+            f"{folder.place()} holds a run; add {flag('resume', True)} to go on, {flag('overwrite', True)} to "
+            f"delete it, or a new {flag('name')}"
         )
 
 
@@ -50,7 +56,9 @@ def check_same_run(folder: RunFolder, entry: Entry | None) -> None:
     differ = [key for key in asked if key not in free and saved.get(key) != asked[key]]
     if differ:
         changes = "; ".join(f"{key} was {saved.get(key)} and is {asked[key]}" for key in differ)
-        raise BadInput(f"--resume goes on with the same settings, but {changes}. Use: {resume_command(folder)}")
+        raise BadInput(
+            f"{flag('resume', True)} goes on with the same settings, but {changes}. Use: {resume_command(folder)}"
+        )
 
 
 def is_complete(folder: RunFolder) -> bool:

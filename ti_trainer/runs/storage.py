@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from ..errors import BadInput
 from ..files.atomic import write_bytes
 from ..files.remote import BUCKETS, explained, is_remote, open_url, protocols
+from ..files.wording import flag
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
@@ -148,7 +149,7 @@ class Storage:
         if not is_remote(output):
             self.backend = LocalFolder(Path(output))
             return
-        filesystem, root = open_url(output, "--output")
+        filesystem, root = open_url(output, "output")
         if "file" in protocols(filesystem):
             self.backend = LocalFolder(Path(root or "/"))
         else:
@@ -210,7 +211,9 @@ def line_of(name: str) -> str:
     if not NAME.fullmatch(name):
         raise BadInput(f"'{name}' cannot be the name of a folder; use letters, digits, '-', '_' and '.'")
     if name.lower() == MANIFEST:  # of either case: some disks see no difference
-        raise BadInput(f"'{name}' is the folder that lists what is done; choose another --token or --name")
+        raise BadInput(
+            f"'{name}' is the folder that lists what is done; choose another {flag('token')} or {flag('name')}"
+        )
     return f"{MANIFEST}/{name}.json"
 
 

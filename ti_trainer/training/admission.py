@@ -11,6 +11,7 @@ from ..config.config import TrainConfig
 from ..errors import BadInput
 from ..families import Family
 from ..families.borrowing import Pipeline
+from ..files.wording import flag
 from ..runs.folder import RunFolder
 from ..runs.resume import is_complete
 from .console import Console
@@ -155,7 +156,7 @@ class Admission:
             learner = Learner(session)
             if writes and not self.is_list:
                 if not folder.acquire():
-                    raise BadInput(f"another process is training into {folder.path}; choose another --name")
+                    raise BadInput(f"another process is training into {folder.path}; choose another {flag('name')}")
                 undo.callback(folder.release)
             if folder.checkpoints.steps() and not config.overwrite:  # also of a process of this job that was killed
                 learner.restore(folder.checkpoints.load_last())

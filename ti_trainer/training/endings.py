@@ -8,6 +8,7 @@ import torch
 
 from ..config.config import TrainConfig
 from ..errors import BadInput, Diverged
+from ..files.wording import flag
 from .console import Console
 from .events import Finished, Run
 from .export import export_embedding
@@ -83,7 +84,8 @@ class Endings:
             learner.config,
             Diverged(
                 f"the loss became NaN or infinite at step {bad.step}; the rows of step {learner.step} are saved in "
-                f"{folder.path}. Start again with a lower --lr than {learner.config.lr:g} and --overwrite"
+                f"{folder.path}. Start again with a lower {flag('lr')} than {learner.config.lr:g} and "
+                f"{flag('overwrite', True)}"
             ),
         )
 

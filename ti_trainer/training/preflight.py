@@ -16,7 +16,7 @@ from ..data.examples import Example
 from ..data.geometry import Framing
 from ..errors import BadInput
 from ..families import Family, TextSlot
-from ..files.wording import listing, shorten
+from ..files.wording import flag, listing, shorten
 from ..method.initializers import is_known_word
 from ..method.placeholders import Rows
 from ..method.tokens import TOKEN_FIELD, fill
@@ -33,14 +33,15 @@ def check_resources(config: TrainConfig) -> None:
         place = place.parent
     free = shutil.disk_usage(place).free
     if free < MIN_FREE_BYTES:
-        raise BadInput(f"{place} has {free / 2**20:.0f} MiB free; make room or choose another --output")
+        raise BadInput(f"{place} has {free / 2**20:.0f} MiB free; make room or choose another {flag('output')}")
     source = Path(resolve(config.model))
     files = [source] if source.is_file() else source.glob("*/*.safetensors")
     weights = sum(file.stat().st_size for file in files)
     memory = available_bytes()
     if weights > memory:
         raise BadInput(
-            f"--model {config.model} has {weights / 2**30:.1f} GiB of weights and {memory / 2**30:.1f} GiB of memory "
+            f"{flag('model', config.model)} has {weights / 2**30:.1f} GiB of weights and {memory / 2**30:.1f} GiB "
+            "of memory "
             "are free; close other programs or choose a smaller model"
         )
 
@@ -51,7 +52,7 @@ def check_resolution(config: TrainConfig, family: Family) -> int:
     unit = family.pixels_per_latent
     if size % unit:
         raise BadInput(
-            f"--resolution is {size}; choose a multiple of {unit}, such as {max(1, round(size / unit)) * unit}"
+            f"{flag('resolution')} is {size}; choose a multiple of {unit}, such as {max(1, round(size / unit)) * unit}"
         )
     return size
 
@@ -62,11 +63,13 @@ def check_token_is_new(concept: Concept, slots: Sequence[TextSlot]) -> None:
         known = is_known_word(slot.tokenizer, concept.token) or concept.token in slot.tokenizer.get_vocab()
         if known and not concept.tune:
             raise BadInput(
-                f"'{concept.token}' is already a word of {slot.name}; choose another --token such as "
-                f"'<my-{concept.stem}>', or add --tune to train that word itself"
+                f"'{concept.token}' is already a word of {slot.name}; choose another {flag('token')} such as "
+                f"'<my-{concept.stem}>', or add {flag('tune', True)} to train that word itself"
             )
         if concept.tune and not known:
-            raise BadInput(f"--tune wants a word that {slot.name} has as one token, and '{concept.token}' is none")
+            raise BadInput(
+                f"{flag('tune', True)} wants a word that {slot.name} has as one token, and '{concept.token}' is none"
+            )
 
 
 def check_captions(
@@ -84,7 +87,9 @@ def check_captions(
     if not cut:
         return []
     window = slot.tokenizer.model_max_length - 2
-    return [f"of the captions of {listing(cut)} only {window} tokens are read; --long_captions chunk reads all"]
+    return [
+        f"of the captions of {listing(cut)} only {window} tokens are read; {flag('long_captions', 'chunk')} reads all"
+    ]
 
 
 def check_caption(concept: Concept, picture: str, caption: str, reading: CaptionReading) -> None:
@@ -92,12 +97,13 @@ def check_caption(concept: Concept, picture: str, caption: str, reading: Caption
     if not reading.has_token:
         raise BadInput(
             f"the caption of {picture}, '{fill(caption, concept.token)}', does not mention {concept.token} and would "
-            f"train nothing; write {concept.token} or {TOKEN_FIELD} where it belongs, or add --add_token"
+            f"train nothing; write {concept.token} or {TOKEN_FIELD} where it belongs, or add {flag('add_token', True)}"
         )
     if not reading.has_rows:
         raise BadInput(
             f"the caption of {picture} has {reading.tokens} tokens, and the {reading.window} that the model reads do "
-            f"not hold all of {concept.token}; shorten it, put the token first, or add --long_captions chunk: "
+            f"not hold all of {concept.token}; shorten it, put the token first, or add "
+            f"{flag('long_captions', 'chunk')}: "
             f"'{reading.text[:80]}'"
         )
 

@@ -22,6 +22,7 @@ from ..data.sources.lists import ANY_COLUMNS, Columns
 from ..data.sources.urls import fetch
 from ..families import Family, load_family
 from ..files.remote import is_remote
+from ..files.wording import flag
 from ..method.crops import check_crop
 from ..method.initializers import Start, initial_rows
 from ..method.lr_schedules import check_lr_schedule
@@ -95,7 +96,7 @@ def prepare(config: TrainConfig, load: Callable[[], Family], owner: str = "") ->
     encoder = ViewEncoder(family, concept.alpha_color, open_cache(config, family))
     views = views_of(examples, concept.token, framing, config.mask_background, encoder)
     warnings += [
-        f"{example.picture.name}: what is shown of it has nothing of its mask; add --crop subject"
+        f"{example.picture.name}: what is shown of it has nothing of its mask; add {flag('crop', 'subject')}"
         for example, shown in zip(examples, views, strict=True)
         if any(view.mask is not None and view.mask.max() <= config.mask_background for view in shown)
     ]
@@ -128,9 +129,7 @@ def with_local_pictures(concept: Concept) -> tuple[Concept, TemporaryDirectory[s
     if not remote:
         return concept, None
     scratch = TemporaryDirectory(prefix="ti-trainer-")
-    copies: dict[str, Any] = {
-        name: fetch(url, Path(scratch.name), places[name], f"--{name}") for name, url in remote.items()
-    }
+    copies: dict[str, Any] = {name: fetch(url, Path(scratch.name), places[name], name) for name, url in remote.items()}
     return replace(concept, **copies), scratch
 
 

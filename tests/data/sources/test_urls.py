@@ -124,7 +124,7 @@ def test_local_paths_and_hub_ids_stay(images: str, tmp_path: Path) -> None:
 def test_nothing_there(url: str, tmp_path: Path) -> None:
     scratch = tmp_path / "scratch"
     with pytest.raises(BadInput, match=r"^--class_images \w+://.*my cat \[1\] does not exist; give a folder"):
-        fetch(url, scratch, flag="--class_images")
+        fetch(url, scratch, setting="class_images")
     write(url, {".DS_Store": b"x"})
     with pytest.raises(BadInput, match=r"^--images \w+://.* is empty"):
         fetch(url, scratch)

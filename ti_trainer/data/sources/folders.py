@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 
 from ...errors import BadInput
-from ...files.wording import listing, printable
+from ...files.wording import flag, listing, printable
 from ..images import Picture
 from .lists import ANY_COLUMNS, Columns, ListedPicture, read_list
 from .tables import TABLE_SUFFIXES, holds_tables, is_saved_dataset, read_table
@@ -47,15 +47,15 @@ class Findings:
 
 
 def find_pictures(
-    images: str, columns: Columns = ANY_COLUMNS, masks: str | None = None, flag: str = "--images"
+    images: str, columns: Columns = ANY_COLUMNS, masks: str | None = None, setting: str = "images"
 ) -> Findings:
     """All pictures of a source.
 
-    masks: a folder of masks, which is left out where it lies within the source; flag: the setting that names the
-    source. Raises BadInput, naming the flag, when there are no pictures or when their list cannot be read.
+    masks: a folder of masks, which is left out where it lies within the source; setting: the one that names the
+    source. Raises BadInput, naming it, when there are no pictures or when their list cannot be read.
     """
     path = Path(images)
-    source = f"{flag} {printable(images)}"
+    source = flag(setting, images)
     suffix = path.suffix.lower()
     if path.is_dir() and not is_saved_dataset(path):
         findings = look_through(path, columns, masks)
@@ -95,9 +95,7 @@ def beside(picture: Path) -> Path | None:
 def look_through(root: Path, columns: Columns, masks: str | None) -> Findings:
     """The pictures of a folder and of its subfolders."""
     if masks and os.path.realpath(masks) == os.path.realpath(root):
-        raise BadInput(
-            f"--masks {printable(masks)} is the folder of the pictures; masks in it, NAME.mask.png, are found"
-        )
+        raise BadInput(f"{flag('masks', masks)} is the folder of the pictures; masks in it, NAME.mask.png, are found")
     found = []
     unused: list[str] = []  # caption files of pictures that have a caption in a metadata file
     spare: list[str] = []  # caption files without a picture
@@ -150,7 +148,9 @@ def find_masks(folder: str) -> dict[str, Path]:
     """The masks in a folder, by the path that a picture in the same place would have, without its suffix."""
     root = Path(folder)
     if not root.is_dir():
-        raise BadInput(f"--masks is '{printable(folder)}': choose {', '.join(MASK_MODES)}, or a folder of masks")
+        raise BadInput(
+            f"{flag('masks')} is '{printable(folder)}': choose {', '.join(MASK_MODES)}, or a folder of masks"
+        )
     masks = {}
     for place, names in walk(root, None):
         for name in names:

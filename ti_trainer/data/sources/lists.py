@@ -9,7 +9,7 @@ from typing import Any
 
 from ...errors import BadInput
 from ...files.text import read_csv, read_jsonl
-from ...files.wording import printable
+from ...files.wording import flag, printable
 
 IMAGE_COLUMNS = ("file_name", "image", "image_path", "path", "file")
 CAPTION_COLUMNS = ("text", "caption", "captions", "prompt")
@@ -47,7 +47,9 @@ def read_list(file: Path, columns: Columns) -> list[ListedPicture]:
     image = choose_column("image", columns.image, IMAGE_COLUMNS, known, printable(file))
     caption = choose_column("caption", columns.caption, CAPTION_COLUMNS, known, printable(file))
     if rows and image is None:
-        raise BadInput(f'{printable(file)} has no column of pictures; add "file_name" or --image_column NAME')
+        raise BadInput(
+            f'{printable(file)} has no column of pictures; add "file_name" or {flag("image_column", "NAME")}'
+        )
     captions: dict[str, list[str]] = {}
     for where, row in rows:
         name = row.get(str(image))

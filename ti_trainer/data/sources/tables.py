@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...errors import BadInput
-from ...files.wording import printable
+from ...files.wording import flag, printable
 from ..images import Picture, read_file
 from .lists import CAPTION_COLUMNS, IMAGE_COLUMNS, Columns, caption_texts, choose_column
 
@@ -56,14 +56,14 @@ def read_table(images: str, columns: Columns, source: str) -> list[TablePicture]
         caption = choose_column("caption", columns.caption, CAPTION_COLUMNS, table.column_names, source)
         if image is None:
             raise BadInput(
-                f"{source} has no column of pictures but {', '.join(table.column_names)}; add --image_column"
+                f"{source} has no column of pictures but {', '.join(table.column_names)}; add {flag('image_column')}"
             )
         try:
             cells = table.select_columns([image]).cast_column(image, datasets.Image(decode=False))
             chunks = cells.with_format("arrow")[:][image].chunks
             paths = [path for chunk in chunks for path in chunk.field("path").to_pylist()]
         except Exception as error:  # pyarrow raises many kinds
-            raise BadInput(f"--image_column '{image}' of {source} holds no pictures: {error}") from None
+            raise BadInput(f"{flag('image_column', image)} of {source} holds no pictures: {error}") from None
     texts = table[caption] if caption else [None] * len(table)
     rows = []
     for number, (path, text) in enumerate(zip(paths, texts, strict=True)):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from ...errors import BadInput
 from ...files.remote import explained, is_remote, open_url
-from ...files.wording import printable
+from ...files.wording import flag, printable
 from .folders import MASK_ENDING
 from .lists import ANY_COLUMNS, Columns, read_list
 
@@ -23,22 +23,22 @@ if TYPE_CHECKING:
 LEADS_OUT = re.compile(r"(^|[/\\])\.\.($|[/\\])|^[A-Za-z]:")
 
 
-def fetch(images: str, scratch: Path, columns: Columns = ANY_COLUMNS, flag: str = "--images") -> str:
+def fetch(images: str, scratch: Path, columns: Columns = ANY_COLUMNS, setting: str = "images") -> str:
     """The local path of a copy of what lies at a URL; local paths and hub ids are returned as they are.
 
     At the URL may be a folder, a parquet file, or a .jsonl file, with which the pictures that it names are copied too.
     Hidden files are left out, as they are in local folders; files that a parquet file names are not copied. The copy is
     made by the first call, in a folder of `scratch` that is named after the URL, completely or not at all; later
-    changes behind the URL are not noticed. Raises BadInput, naming the flag, when nothing is at the URL or when it may
-    not be read, and OSError when copying fails.
+    changes behind the URL are not noticed. Raises BadInput, naming the setting, when nothing is at the URL or when it
+    may not be read, and OSError when copying fails.
     """
     if not is_remote(images):
         return images
-    shown = f"{flag} {printable(images)}"
+    shown = flag(setting, images)
     name = re.sub(r"[^\w.-]", "_", PurePosixPath(images).name).lstrip(".") or "pictures"
     home = scratch / hashlib.sha256(images.encode("utf-8", "surrogateescape")).hexdigest()[:16]
     if not (home / name).exists():
-        filesystem, root = open_url(images, flag)
+        filesystem, root = open_url(images, setting)
         scratch.mkdir(parents=True, exist_ok=True)
         unfinished = Path(tempfile.mkdtemp(dir=scratch, prefix=f".{home.name}."))
         try:
@@ -56,7 +56,7 @@ def fetch(images: str, scratch: Path, columns: Columns = ANY_COLUMNS, flag: str 
 
 
 def copy(filesystem: AbstractFileSystem, root: str, target: Path, columns: Columns, shown: str) -> None:
-    """Copy a folder, a file, or a list with its pictures to `target`; shown: the flag and the URL for messages."""
+    """Copy a folder, a file, or a list with its pictures to `target`; shown: setting and URL for messages."""
     filesystem.invalidate_cache()
     try:
         is_file = filesystem.info(root)["type"] == "file"
