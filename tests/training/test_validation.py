@@ -77,7 +77,7 @@ def test_the_mean_of_a_simple_recomputation(
     text, _ = pipeline.encode_prompt(fill(TEMPLATES["object"][0], "<my-cat>"), torch.device("cpu"), 1, False)
     losses = []
     for index in range(SAMPLES):
-        latents = session.data.views[index % 4][0].posterior.mean[None] * pipeline.vae.config.scaling_factor
+        latents = session.data.views[index % 4][0].encode().mean[None] * pipeline.vae.config.scaling_factor
         noise = torch.randn(latents.shape[1:], generator=generator(SEED, "validation", "<my-cat>", index))[None]
         timestep = torch.tensor([100 * index + 50])
         prediction = pipeline.unet(scheduler.add_noise(latents, noise, timestep), timestep, text).sample
