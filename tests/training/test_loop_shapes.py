@@ -223,8 +223,8 @@ def test_views_that_miss_the_subject_are_named(
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ({"crop": "middle"}, "--crop is 'middle'"),
-        ({"timesteps": "early"}, "--timesteps is 'early'"),
+        ({"crop": "middle"}, "crop is 'middle'"),
+        ({"timesteps": "early"}, "timesteps is 'early'"),
         ({"buckets": True, "resolution": 36}, "--resolution is 36.*multiple of 8"),
     ],
 )
