@@ -61,7 +61,7 @@ def as_text(value: Any) -> str:
 
 
 SCALARS: dict[str, type] = {"str": str, "int": int, "float": float, "bool": bool}
-# whole numbers of numpy are taken; texts are taken for numbers with a point only, because YAML reads 5e-3 as text
+# int: whole numbers of numpy too, and no text; float: text too, because YAML reads 5e-3 as text
 CONVERSIONS: dict[type, Callable[[Any], Any]] = {str: as_text, int: operator.index, float: float, bool: bool}
 KINDS: dict[type, str] = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
 
@@ -93,6 +93,7 @@ class Setting:
         return value
 
     def converted(self, value: Any) -> Any:
+        """`value` as the setting's type; raises BadInput where it has another."""
         try:
             if isinstance(value, bool) != (self.type is bool):
                 raise TypeError
@@ -106,7 +107,7 @@ def settings_of(kind: type) -> dict[str, Setting]:
     return read_fields(kind)
 
 
-@cache
+@cache  # not on settings_of: mypy takes the class of a dataclass for something that cannot be hashed
 def read_fields(kind: type) -> dict[str, Setting]:
     found: dict[str, Setting] = {}
     group = ""
