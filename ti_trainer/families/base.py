@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ..data.latents import LatentPosterior
 from ..method.placeholders import Placeholders
-from ..method.schedules import NoiseSchedule
+from ..method.schedules import VariancePreserving
 from .slots import TextSlot
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class Family(Protocol):
 
     slots: tuple[TextSlot, ...]
     placeholders: Placeholders  # of which every caption's tokens are read
-    schedule: NoiseSchedule
+    schedule: VariancePreserving
     scale: float  # of latents
     resolution: int  # at which the model was trained, pixels
     pixels_per_latent: int

@@ -19,7 +19,7 @@ from ..data.latent_cache import content_hash
 from ..data.latents import LatentPosterior
 from ..errors import BadInput
 from ..method.placeholders import PlaceholderEmbedding, Placeholders
-from ..method.schedules import TARGETS, NoiseSchedule
+from ..method.schedules import TARGETS, VariancePreserving
 from ..method.tokens import ROW
 from .base import Conditioning, pick_rows
 from .loading import load_vae
@@ -230,12 +230,12 @@ def override_scheduler(pipeline: DiffusionPipeline, config: ModelConfig) -> None
         pipeline.scheduler = type(pipeline.scheduler).from_config({**pipeline.scheduler.config, **overrides})
 
 
-def noise_schedule(pipeline: DiffusionPipeline) -> NoiseSchedule:
+def noise_schedule(pipeline: DiffusionPipeline) -> VariancePreserving:
     """The schedule of training; samplers round it in their own ways, DDPM's is the definition."""
     from diffusers import DDPMScheduler
 
     scheduler = DDPMScheduler.from_config(pipeline.scheduler.config)
-    return NoiseSchedule(scheduler.alphas_cumprod.float(), scheduler.config.prediction_type)
+    return VariancePreserving(scheduler.alphas_cumprod.float(), scheduler.config.prediction_type)
 
 
 def join_windows(text: Conditioning, counts: Sequence[int]) -> Conditioning:
