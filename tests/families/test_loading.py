@@ -48,7 +48,7 @@ def prediction(family: Family) -> list[torch.Tensor]:
 
 
 def assert_same_model(first: Family, second: Family) -> None:
-    assert first.architecture == second.architecture
+    assert first.spec.architecture == second.spec.architecture
     assert first.schedule.prediction_type == second.schedule.prediction_type
     assert [slot.name for slot in first.slots] == [slot.name for slot in second.slots]
     for one, other in zip(prediction(first), prediction(second), strict=True):
@@ -123,8 +123,8 @@ def test_checkpoint_with_a_hole(
 ) -> None:
     tensors = load_file(checkpoint("sd1"))
     for start, part in (
-        ("model.diffusion_model.middle", "U-Net or VAE"),
-        ("first_stage_model.decoder.mid", "U-Net or VAE"),
+        ("model.diffusion_model.middle", "denoiser or VAE"),
+        ("first_stage_model.decoder.mid", "denoiser or VAE"),
         ("cond_stage_model.transformer.text_model.enc", "text_encoder"),
     ):
         holed = tmp_path / "holed.safetensors"

@@ -42,8 +42,8 @@ def min_snr(snr: Tensor, prediction_type: str, gamma: float = GAMMA) -> Tensor:
 def debiased(snr: Tensor, prediction_type: str, gamma: float = GAMMA) -> Tensor:
     """Yu et al. 2023, "Debias the Training of Diffusion Models": 1 / sqrt(snr) on the noise's error.
 
-    On x0's error that is sqrt(snr), and so sqrt(snr) / (snr + 1) on the velocity's, and sqrt(snr) / (sqrt(snr) + 1)^2 on
-    a flow's. Pure noise would count infinitely where noise is predicted: it counts as SMALLEST_SNR.
+    On x0's error that is sqrt(snr), and so sqrt(snr) / (snr + 1) on the velocity's, and sqrt(snr) / (sqrt(snr) + 1)^2
+    on a flow's. Pure noise would count infinitely where noise is predicted: it counts as SMALLEST_SNR.
     """
     return {
         "epsilon": snr.clamp(min=SMALLEST_SNR).rsqrt(),

@@ -63,7 +63,8 @@ def report_dataset(
     check_crop(config.crop)
     found = scan(concept, progress)
     facts = read_model_facts(config)
-    resolution, bucket_step = config.resolution or facts.resolution, facts.bucket_step if config.buckets else None
+    resolution = config.resolution or facts.spec.resolution
+    bucket_step = facts.spec.bucket_step if config.buckets else None
     framing = Framing(resolution, bucket_step, config.crop, config.crops, seed=config.seed)
     facts.tokenizer.add_tokens([ROW])
     rows = count_rows(concept, facts)

@@ -112,7 +112,7 @@ def evaluate_file(
     """`evaluate` for an embedding file; the judge of the bundled world is used with the bundled model."""
     found = read_embedding(embedding)
     family = load_with_embeddings(model, [found])
-    size = family.resolution
+    size = family.spec.resolution
     references = [centre_square(read_image(found.picture), size) for found in find_pictures(resolve(images)).found]
     judge = judge or (JUDGE if model.model == TINY_SD else None)
     return evaluate(family, found.token, references, ClipScorer(clip), AttributeJudge(judge) if judge else None, **how)

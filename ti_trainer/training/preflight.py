@@ -47,7 +47,7 @@ def check_resources(config: TrainConfig) -> None:
 
 def check_resolution(config: TrainConfig, family: Family) -> int:
     """The side of the training pictures in pixels; raises BadInput when the VAE cannot halve it often enough."""
-    size, unit = config.resolution or family.resolution, family.pixels_per_latent
+    size, unit = config.resolution or family.spec.resolution, family.pixels_per_latent
     if size % unit:
         raise BadInput(
             f"--resolution is {size}; choose a multiple of {unit}, such as {max(1, round(size / unit)) * unit}"
@@ -78,7 +78,7 @@ def check_captions(
     """
     policy = CaptionPolicy.of(concept)
     row = slot.tokenizer.convert_tokens_to_ids(ROW)
-    window = slot.tokenizer.model_max_length - 2
+    window = slot.window
     seen: set[str] = set()
     cut: list[str] = []
     for example in examples:

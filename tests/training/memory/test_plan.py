@@ -102,7 +102,7 @@ def test_kept_bytes_are_those_that_autograd_keeps(any_model: Path) -> None:
     """On `meta` as many as hooks find on a real run, the prediction included, and inputs and weights not."""
     family = load(any_model)
     noisy, timesteps, text, sizes = inputs(family, 2)
-    given = [noisy, timesteps, text.context, text.pooled, sizes, *memory.tensors_of(family.unet)]
+    given = [noisy, timesteps, text.context, text.pooled, sizes, *memory.tensors_of(family.denoiser)]
     ours = {tensor.untyped_storage().data_ptr() for tensor in given if tensor is not None}
     seen: dict[int, Any] = {}
 
@@ -122,7 +122,7 @@ def test_peak_is_that_of_a_real_step(any_model: Path, checkpointing: bool, monke
     """Every tensor of a real step, forward and backward, with torch's own operations."""
     family: Any = load(any_model)
     if checkpointing:
-        family.unet.enable_gradient_checkpointing()
+        family.denoiser.enable_gradient_checkpointing()
     twin = family.shadow(checkpointing)
 
     def step(family: Family, on: Any) -> int:
@@ -154,8 +154,8 @@ def test_a_shadow_leaves_the_family_alone(any_model: Path) -> None:
         before = family.predict(*inputs(family, 1))
         predict_needs(family, SHAPE, checkpointing=True)
         assert torch.equal(family.predict(*inputs(family, 1)), before)
-    assert not family.unet.is_gradient_checkpointing
-    assert not any(tensor.is_meta for tensor in memory.tensors_of(family.unet))
+    assert not family.denoiser.is_gradient_checkpointing
+    assert not any(tensor.is_meta for tensor in memory.tensors_of(family.denoiser))
 
 
 def test_captions_that_are_shared_are_kept_once(family: Family) -> None:

@@ -27,7 +27,7 @@ CUDA_EXTRA = 512 * 2**20  # workspaces of cuBLAS and cuDNN, and gaps between ten
 class MemoryPlan:
     """How a batch is cut, and what that takes."""
 
-    micro_batch: int  # examples that go through the U-Net at once
+    micro_batch: int  # examples that go through the denoiser at once
     gradient_checkpointing: bool
     peak: int  # bytes predicted, of this process (CPU) or on its device
     available: int  # bytes that may be used
@@ -103,8 +103,8 @@ def predict_needs(
     text = kept_bytes(lambda: twin.encode_text([f"{TOKEN} {caption}"]))
     example = live_bytes(lambda: step(twin, latent_shape, caption)) - round((1 - distinct) * text)
 
-    unet, vae = tensors_of(family.unet), tensors_of(family.vae)
-    models = [*unet, *(tensor for slot in family.slots for tensor in tensors_of(slot.encoder))]
+    vae = tensors_of(family.vae)
+    models = [*tensors_of(family.denoiser), *(tensor for slot in family.slots for tensor in tensors_of(slot.encoder))]
     if family.device.type == "cuda":
         held = CUDA_EXTRA + size_of(models)
         return Needs(held + size_of(vae) + encoding, held, example)
