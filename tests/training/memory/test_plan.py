@@ -60,10 +60,12 @@ def test_memory_of_a_container(
 def inputs(family: Family, examples: int) -> tuple[Tensor, Tensor, Conditioning, Tensor]:
     """What `predict` takes, on the family's device, with a context that wants a gradient."""
     torch.manual_seed(0)
-    width = sum(slot.width for slot in family.slots)
+    with torch.no_grad():
+        text = family.encode_text(["a cat"] * examples)
+    given = Conditioning(torch.empty_like(text.context).normal_().requires_grad_(), text.pooled)
     with family.device:
-        text = Conditioning(torch.randn(examples, 77, width, requires_grad=True), torch.randn(examples, 24))
-        return torch.randn(examples, *SHAPE), torch.full((examples,), 500), text, torch.zeros(examples, 6)
+        noisy = torch.randn(examples, family.latent_channels, 8, 8)
+        return noisy, torch.full((examples,), 500), given, torch.zeros(examples, 6)
 
 
 def kept(family: Family, examples: int) -> int:
@@ -152,7 +154,7 @@ def test_a_shadow_leaves_the_family_alone(any_model: Path) -> None:
     family: Any = load(any_model)
     with torch.no_grad():
         before = family.predict(*inputs(family, 1))
-        predict_needs(family, SHAPE, checkpointing=True)
+        predict_needs(family, (family.latent_channels, 8, 8), checkpointing=True)
         assert torch.equal(family.predict(*inputs(family, 1)), before)
     assert not family.denoiser.is_gradient_checkpointing
     assert not any(tensor.is_meta for tensor in memory.tensors_of(family.denoiser))
