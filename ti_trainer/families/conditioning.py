@@ -21,6 +21,12 @@ class Conditioning:
         pooled, mask = (None if part is None else pick_rows(part, index) for part in (self.pooled, self.mask))
         return Conditioning(pick_rows(self.context, index), pooled, mask)
 
+    @property
+    def energy(self) -> Tensor:
+        """The sum of all squares, a scalar: whatever a denoiser is told by has a gradient of it."""
+        context = self.context.float().square().sum()
+        return context if self.pooled is None else context + self.pooled.float().square().sum()
+
 
 def pick_rows(tensor: Tensor, index: Sequence[int]) -> Tensor:
     """`tensor[index]` whose gradient is summed in one order: that of indexing is a race between threads."""

@@ -121,9 +121,9 @@ def picture_warnings(examples: Sequence[Example], framing: Framing) -> list[str]
 
 
 def check_gradients(family: Family, rows: Rows, data: ConceptData) -> None:
-    """Raises BadInput when a row does not reach the text encoder's output."""
+    """Raises BadInput when a row does not reach what the denoiser is told."""
     caption = fill(data.examples[0].captions[0], data.token)
-    output = family.encode_text([caption], [data.owner]).context.float().square().sum()
+    output = family.encode_text([caption], [data.owner]).energy
     gradients = torch.autograd.grad(output, list(rows.values()), allow_unused=True)
     for slot, gradient in zip(rows, gradients, strict=True):
         silent = [] if gradient is None else (gradient.norm(dim=1) == 0).nonzero().flatten().tolist()

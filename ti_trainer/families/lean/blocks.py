@@ -1,4 +1,4 @@
-"""Blocks of a frozen U-Net, on CPUs, that keep for their backward pass only what is dear to compute again."""
+"""Blocks of a frozen U-Net, on CPUs, that keep for their backward pass only what costs much to compute again."""
 
 from __future__ import annotations
 
