@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from ti_trainer import train
@@ -17,9 +16,7 @@ from ti_trainer.config.config import Concept, ModelConfig, TrainConfig
 from ti_trainer.data.examples import Example
 from ti_trainer.data.images import Picture
 from ti_trainer.errors import BadInput
-from ti_trainer.families import load_family
 from ti_trainer.families.facts import read_model_facts
-from ti_trainer.method.tokens import ROW
 from ti_trainer.reports.contact_sheet import CELL, GAP, contact_sheet, thumbnail
 from ti_trainer.reports.dataset_report import (
     DatasetReport,
@@ -102,14 +99,6 @@ def test_shown_is_what_training_shows(
             scale = row.shown[0] / (right - left)
             expected.append((row.size[1], row.size[0], round(top * scale), round(left * scale), *row.shown[::-1]))
         assert list(dict.fromkeys(view.sizes for view in views)) == list(dict.fromkeys(expected))
-
-
-def test_facts_are_those_of_the_loaded_model(any_model: Path) -> None:
-    config = ModelConfig(model=str(any_model))
-    facts, family = read_model_facts(config), load_family(config, torch.device("cpu"), torch.float32)
-    assert (facts.spec.resolution, facts.spec.bucket_step) == (family.spec.resolution, family.spec.bucket_step)
-    facts.tokenizer.add_tokens([ROW])  # as the report does, to count rows
-    assert facts.tokenizer.get_vocab() == family.slots[0].tokenizer.get_vocab()
 
 
 def test_long_captions_in_chunks_lose_nothing(folder: Path, model: Path) -> None:

@@ -15,6 +15,7 @@ from ..method.schedules import TARGETS, VariancePreserving
 from .base import FamilySpec
 from .conditioning import Conditioning
 from .frozen_pipeline import FrozenPipeline, autoencoder_facts
+from .loading import changed_scheduler
 from .parts import Parts
 from .slots import SlotSpec, slot_specs
 
@@ -124,7 +125,7 @@ def override_scheduler(pipeline: DiffusionPipeline, config: ModelConfig) -> None
     if config.zero_terminal_snr:
         overrides["timestep_spacing"] = "trailing"  # Lin et al. 2023, section 3.3: sampling starts at the last timestep
     if overrides:
-        pipeline.scheduler = type(pipeline.scheduler).from_config({**pipeline.scheduler.config, **overrides})
+        pipeline.scheduler = changed_scheduler(pipeline.scheduler, overrides)
 
 
 def noise_schedule(pipeline: DiffusionPipeline) -> VariancePreserving:

@@ -109,10 +109,18 @@ def load_checkpoint(
     )
     keys = checkpoint_keys(config, path)
     if "v_pred" in keys:
-        pipeline.scheduler = type(pipeline.scheduler).from_config(
-            {**pipeline.scheduler.config, "prediction_type": "v_prediction", "rescale_betas_zero_snr": "ztsnr" in keys}
-        )
+        changes = {"prediction_type": "v_prediction", "rescale_betas_zero_snr": "ztsnr" in keys}
+        pipeline.scheduler = changed_scheduler(pipeline.scheduler, changes)
     return pipeline
+
+
+def changed_scheduler(scheduler: Any, changes: Mapping[str, Any]) -> Any:
+    """The same scheduler with changes in its config.
+
+    They are keyword arguments: diffusers takes an entry that is in the config but was not in the model's file for a
+    default, and leaves it out when another scheduler is made of the config.
+    """
+    return type(scheduler).from_config(scheduler.config, **changes)
 
 
 def without_unused(kind: Any) -> dict[str, Any]:
