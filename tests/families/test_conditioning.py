@@ -57,6 +57,18 @@ def test_texts_of_one_length_have_no_mask(count: int) -> None:
     assert torch.equal(joined.context, context.reshape(3, count * 4, 2))
 
 
+def test_masks_of_windows_are_joined() -> None:
+    """Texts of 1 and 2 windows of 3 tokens: padding within windows stays left out, and what fills up is."""
+    mask = torch.tensor([[True, True, False], [True, True, True], [True, False, False]])
+    joined = join_windows(Conditioning(randn(3, 3, 2), mask=mask), [1, 2])
+    assert joined.mask is not None
+    wanted = [[True, True, False, False, False, False], [True, True, True, True, False, False]]
+    assert joined.mask.tolist() == wanted
+    alone = join_windows(Conditioning(randn(3, 3, 2), mask=mask), [1, 1, 1])
+    assert alone.mask is not None
+    assert torch.equal(alone.mask, mask)
+
+
 def test_energy_has_a_gradient_of_all_that_is_told() -> None:
     """Twice each number: a row that reaches the pooled vector alone is not taken for a silent one."""
     context, pooled = randn(2, 3, 4).requires_grad_(), randn(2, 5).requires_grad_()

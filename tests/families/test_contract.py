@@ -16,6 +16,7 @@ import pytest
 import torch
 from torch import Tensor
 
+import ti_trainer
 from tests.drawing import draw_batch
 from tests.tiny_models import TINY_MODELS
 from ti_trainer import (
@@ -33,6 +34,8 @@ from ti_trainer.method.randomness import generator
 from ti_trainer.method.tokens import ROW
 from ti_trainer.method.weightings import uniform
 from ti_trainer.reports.previews import generate
+from ti_trainer.reports.texts import how_to_use
+from ti_trainer.runs.folder import RunFolder
 from ti_trainer.training.objective import denoising_losses
 from ti_trainer.training.prepare import Session, prepare
 
@@ -553,6 +556,29 @@ def test_previews_are_what_the_pipeline_draws(
     for picture, array in zip(found, wanted, strict=True):
         assert np.abs(np.asarray(picture) - array * 255).max() <= 1.01
     assert np.abs(wanted[0] - wanted[1]).max() > 0.02
+
+
+def test_the_calls_that_users_are_told_load_the_file(
+    any_model: Path, make_config: Callable[..., TrainConfig], reference_pipeline: Callable[[Path], Any]
+) -> None:
+    """Run as they are written, but for the line that draws: its prompt is read with the rows of the run."""
+    config = make_config(model=str(any_model), steps=1, plots=False)
+    run, family = train(config), load(any_model)
+    rows = read_embedding(run.embedding).fit({slot.name: slot.width for slot in family.slots})
+    family.placeholders.add(TOKEN, rows)
+    lines = [
+        line.removeprefix("  diffusers:").strip() for line in how_to_use(config.concept, RunFolder(config), family)
+    ]
+    *calls, draws = lines[lines.index(next(line for line in lines if "pipeline" in line)) :]
+    names: dict[str, Any] = {"pipeline": reference_pipeline(any_model), "ti_trainer": ti_trainer}
+    for call in calls:
+        if not call.startswith("or all at once"):
+            exec(call, names)
+    assert draws.startswith("pipeline(")
+    prompt = eval(draws.removeprefix("pipeline(").removesuffix(")"), names)
+    for tokenizer, encoder in slots_of(names["pipeline"]):
+        encoder.config.eos_token_id = getattr(encoder, "text_model", encoder).eos_token_id = tokenizer.eos_token_id
+    assert_text(family.encode_text([f"a photo of a {TOKEN} on the beach"]), 0, encode_prompt(names["pipeline"], prompt))
 
 
 def test_captions_of_several_windows_are_read_or_refused(any_model: Path) -> None:

@@ -128,6 +128,23 @@ def make_t5() -> TextSlot:
     return TextSlot(T5, "_3", tokenizer, build_t5(tokenizer).eval())
 
 
+def test_padding_may_be_left_out() -> None:
+    """A masked kind's tokens are read as without their padding, and the mask says where they end."""
+    slot = make_t5()
+    texts = ["a red cat", "snow"]
+    ids = slot.tokenizer(texts, padding="max_length", max_length=16, return_tensors="pt").input_ids
+    with torch.no_grad():
+        found, plain = (replace(slot, kind=replace(T5, masked=masked)).read(ids) for masked in (True, False))
+        assert plain.mask is None
+        assert found.mask is not None
+        for number, text in enumerate(texts):
+            own = slot.tokenizer(text, return_tensors="pt").input_ids
+            count = own.shape[1]
+            assert found.mask[number].tolist() == [True] * count + [False] * (16 - count)
+            torch.testing.assert_close(found.context[number, :count], slot.encoder(own).last_hidden_state[0])
+            assert (found.context[number, :count] - plain.context[number, :count]).abs().max() > 1e-2
+
+
 @pytest.mark.parametrize("make", [lambda: make_slot(CLIP_L), make_t5], ids=["clip", "t5"])
 def test_new_words(make: Callable[[], TextSlot]) -> None:
     """New words are read as their rows, between words that are read as before; T5 has entries in stock for some."""

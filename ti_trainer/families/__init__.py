@@ -13,7 +13,7 @@ from ..embedding_files import Embedding, read_embedding
 from ..errors import BadInput
 from .base import Family, FamilySpec
 from .conditioning import Conditioning
-from .loading import load_pipeline, pipeline_class
+from .loading import load_pipeline, loads_embeddings, pipeline_class
 from .slots import TextSlot, add_words, set_end_of_text, text_slots
 from .table import FAMILIES, checkpoint_layouts, family_of, known_kinds
 
@@ -68,14 +68,12 @@ def load_into_pipeline(pipeline: DiffusionPipeline, path: str | Path, token: str
     to its tokenizer's: encoders that carry `eos_token_id: 2` pool at the highest id, which would be the new token.
     Raises BadInput when the file does not fit the model.
     """
-    from diffusers.loaders import TextualInversionLoaderMixin
-
     embedding = read_embedding(path)
     token = token or embedding.token
     slots = text_slots(pipeline, known_kinds())
     vectors = embedding.fit({slot.name: slot.width for slot in slots})
     words = [token, *(f"{token}_{number}" for number in range(1, embedding.num_vectors))]  # as diffusers names them
-    finds_words = isinstance(pipeline, TextualInversionLoaderMixin)
+    finds_words = loads_embeddings(pipeline)
     for slot in slots:
         set_end_of_text(slot)
         rows = vectors[slot.name]

@@ -45,6 +45,7 @@ class Family(Protocol):
     placeholders: Placeholders  # of which every caption's tokens are read
     schedule: Schedule
     denoiser: nn.Module  # the U-Net or transformer
+    loads_embeddings: bool  # whether its pipeline has `load_textual_inversion`
     device: torch.device
     dtype: torch.dtype  # of the frozen weights
 

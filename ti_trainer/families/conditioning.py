@@ -37,7 +37,8 @@ def pick_rows(tensor: Tensor, index: Sequence[int]) -> Tensor:
 def join_windows(text: Conditioning, counts: Sequence[int]) -> Conditioning:
     """Context (N, T, D) of N windows -> (texts, L, D), of which text i has the next counts[i].
 
-    Shorter texts are filled up with their first window, and the mask tells so; pooled is the first window's.
+    Shorter texts are filled up with their first window, which the mask leaves out beside what the windows' own masks
+    leave out; pooled is the first window's.
     """
     most, size = max(counts), text.context.shape[1]
     starts = [sum(counts[:i]) for i in range(len(counts))]
@@ -48,4 +49,7 @@ def join_windows(text: Conditioning, counts: Sequence[int]) -> Conditioning:
         known.append([True] * (count * size) + [False] * ((most - count) * size))
     context = pick_rows(text.context, rows).unflatten(0, (-1, most)).flatten(1, 2)  # (texts, most * T, D)
     mask = None if min(counts) == most else torch.tensor(known, device=context.device)  # (texts, most * T)
+    if text.mask is not None:
+        own = pick_rows(text.mask, rows).unflatten(0, (-1, most)).flatten(1, 2)  # (texts, most * T)
+        mask = own if mask is None else mask & own
     return Conditioning(context, None if text.pooled is None else pick_rows(text.pooled, starts), mask)

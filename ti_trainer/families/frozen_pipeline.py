@@ -22,7 +22,7 @@ from ..method.schedules import Schedule
 from ..method.tokens import ROW
 from .base import FamilySpec
 from .conditioning import Conditioning, join_windows
-from .loading import load_vae
+from .loading import load_vae, loads_embeddings
 from .parts import Parts, parts_of
 from .shadows import shadow, shadow_encoder
 from .slots import SlotKind, TextSlot, set_end_of_text, text_slots
@@ -57,6 +57,7 @@ class FrozenPipeline(ABC):
         self.denoiser = getattr(pipeline, self.denoiser_part)
         self.slots = text_slots(pipeline, self.kinds, config.clip_skip)
         self.placeholders = Placeholders(device)
+        self.loads_embeddings = loads_embeddings(pipeline)
         self._pipeline = pipeline
         self._vae = pipeline.vae
         self._load_vae = load_vae(pipeline, config)

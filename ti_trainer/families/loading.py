@@ -91,6 +91,13 @@ def load_vae(pipeline: DiffusionPipeline, config: ModelConfig) -> Callable[[], A
     return lambda: load_pipeline(name, config, torch.float32, leave_out=others).vae
 
 
+def loads_embeddings(pipeline: DiffusionPipeline) -> bool:
+    """Whether a pipeline has `load_textual_inversion`, and finds the further vectors of a token in prompts itself."""
+    from diffusers.loaders import TextualInversionLoaderMixin
+
+    return isinstance(pipeline, TextualInversionLoaderMixin)
+
+
 def load_checkpoint(
     kind: Any, config: ModelConfig, path: Path, dtype: torch.dtype, left_out: dict[str, Any]
 ) -> DiffusionPipeline:

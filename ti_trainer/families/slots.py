@@ -35,6 +35,7 @@ class SlotKind:
     layer: int = -1  # whose output is the context, from the last
     normed: bool = True  # whether the encoder's last norm comes after that layer
     pooled: str | None = None  # the output that is the pooled vector
+    masked: bool = False  # whether encoder and denoiser are told which tokens are padding
     skippable: bool = True  # whether `clip_skip` leaves out layers of it
 
     @property
@@ -101,14 +102,19 @@ class TextSlot:
         return self.table.shape[1]
 
     def read(self, ids: Tensor) -> Conditioning:
-        """Token ids (N, T) of windows -> context (N, T, D) and, where the kind has one, the pooled vector (N, P)."""
-        output = self.encoder(ids, output_hidden_states=True)
+        """Token ids (N, T) of windows -> context (N, T, D) and, where the kind has them, pooled (N, P), mask (N, T)."""
+        mask = ids != self.tokenizer.pad_token_id if self.kind.masked else None
+        output = self.encoder(ids, attention_mask=mask, output_hidden_states=True)
         pooled = None if self.kind.pooled is None else output[self.kind.pooled]
+        return Conditioning(self.context_of(output), pooled, mask)
+
+    def context_of(self, output: Any) -> Tensor:
+        """The context (N, T, D) among an encoder's outputs."""
         if not self.kind.normed:
-            return Conditioning(output.hidden_states[self.kind.layer], pooled)
+            return output.hidden_states[self.kind.layer]
         if self.kind.layer == -1:
-            return Conditioning(output.last_hidden_state, pooled)
-        return Conditioning(inner(self.encoder).final_layer_norm(output.hidden_states[self.kind.layer]), pooled)
+            return output.last_hidden_state
+        return inner(self.encoder).final_layer_norm(output.hidden_states[self.kind.layer])
 
 
 def slot_specs(parts: Parts, kinds: Iterable[SlotKind], clip_skip: int = 0) -> tuple[SlotSpec, ...]:

@@ -64,7 +64,7 @@ class Console:
         if learner.config.plots:
             self.say(f"before and after:  {folder.place(folder.before_after)}")
         self.say(f"\n{concept.trigger}  (rows of step {learner.best_step})")
-        self.say("\n".join(how_to_use(concept, folder, learner.session.family.slots)))
+        self.say("\n".join(how_to_use(concept, folder, learner.session.family)))
 
     def close(self) -> None:
         if self.bar is not None:
