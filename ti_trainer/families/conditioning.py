@@ -18,7 +18,8 @@ class Conditioning:
     mask: Tensor | None = None  # (B, L) bool, True where the context counts; None: everywhere
 
     def __getitem__(self, index: Sequence[int]) -> Conditioning:
-        pooled, mask = (None if part is None else pick_rows(part, index) for part in (self.pooled, self.mask))
+        pooled = None if self.pooled is None else pick_rows(self.pooled, index)
+        mask = None if self.mask is None else pick_rows(self.mask, index)
         return Conditioning(pick_rows(self.context, index), pooled, mask)
 
     @property
@@ -40,7 +41,8 @@ def join_windows(text: Conditioning, counts: Sequence[int]) -> Conditioning:
     Shorter texts are filled up with their first window, which the mask leaves out beside what the windows' own masks
     leave out; pooled is the first window's.
     """
-    most, size = max(counts), text.context.shape[1]
+    most = max(counts)
+    size = text.context.shape[1]
     starts = [sum(counts[:i]) for i in range(len(counts))]
     rows: list[int] = []
     known = []

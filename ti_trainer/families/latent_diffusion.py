@@ -97,8 +97,10 @@ def prediction_type(parts: Parts, config: ModelConfig) -> str:
 
 def check_supported(parts: Parts, config: ModelConfig) -> None:
     """Raises BadInput for models of a known pipeline class that are made for something else."""
-    vae, scheduler = parts["vae"].config, parts["scheduler"]
-    channels, latents = parts["unet"].config["in_channels"], vae["latent_channels"]
+    vae = parts["vae"].config
+    scheduler = parts["scheduler"]
+    channels = parts["unet"].config["in_channels"]
+    latents = vae["latent_channels"]
     if channels != latents:
         raise BadInput(
             f"--model {config.model} wants {channels} channels and pictures have {latents} latent ones: it is made for "

@@ -229,8 +229,8 @@ def check_parts(folder: Path, index: Mapping[str, Any]) -> None:
 
 @contextmanager
 def uncollected() -> Iterator[None]:
-    """Without looking for garbage among a million new objects, which takes a quarter of the time and finds none."""
-    if not gc.isenabled() or gc.get_freeze_count():  # somebody has plans of their own
+    """Without garbage collection, which takes a quarter of the loading time and finds nothing among the new objects."""
+    if not gc.isenabled() or gc.get_freeze_count():  # the program manages the collector itself
         yield
         return
     gc.disable()
@@ -238,7 +238,7 @@ def uncollected() -> Iterator[None]:
         yield
     finally:
         gc.freeze()
-        gc.unfreeze()  # the two together make all that is new old, so that no early search looks through it
+        gc.unfreeze()  # both together: all new objects count as old, and the next collections do not look through them
         gc.enable()
 
 

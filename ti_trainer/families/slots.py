@@ -122,9 +122,11 @@ def slot_specs(parts: Parts, kinds: Iterable[SlotKind], clip_skip: int = 0) -> t
 
     Raises BadInput for an encoder that is of none of these kinds, or that has too few layers.
     """
-    kinds, slots = list(kinds), []
+    kinds = list(kinds)
+    slots = []
     for name in sorted(name for name in parts if name.startswith(ENCODER)):
-        part, suffix = parts[name], name.removeprefix(ENCODER)
+        part = parts[name]
+        suffix = name.removeprefix(ENCODER)
         kind = next((kind for kind in kinds if kind.fits(part)), None)
         if kind is None:
             told = ", ".join(kind.name for kind in kinds)

@@ -33,7 +33,8 @@ def all_windows(slot: TextSlot, text: str, row: int, rows: Sequence[int], unbrok
     rows: the ids that take the places of `row`; unbroken: {first id: how many ids from there must not be separated},
     the rows of a token.
     """
-    tokenizer, size = slot.tokenizer, slot.window
+    tokenizer = slot.tokenizer
+    size = slot.window
     whole = torch.tensor(tokenizer(text, add_special_tokens=False, truncation=False, verbose=False).input_ids)
     place_rows(whole, row, rows)
     ids = whole.tolist()
@@ -45,5 +46,6 @@ def all_windows(slot: TextSlot, text: str, row: int, rows: Sequence[int], unbrok
         windows[-1] += ids[:count]
         ids = ids[count:]
     start = [tokenizer.bos_token_id] * slot.kind.starts
-    end, padding = tokenizer.eos_token_id, tokenizer.pad_token_id
+    end = tokenizer.eos_token_id
+    padding = tokenizer.pad_token_id
     return torch.tensor([[*start, *window, end, *[padding] * (size - len(window))] for window in windows])

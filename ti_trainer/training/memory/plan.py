@@ -1,4 +1,4 @@
-"""What memory a training step takes, told before the first one, and how a batch is cut so that it fits."""
+"""What memory a training step takes, predicted before the first one, and how a batch is cut so that it fits."""
 
 from __future__ import annotations
 
@@ -118,14 +118,17 @@ def predict_needs(
 def step(twin: Family, latent_shape: tuple[int, int, int], caption: str) -> None:
     """A training step of a shadow with one example, whose caption has one row more."""
     noisy = torch.empty(1, *latent_shape, device="meta")
-    timesteps, sizes = torch.empty(1, device="meta"), torch.empty(1, 6, device="meta")
+    timesteps = torch.empty(1, device="meta")
+    sizes = torch.empty(1, 6, device="meta")
     prediction = twin.predict(noisy, timesteps, twin.encode_text([f"{TOKEN} {caption}"]), sizes)
     (prediction - noisy).square().mean((1, 2, 3)).sum().backward()
 
 
 def tensors_of(module: nn.Module) -> list[Tensor]:
+    """Its weights and buffers."""
     return [*module.parameters(), *module.buffers()]
 
 
 def size_of(tensors: Iterable[Tensor]) -> int:
+    """In bytes."""
     return sum(tensor.nbytes for tensor in tensors)
