@@ -25,12 +25,14 @@ import torch
 from PIL import Image
 
 import ti_trainer.training.admission
+from tests.families import toy
 from tests.tiny_models import TINY_MODELS, build_folder, build_tokenizer
 from ti_trainer import Concept, ModelConfig, Run, TrainConfig, train
 from ti_trainer.config.settings import config_from_mapping
 from ti_trainer.families import Family, load_family
 from ti_trainer.training.prepare import Session
 
+toy.add_rows()
 CPU = torch.device("cpu")
 
 

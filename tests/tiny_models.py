@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,14 @@ POOLED = 24
 class TinyModel:
     """What tells one kind of model from another."""
 
-    pipeline: str
+    pipeline: str  # a key of FAMILIES
     slots: tuple[str, ...]
     prediction_type: str = "epsilon"
     zero_terminal_snr: bool = False
+    build: Callable[[TinyModel], Any] | None = None  # the pipeline; None: `build_unet_pipeline`
+    sampler: str = "DDIMScheduler"  # with which previews are drawn
+    prompts: tuple[str, ...] = ("prompt",)  # arguments of `encode_prompt` that have no default
+    chunks: bool = True  # whether the denoiser takes captions of several windows
 
 
 TINY_MODELS = {
@@ -52,7 +57,7 @@ def build_tokenizer(pad: str = "<|endoftext|>") -> Any:
     return tokenizer
 
 
-def build_encoder(slot: str, tokenizer: Any) -> Any:
+def build_encoder(slot: str, tokenizer: Any, projects: bool = False) -> Any:
     """OpenAI's CLIP has quick_gelu; OpenCLIP has gelu, and SDXL's a projection."""
     from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
@@ -68,7 +73,7 @@ def build_encoder(slot: str, tokenizer: Any) -> Any:
         pad_token_id=tokenizer.pad_token_id,
         eos_token_id=2,  # as in the published models, which is wrong: see families/slots.py
     )
-    return (CLIPTextModelWithProjection if slot == "clip_g" else CLIPTextModel)(config)
+    return (CLIPTextModelWithProjection if projects else CLIPTextModel)(config)
 
 
 def build_unet(model: TinyModel) -> Any:
@@ -102,26 +107,37 @@ def build_unet(model: TinyModel) -> Any:
     return unet
 
 
-def build_pipeline(kind: str) -> Any:
-    """The diffusers pipeline of a key of TINY_MODELS."""
-    import diffusers
+def build_vae(**settings: Any) -> Any:
+    from diffusers import AutoencoderKL
 
-    model = TINY_MODELS[kind]
-    torch.manual_seed(0)
-    parts: dict[str, Any] = {}
-    for suffix, slot in zip(("", "_2"), model.slots, strict=False):
-        # as published: ViT-L pads with the end of text, the OpenCLIP encoders with "!"
-        tokenizer = build_tokenizer() if slot == "clip_l" else build_tokenizer(pad="!")
-        parts |= {f"tokenizer{suffix}": tokenizer, f"text_encoder{suffix}": build_encoder(slot, tokenizer)}
-    parts["unet"] = build_unet(model)
-    parts["vae"] = diffusers.AutoencoderKL(
+    return AutoencoderKL(
         sample_size=32,
         block_out_channels=(8, 16, 16),
         down_block_types=("DownEncoderBlock2D",) * 3,
         up_block_types=("UpDecoderBlock2D",) * 3,
         norm_num_groups=8,
-        scaling_factor=0.5,
+        **settings,
     )
+
+
+def build_pipeline(kind: str) -> Any:
+    """The diffusers pipeline of a key of TINY_MODELS."""
+    torch.manual_seed(0)
+    model = TINY_MODELS[kind]
+    return (model.build or build_unet_pipeline)(model)
+
+
+def build_unet_pipeline(model: TinyModel) -> Any:
+    import diffusers
+
+    parts: dict[str, Any] = {}
+    for suffix, slot in zip(("", "_2"), model.slots, strict=False):
+        # as published: ViT-L pads with the end of text, the OpenCLIP encoders with "!"
+        tokenizer = build_tokenizer() if slot == "clip_l" else build_tokenizer(pad="!")
+        encoder = build_encoder(slot, tokenizer, projects=slot == "clip_g")
+        parts |= {f"tokenizer{suffix}": tokenizer, f"text_encoder{suffix}": encoder}
+    parts["unet"] = build_unet(model)
+    parts["vae"] = build_vae(scaling_factor=0.5)
     parts["scheduler"] = diffusers.DDIMScheduler(
         beta_start=0.00085,
         beta_end=0.012,

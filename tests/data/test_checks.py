@@ -27,7 +27,7 @@ def example(*captions: str, name: str = "a.png", size: tuple[int, int] = (64, 64
 
 def read(tokenizer: Any, caption: str, rows: int = 2, long_captions: str = "truncate", **fields: Any) -> CaptionReading:
     concept = Concept("<cat>", **fields)
-    return read_captions(concept, [example(caption)], tokenizer, rows, long_captions)[caption]
+    return read_captions(concept, [example(caption)], tokenizer, 75, rows, long_captions)[caption]
 
 
 @pytest.mark.parametrize("rows", [1, 3])
@@ -74,7 +74,7 @@ def test_shuffled_tags_are_read_with_the_token_last(tokenizer: Any) -> None:
 def test_captions_of_several_pictures(tokenizer: Any) -> None:
     """Each of them once, in the order of the pictures."""
     examples = [example("b {token}", "a {token}"), example("c {token}", "b {token}")]
-    assert list(read_captions(Concept("<cat>"), examples, tokenizer, 1, "truncate")) == [
+    assert list(read_captions(Concept("<cat>"), examples, tokenizer, 75, 1, "truncate")) == [
         "b {token}",
         "a {token}",
         "c {token}",

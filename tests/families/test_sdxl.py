@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -173,8 +175,8 @@ def test_full_size_without_weights() -> None:
     ]
     assert [round(size / 1e6, 1) for size in sizes] == [2567.5, 123.1, 694.7, 83.7]
     assert [(slot.name, slot.width) for slot in family.slots] == [("clip_l", 768), ("clip_g", 1280)]
-    assert (family.resolution, family.pixels_per_latent, family.scale) == (1024, 8, 0.13025)
-    assert family.architecture == "stable-diffusion-xl-v1-base"
+    assert (family.spec.resolution, family.pixels_per_latent, family.scale) == (1024, 8, 0.13025)
+    assert family.spec.architecture == "stable-diffusion-xl-v1-base"
     rows = {"clip_l": torch.zeros(4, 768), "clip_g": torch.zeros(4, 1280)}
     family.placeholders.add(TOKEN, rows)
     text = family.encode_text([PROMPT, PROMPT, "a cat"])
@@ -196,3 +198,24 @@ def test_full_size_without_weights() -> None:
     pipeline.vae.to(torch.float32)
     posterior = family.encode_images(torch.zeros(1, 3, 1024, 1024, device=meta))
     assert posterior.mean.shape == posterior.std.shape == (1, 4, 128, 128)
+
+
+@pytest.mark.parametrize("zeros", [True, False])
+def test_empty_negative_prompts(sdxl: Path, reference_pipeline: Any, tmp_path: Path, zeros: bool) -> None:
+    """Zeros as SDXL was trained, or an encoded "" where the config says so: what the real pipeline makes of them."""
+    folder = Path(shutil.copytree(sdxl, tmp_path / "model"))
+    index = json.loads((folder / "model_index.json").read_text())
+    (folder / "model_index.json").write_text(json.dumps({**index, "force_zeros_for_empty_prompt": zeros}))
+    pipeline, family = reference_pipeline(folder), load(folder)
+    rows = vectors(family, 2)
+    family.placeholders.add(TOKEN, rows)
+    found = family.prompt_arguments(["a red dog", "a cat"])
+    with torch.no_grad():
+        wanted = pipeline.encode_prompt(["a red dog", "a cat"], device="cpu", do_classifier_free_guidance=True)
+    names = ("prompt_embeds", "negative_prompt_embeds", "pooled_prompt_embeds", "negative_pooled_prompt_embeds")
+    assert set(found) == set(names)
+    for name, tensor in zip(names, wanted, strict=True):
+        torch.testing.assert_close(found[name], tensor, rtol=1e-5, atol=1e-6)
+    assert (found["negative_prompt_embeds"] == 0).all() == zeros
+    assert (found["negative_pooled_prompt_embeds"] == 0).all() == zeros
+    assert (found["prompt_embeds"][0] - found["prompt_embeds"][1]).abs().max() > 1e-2

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from transformers import AutoTokenizer
 
+from tests.tiny_models import TINY_MODELS
 from ti_trainer import ModelConfig
 from ti_trainer.families import Family, load_family
 
@@ -19,6 +20,12 @@ SHORT = f"a photo of {TOKEN} in the snow"
 # a word is a token: the rows of the token stand at 74, 75 and 76, across the end of the first window
 ACROSS = "red " * 74 + f"{TOKEN} in the snow"
 LATE = "the red dog on the beach " * 15 + f"of {TOKEN} and {OTHER}"
+
+
+@pytest.fixture(params=[kind for kind, row in TINY_MODELS.items() if row.chunks])
+def any_model(request: pytest.FixtureRequest, tiny_models: dict[str, Path]) -> Path:
+    """The tiny model of each kind whose denoiser takes captions of several windows."""
+    return tiny_models[request.param]
 
 
 def load(model: Path, how: str) -> Family:

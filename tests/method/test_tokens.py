@@ -1,3 +1,5 @@
+"""Where tokens are found in captions, and the places of their rows."""
+
 import pytest
 import torch
 from diffusers import DiffusionPipeline

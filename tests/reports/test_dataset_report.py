@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from ti_trainer import train
@@ -17,9 +16,7 @@ from ti_trainer.data.examples import Example
 from ti_trainer.data.images import Picture
 from ti_trainer.embedding_files import Embedding, write_embedding
 from ti_trainer.errors import BadInput
-from ti_trainer.families import load_family
 from ti_trainer.families.facts import read_model_facts
-from ti_trainer.method.tokens import ROW
 from ti_trainer.reports.dataset_report import (
     DatasetReport,
     report_dataset,
@@ -102,14 +99,6 @@ def test_shown_is_what_training_shows(
         assert list(dict.fromkeys(view.sizes for view in views)) == list(dict.fromkeys(expected))
 
 
-def test_facts_are_those_of_the_loaded_model(any_model: Path) -> None:
-    config = ModelConfig(model=str(any_model))
-    facts, family = read_model_facts(config), load_family(config, torch.device("cpu"), torch.float32)
-    assert (facts.resolution, facts.bucket_step) == (family.resolution, family.bucket_step)
-    facts.tokenizer.add_tokens([ROW])  # as the report does, to count rows
-    assert facts.tokenizer.get_vocab() == family.slots[0].tokenizer.get_vocab()
-
-
 def test_long_captions_in_chunks_lose_nothing(folder: Path, model: Path) -> None:
     (folder / "wide.txt").write_text("red " * 90 + "{token}", encoding="utf-8")
     concept = Concept("<my-cat>", str(folder))
@@ -159,17 +148,17 @@ def test_problems_are_what_training_refuses(
 
 def test_models_without_what_is_needed(folder: Path, model: Path, tmp_path: Path) -> None:
     concept = Concept("<my-cat>", str(folder))
-    with pytest.raises(BadInput, match=r"has no unet/config\.json that can be read"):
+    with pytest.raises(BadInput, match=r"model_index\.json is missing"):
         report(concept, tmp_path)
-    for part in ("unet", "vae"):
-        shutil.copytree(model / part, tmp_path / "model" / part)
+    shutil.copytree(model, tmp_path / "model")
+    shutil.rmtree(tmp_path / "model" / "tokenizer")
     with pytest.raises(BadInput, match="has no tokenizer that can be loaded"):
         report(concept, tmp_path / "model")
     (tmp_path / "x.safetensors").write_bytes(b"")
     with pytest.raises(BadInput, match="add --model_config"):
         report(concept, tmp_path / "x.safetensors")
     facts = read_model_facts(ModelConfig(model=str(tmp_path / "x.safetensors"), model_config=str(model)))
-    assert facts.resolution == 32
+    assert facts.spec.resolution == 32
 
 
 def test_short_form() -> None:

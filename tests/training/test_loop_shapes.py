@@ -102,7 +102,7 @@ def make_mixed(
             *(almost, high, replace(square, is_class=True, weight=0.5)),
             replace(wide, mask=left_edge, weight=3.0),
         ]
-        framing = Framing(32, of_cat.family.bucket_step, "random", crops=2)
+        framing = Framing(32, of_cat.family.spec.bucket_step, "random", crops=2)
         views = views_of(examples, "<my-cat>", framing, cat.mask_background, of_cat.encoder)
         return [replace(of_cat, data=replace(of_cat.data, examples=examples, views=views)), of_dog]
 

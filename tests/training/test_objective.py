@@ -102,7 +102,7 @@ def test_losses_of_examples_do_not_touch_each_other(concepts: list[Session], loa
 
 def test_gradient_of_the_rows_is_the_finite_difference(concepts: list[Session], loaded: Family, batch: Batch) -> None:
     loaded.slots[0].encoder.double()
-    loaded.unet.double()
+    loaded.denoiser.double()
     loaded.dtype = torch.float64
     rows = [session.rows["clip_l"] for session in concepts]
     for own in rows:

@@ -14,6 +14,7 @@ from ti_trainer.data.geometry import Framing
 from ti_trainer.data.images import Picture
 from ti_trainer.errors import BadInput
 from ti_trainer.families import Family, TextSlot
+from ti_trainer.families.slots import CLIP_G, CLIP_L
 from ti_trainer.method.tokens import ROW
 from ti_trainer.training import preflight
 
@@ -25,7 +26,7 @@ def slot() -> TextSlot:
     tokenizer = tiny_tokenizer()
     encoder = tiny_text_encoder(tokenizer)
     tokenizer.add_tokens([ROW])  # as families do
-    return TextSlot("clip_l", "", tokenizer, encoder)
+    return TextSlot(CLIP_L, "", tokenizer, encoder)
 
 
 def example(*captions: str, path: str = "a.png", size: tuple[int, int] = (64, 64)) -> Example:
@@ -42,7 +43,7 @@ def test_token_that_is_a_known_word(slot: TextSlot) -> None:
 
 
 def test_token_that_one_of_two_encoders_knows(slot: TextSlot) -> None:
-    other = TextSlot("clip_g", "_2", tiny_tokenizer(), slot.encoder)
+    other = TextSlot(CLIP_G, "_2", tiny_tokenizer(), slot.encoder)
     other.tokenizer.add_tokens(["<cat>"])
     with pytest.raises(BadInput, match="a word of clip_g"):
         preflight.check_token_is_new(CAT, [slot, other])
@@ -115,7 +116,7 @@ def test_pictures_that_are_small() -> None:
 
 
 def test_resolution() -> None:
-    family = SimpleNamespace(resolution=512, pixels_per_latent=8)
+    family = SimpleNamespace(spec=SimpleNamespace(resolution=512), pixels_per_latent=8)
     assert preflight.check_resolution(TrainConfig(concept=CAT), family) == 512
     assert preflight.check_resolution(TrainConfig(concept=CAT, resolution=72), family) == 72
     for size, cure in ((500, 496), (63, 64), (33, 32)):

@@ -300,6 +300,6 @@ def test_nothing_waits_for_the_device(
     assert [len(learner.readings) for learner in learners] == [2, 2]
     with pytest.raises((RuntimeError, NotImplementedError), match="meta"):
         learners[0].take_readings()
-    twin.schedule = family.schedule
+    twin.denoiser = family.denoiser
     with pytest.raises(RuntimeError):
         step.backward(learners)

@@ -39,17 +39,16 @@ class SmallPicture:
 
 
 def read_captions(
-    concept: Concept, examples: Sequence[Example], tokenizer: Any, rows: int, long_captions: str
+    concept: Concept, examples: Sequence[Example], tokenizer: Any, window: int, rows: int, long_captions: str
 ) -> dict[str, CaptionReading]:
     """How the model reads each caption of the examples, by the caption with {token} in it.
 
-    tokenizer: of one text encoder, which knows ROW as a token; rows: how many the concept has; long_captions: "chunk"
-    or "truncate", as in TrainConfig.
+    tokenizer: of one text encoder, which knows ROW as a token; window: the most tokens that the encoder reads at once;
+    rows: how many the concept has; long_captions: "chunk" or "truncate", as in TrainConfig.
     """
     captions = dict.fromkeys(caption for example in examples for caption in example.captions)
     policy = CaptionPolicy.of(concept)
     row = tokenizer.convert_tokens_to_ids(ROW)
-    window = tokenizer.model_max_length - 2
     reads_all = long_captions == "chunk"
     readings = {}
     for caption in captions:

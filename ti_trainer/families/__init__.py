@@ -1,50 +1,35 @@
-"""The model families, one row each; what a model is, is read from its own configuration."""
+"""The model families; what a model is, is read from its own configuration."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
 from ..config.config import ModelConfig
 from ..embedding_files import Embedding, read_embedding
 from ..errors import BadInput
-from .base import Conditioning, Family
-from .loading import load_pipeline, pipeline_class
-from .sd import StableDiffusion
-from .sdxl import StableDiffusionXL
-from .slots import TextSlot, set_end_of_text, text_slots
+from .base import Family, FamilySpec
+from .conditioning import Conditioning
+from .loading import load_pipeline, loads_embeddings, pipeline_class
+from .slots import TextSlot, add_words, set_end_of_text, text_slots
+from .table import FAMILIES, checkpoint_layouts, family_of, known_kinds
 
 if TYPE_CHECKING:
     from diffusers import DiffusionPipeline
-
-# pipeline class in model_index.json -> family
-FAMILIES: dict[str, Callable[[Any, ModelConfig, torch.device, torch.dtype], Family]] = {
-    "StableDiffusionPipeline": StableDiffusion,
-    "StableDiffusionXLPipeline": StableDiffusionXL,
-}
-
-INPAINTING = "made for inpainting; train on the model that it was made from, the embedding works in both"
-# pipeline classes that people try, and why they are no family
-REFUSED = {
-    "StableDiffusionXLImg2ImgPipeline": "the SDXL refiner: it has only one of SDXL's text encoders and draws over "
-    "finished pictures; train on the base model, its file works in pipelines with a refiner",
-    "StableDiffusionInpaintPipeline": INPAINTING,
-    "StableDiffusionXLInpaintPipeline": INPAINTING,
-}
 
 __all__ = [
     "FAMILIES",
     "Conditioning",
     "Family",
+    "FamilySpec",
     "TextSlot",
     "fastest_device",
     "load_family",
     "load_into_pipeline",
     "load_with_embeddings",
-    "text_slots",
 ]
 
 
@@ -53,11 +38,9 @@ def load_family(config: ModelConfig, device: torch.device, dtype: torch.dtype) -
 
     Raises BadInput when there is no such model, when a part of it is missing, or when no family fits it.
     """
-    name = pipeline_class(config)
-    if name not in FAMILIES:
-        known = f"a {name}, for which there is no family; known are {', '.join(FAMILIES)}"
-        raise BadInput(f"--model {config.model} is {REFUSED.get(name, known)}")
-    return FAMILIES[name](load_pipeline(name, config, dtype), config, device, dtype)
+    name = pipeline_class(config, checkpoint_layouts())
+    kind = family_of(name, config)
+    return kind(load_pipeline(name, config, dtype), config, device, dtype)
 
 
 def fastest_device() -> torch.device:
@@ -78,19 +61,26 @@ def load_with_embeddings(model: ModelConfig, embeddings: Sequence[Embedding]) ->
 
 
 def load_into_pipeline(pipeline: DiffusionPipeline, path: str | Path, token: str | None = None) -> str:
-    """Load an embedding file into a diffusers pipeline; returns the token to write in prompts.
+    """Load an embedding file into a diffusers pipeline; returns what to write in prompts.
 
-    Every text encoder gets its vectors. Sets each encoder's end-of-text id to its tokenizer's: encoders that carry
-    `eos_token_id: 2` pool at the highest id, which would be the new token. Raises BadInput when the file does not fit
-    the model.
+    That is the token where the pipeline finds a token's further vectors by itself, as Stable Diffusion's do; else a
+    word for each vector: "<my-cat> <my-cat>_1". Every text encoder gets its vectors. Sets each encoder's end-of-text id
+    to its tokenizer's: encoders that carry `eos_token_id: 2` pool at the highest id, which would be the new token.
+    Raises BadInput when the file does not fit the model.
     """
     embedding = read_embedding(path)
     token = token or embedding.token
-    slots = text_slots(pipeline)
+    slots = text_slots(pipeline, known_kinds())
     vectors = embedding.fit({slot.name: slot.width for slot in slots})
+    words = [token, *(f"{token}_{number}" for number in range(1, embedding.num_vectors))]  # as diffusers names them
+    finds_words = loads_embeddings(pipeline)
     for slot in slots:
         set_end_of_text(slot)
-        pipeline.load_textual_inversion(
-            {token: vectors[slot.name]}, token=token, text_encoder=slot.encoder, tokenizer=slot.tokenizer
-        )
-    return token
+        rows = vectors[slot.name]
+        if finds_words:  # this also takes care of pipelines whose parts lie partly on the disk or the CPU
+            pipeline.load_textual_inversion(
+                {token: rows}, token=token, text_encoder=slot.encoder, tokenizer=slot.tokenizer
+            )
+        else:
+            add_words(slot, words, rows)
+    return token if finds_words else " ".join(words)

@@ -4,81 +4,72 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from ..data.latents import LatentPosterior
 from ..method.placeholders import Placeholders
-from ..method.schedules import NoiseSchedule
-from .slots import TextSlot
+from ..method.schedules import Schedule
+from .conditioning import Conditioning
+from .slots import SlotSpec, TextSlot
 
 if TYPE_CHECKING:
     from diffusers import DiffusionPipeline
 
 
 @dataclass(frozen=True)
-class Conditioning:
-    """What the U-Net is told."""
+class FamilySpec:
+    """What is known of a model from its configs, before its weights are loaded."""
 
-    context: Tensor  # (B, L, D), L = 77 x windows
-    pooled: Tensor | None = None  # (B, P)
-    mask: Tensor | None = None  # (B, L) bool, True where the context counts; None: everywhere
-
-    def __getitem__(self, index: Sequence[int]) -> Conditioning:
-        pooled, mask = (None if part is None else pick_rows(part, index) for part in (self.pooled, self.mask))
-        return Conditioning(pick_rows(self.context, index), pooled, mask)
-
-
-def pick_rows(tensor: Tensor, index: Sequence[int]) -> Tensor:
-    """`tensor[index]` whose gradient is summed in one order: that of indexing is a race between threads."""
-    parts = tensor.unbind()
-    return torch.stack([parts[i] for i in index])
-
-
-class Family(Protocol):
-    """A frozen model of one family; a plain object and never an nn.Module, since it is not trained."""
-
-    slots: tuple[TextSlot, ...]
-    placeholders: Placeholders  # of which every caption's tokens are read
-    schedule: NoiseSchedule
-    scale: float  # of latents
+    architecture: str  # its name in ModelSpec
     resolution: int  # at which the model was trained, pixels
     pixels_per_latent: int
     latent_channels: int
     bucket_step: int  # what sides of pictures must be multiples of where they are no squares, pixels
+    slots: tuple[SlotSpec, ...]
+
+
+class Family(Protocol):
+    """A frozen model of one family; a plain object and never an nn.Module, since it is not trained.
+
+    Latents are (B, c, h, w) everywhere outside of a family; what a denoiser wants otherwise (packed patches, frames) is
+    made in `predict` and `noise_for_pipeline`.
+    """
+
+    spec: FamilySpec
+    pixels_per_latent: int  # as in `spec`: what data/ asks of whoever encodes pictures
+    latent_channels: int  # as in `spec`
+    slots: tuple[TextSlot, ...]
+    placeholders: Placeholders  # of which every caption's tokens are read
+    schedule: Schedule
+    denoiser: nn.Module  # the U-Net or transformer
+    loads_embeddings: bool  # whether its pipeline has `load_textual_inversion`
     device: torch.device
     dtype: torch.dtype  # of the frozen weights
 
     @property
-    def unet(self) -> nn.Module: ...
-
-    @property
-    def vae(self) -> nn.Module: ...
-
-    @property
-    def architecture(self) -> str:
-        """Its name in ModelSpec."""
+    def vae(self) -> nn.Module:
+        """In float32."""
         ...
 
     @property
-    def encoder_layer(self) -> int:
-        """Which layer of the text encoders is read, from the last: "clip skip" in WebUIs."""
+    def vae_hash(self) -> str:
+        """The hash of all weights of the VAE."""
         ...
 
     @property
     def fingerprint(self) -> str:
-        """What tells this U-Net's weights from others'."""
+        """What tells this denoiser's weights from others'."""
         ...
 
     def encode_images(self, pixels: Tensor) -> LatentPosterior:
         """(B, 3, H, W) in [-1, 1] -> posterior of (B, c, h, w), float32."""
         ...
 
-    @property
-    def vae_hash(self) -> str:
-        """The hash of all weights of the VAE."""
+    def to_latents(self, sample: Tensor) -> Tensor:
+        """A sample of the posterior, (B, c, h, w) -> the latents that the denoiser works on, of the same shape."""
         ...
 
     def encode_text(self, captions: Sequence[str], owners: Sequence[str] | None = None) -> Conditioning:
@@ -93,11 +84,11 @@ class Family(Protocol):
         ...
 
     def put_away_vae(self) -> None:
-        """Give back its memory; it comes back by itself when it is needed."""
+        """Give back the VAE's memory; it comes back by itself when it is needed."""
         ...
 
     def checkpoint_activations(self) -> None:
-        """From now on compute the U-Net's activations twice instead of keeping them."""
+        """From now on compute the denoiser's activations twice instead of keeping them."""
         ...
 
     def shadow(self, checkpointing: bool) -> Family:
@@ -106,4 +97,16 @@ class Family(Protocol):
 
     def pipeline(self) -> DiffusionPipeline:
         """The real diffusers pipeline, sharing these weights."""
+        ...
+
+    def sampler(self) -> Any:
+        """A new diffusers scheduler with which the pipeline draws previews."""
+        ...
+
+    def prompt_arguments(self, prompts: Sequence[str], owner: str | None = None) -> dict[str, Tensor]:
+        """What the pipeline takes instead of prompts and empty negative prompts; owner: as in `encode_text`."""
+        ...
+
+    def noise_for_pipeline(self, noise: Tensor) -> Tensor:
+        """Noise (B, c, h, w) as the pipeline takes it for its argument `latents`."""
         ...

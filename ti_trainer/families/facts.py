@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,11 @@ from typing import TYPE_CHECKING, Any
 from ..config.bundled import resolve
 from ..config.config import ModelConfig
 from ..errors import BadInput
+from .base import FamilySpec
+from .loading import model_file, model_index, parts_in
+from .parts import Part
+from .slots import TOKENIZER
+from .table import family_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -17,74 +23,71 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ModelFacts:
-    """A tokenizer and sizes in pixels."""
+    """A model's facts and the tokenizer of its first text encoder."""
 
+    spec: FamilySpec
     tokenizer: PreTrainedTokenizerBase
-    resolution: int  # at which the model was trained
-    bucket_step: int  # what sides of pictures must be multiples of where they are no squares
 
     @property
     def window(self) -> int:
-        """Tokens of a caption that the model reads."""
-        return self.tokenizer.model_max_length - 2
+        """Tokens of a caption that the first text encoder reads."""
+        return self.spec.slots[0].kind.window
 
 
 def read_model_facts(config: ModelConfig) -> ModelFacts:
     """The facts of a diffusers folder, of a hub id, or of a checkpoint file's --model_config.
 
-    Raises BadInput when there is no such model or when the files are not there.
+    Raises BadInput when there is no such model, when the files are not there, or when no family fits it.
     """
     source = resolve(config.model)
+    flag = "--model"
     if Path(source).is_file():
         if config.model_config is None:
             raise BadInput(f"--model {source} has no tokenizer in it; add --model_config with a folder or hub id")
         source = config.model_config
-    unet, vae = (read_config(config, source, part) for part in ("unet", "vae"))
-    pixels_per_latent = 2 ** (len(vae["block_out_channels"]) - 1)
-    return ModelFacts(
-        tokenizer=load_tokenizer(config, source),
-        resolution=unet["sample_size"] * pixels_per_latent,
-        bucket_step=pixels_per_latent * 2 ** (len(unet["block_out_channels"]) - 1),
-    )
+        flag = "--model_config"
+    index = model_index(config, source, flag)
+    family = family_of(index["_class_name"], config)
+    parts = read_parts(config, source, index)
+    spec = family.spec_of(parts, config)
+    name = TOKENIZER + spec.slots[0].suffix
+    return ModelFacts(spec, load_tokenizer(config, source, name, parts[name].class_name))
 
 
-def read_config(config: ModelConfig, source: str, part: str) -> dict[str, Any]:
-    """The config.json of a part of a pipeline."""
-    path = Path(source) / part / "config.json"
+def read_parts(config: ModelConfig, source: str, index: Mapping[str, Any]) -> dict[str, Part]:
+    """The parts that model_index.json lists, with their configs; tokenizers have none that is read here."""
+    parts = {}
+    for name, class_name in parts_in(index).items():
+        files = {"scheduler": "scheduler_config.json"}
+        described = {} if name.startswith(TOKENIZER) else read_config(config, source, name, files.get(name))
+        parts[name] = Part(class_name, described)
+    return parts
+
+
+def read_config(config: ModelConfig, source: str, part: str, name: str | None = None) -> dict[str, Any]:
+    """The config of a part of a pipeline; name: of its file, by default config.json."""
+    file = f"{part}/{name or 'config.json'}"
     try:
-        if not Path(source).is_dir():
-            from huggingface_hub import hf_hub_download
-
-            path = Path(
-                hf_hub_download(
-                    source,
-                    f"{part}/config.json",
-                    revision=config.revision,
-                    cache_dir=config.cache_dir,
-                    local_files_only=config.offline,
-                )
-            )
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(model_file(config, source, file).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:  # what the hub raises is of these kinds
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise BadInput(f"--model {source} has no {part}/config.json that can be read: {reason}") from None
+        raise BadInput(f"--model {source} has no {file} that can be read: {reason}") from None
 
 
-def load_tokenizer(config: ModelConfig, source: str) -> PreTrainedTokenizerBase:
-    from transformers import CLIPTokenizer
+def load_tokenizer(config: ModelConfig, source: str, part: str, class_name: str) -> PreTrainedTokenizerBase:
+    """The tokenizer in a pipeline's folder `part`; raises BadInput where transformers finds no vocabulary there."""
+    import transformers
 
     try:
-        tokenizer = CLIPTokenizer.from_pretrained(
+        tokenizer = getattr(transformers, class_name).from_pretrained(
             source,
-            subfolder="tokenizer",
+            subfolder=part,
             revision=config.revision,
             cache_dir=config.cache_dir,
             local_files_only=config.offline,
         )
     except (OSError, ValueError) as error:
         raise BadInput(f"--model {source} has no tokenizer that can be loaded: {str(error).splitlines()[0]}") from None
-    if len(tokenizer) < 2 * 256:  # fewer than the bytes within and at the end of a word: transformers found no file
-        raise BadInput(
-            f"--model {source} has no tokenizer that can be loaded: its folder 'tokenizer' has no vocabulary"
-        )
+    if len(tokenizer) <= len(tokenizer.all_special_ids) + 1:  # transformers found no file
+        raise BadInput(f"--model {source} has no tokenizer that can be loaded: its folder '{part}' has no vocabulary")
     return tokenizer

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,23 +23,22 @@ PICKLES = (".ckpt", ".pt", ".pth", ".bin")
 # parts of a pipeline that no training needs
 UNUSED = ("safety_checker", "feature_extractor", "image_encoder")
 
-# how the keys of a checkpoint in the original layout start -> pipeline class; the first that fits
-CHECKPOINT_LAYOUTS = {
-    "conditioner.embedders.1.": "StableDiffusionXLPipeline",
-    "conditioner.embedders.0.model.": "StableDiffusionXLImg2ImgPipeline",  # the refiner
-    "cond_stage_model.": "StableDiffusionPipeline",
-}
+# how the names of parts start that have no weights
+WITHOUT_WEIGHTS = ("tokenizer", "scheduler")
 
 
-def pipeline_class(config: ModelConfig) -> str:
-    """The name of the pipeline class that runs a model; raises BadInput when there is no such model."""
+def pipeline_class(config: ModelConfig, layouts: Mapping[str, str]) -> str:
+    """The name of the pipeline class that runs a model; raises BadInput when there is no such model.
+
+    layouts: how the names of tensors start in a checkpoint file of the original layout -> pipeline class.
+    """
     source = resolve(config.model)
     if not Path(source).is_file():
         return model_index(config, source)["_class_name"]
     if config.model_config:
         return model_index(config, config.model_config, "--model_config")["_class_name"]
     keys = checkpoint_keys(config, Path(source))
-    for start, name in CHECKPOINT_LAYOUTS.items():
+    for start, name in layouts.items():
         if any(key.startswith(start) for key in keys):
             return name
     raise BadInput(
@@ -77,7 +76,7 @@ def load_pipeline(
     except (OSError, ValueError, KeyError, RuntimeError, AttributeError) as error:
         reason = str(error).strip().splitlines() or [type(error).__name__]
         if isinstance(error, NotImplementedError):  # torch's complaint about a module that got no weights
-            reason = ["weights of its U-Net or VAE are missing"]
+            reason = ["weights of its denoiser or VAE are missing"]
         raise BadInput(f"--model {config.model} cannot be loaded: {reason[0]}") from None
     for part, module in pipeline.components.items():
         if isinstance(module, torch.nn.Module) and any(tensor.is_meta for tensor in module.parameters()):
@@ -90,6 +89,13 @@ def load_vae(pipeline: DiffusionPipeline, config: ModelConfig) -> Callable[[], A
     others = [part for part in pipeline.components if part not in ("vae", "scheduler", *UNUSED)]
     name = type(pipeline).__name__
     return lambda: load_pipeline(name, config, torch.float32, leave_out=others).vae
+
+
+def loads_embeddings(pipeline: DiffusionPipeline) -> bool:
+    """Whether a pipeline has `load_textual_inversion`, and finds the further vectors of a token in prompts itself."""
+    from diffusers.loaders import TextualInversionLoaderMixin
+
+    return isinstance(pipeline, TextualInversionLoaderMixin)
 
 
 def load_checkpoint(
@@ -110,10 +116,18 @@ def load_checkpoint(
     )
     keys = checkpoint_keys(config, path)
     if "v_pred" in keys:
-        pipeline.scheduler = type(pipeline.scheduler).from_config(
-            {**pipeline.scheduler.config, "prediction_type": "v_prediction", "rescale_betas_zero_snr": "ztsnr" in keys}
-        )
+        changes = {"prediction_type": "v_prediction", "rescale_betas_zero_snr": "ztsnr" in keys}
+        pipeline.scheduler = changed_scheduler(pipeline.scheduler, changes)
     return pipeline
+
+
+def changed_scheduler(scheduler: Any, changes: Mapping[str, Any]) -> Any:
+    """The same scheduler with changes in its config.
+
+    They are keyword arguments: diffusers takes an entry that is in the config but was not in the model's file for a
+    default, and leaves it out when another scheduler is made of the config.
+    """
+    return type(scheduler).from_config(scheduler.config, **changes)
 
 
 def without_unused(kind: Any) -> dict[str, Any]:
@@ -157,19 +171,10 @@ def model_index(config: ModelConfig, source: str, flag: str = "--model") -> dict
             f"{flag} {source} does not exist; give a diffusers folder, a checkpoint file or a hub id such as owner/name"
         )
     else:
-        from huggingface_hub import hf_hub_download
         from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
         try:
-            path = Path(
-                hf_hub_download(
-                    source,
-                    "model_index.json",
-                    revision=config.revision,
-                    cache_dir=config.cache_dir,
-                    local_files_only=config.offline,
-                )
-            )
+            path = model_file(config, source, "model_index.json")
         except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
             reason = str(error).splitlines()[0]
             raise BadInput(f"{flag} {source} is no folder here, and the hub did not give it: {reason}") from None
@@ -182,25 +187,50 @@ def model_index(config: ModelConfig, source: str, flag: str = "--model") -> dict
     return index
 
 
-def check_parts(folder: Path, index: dict[str, Any]) -> None:
+def model_file(config: ModelConfig, source: str, name: str) -> Path:
+    """The place of a file of a model; downloads it when `source` is a hub id, and raises what the hub raises."""
+    if Path(source).is_dir():
+        return Path(source) / name
+    from huggingface_hub import hf_hub_download
+
+    return Path(
+        hf_hub_download(
+            source,
+            name,
+            revision=config.revision,
+            cache_dir=config.cache_dir,
+            local_files_only=config.offline,
+        )
+    )
+
+
+def parts_in(index: Mapping[str, Any]) -> dict[str, str]:
+    """The parts that training needs of those that a model_index.json lists, name -> class."""
+    return {
+        part: made_of[1]
+        for part, made_of in index.items()
+        if not part.startswith("_") and part not in UNUSED and isinstance(made_of, list) and made_of[0] is not None
+    }
+
+
+def check_parts(folder: Path, index: Mapping[str, Any]) -> None:
     """Raises BadInput when a folder lacks a part that its model_index.json lists, or a part lacks its weights."""
-    for part, made_of in index.items():
-        if part.startswith("_") or part in UNUSED or not isinstance(made_of, list) or made_of[0] is None:
-            continue
+    for part in parts_in(index):
         files = [file.name for file in (folder / part).glob("*")]
         if not files:
             raise BadInput(f"--model {folder} is not complete: its {part} is missing")
-        trained = part.split("_2")[0] in ("unet", "vae", "text_encoder")
-        if trained and not any(name.endswith((".safetensors", ".bin")) for name in files):
+        if part.startswith(WITHOUT_WEIGHTS):
+            continue
+        if not any(name.endswith((".safetensors", ".bin")) for name in files):
             raise BadInput(f"--model {folder} is not complete: its {part} has no weights")
-        if trained and "config.json" not in files:
+        if "config.json" not in files:
             raise BadInput(f"--model {folder} is not complete: its {part} has no config.json")
 
 
 @contextmanager
 def uncollected() -> Iterator[None]:
-    """Without looking for garbage among a million new objects, which takes a quarter of the time and finds none."""
-    if not gc.isenabled() or gc.get_freeze_count():  # somebody has plans of their own
+    """Without garbage collection, which takes a quarter of the loading time and finds nothing among the new objects."""
+    if not gc.isenabled() or gc.get_freeze_count():  # the program manages the collector itself
         yield
         return
     gc.disable()
@@ -208,7 +238,7 @@ def uncollected() -> Iterator[None]:
         yield
     finally:
         gc.freeze()
-        gc.unfreeze()  # the two together make all that is new old, so that no early search looks through it
+        gc.unfreeze()  # both together: all new objects count as old, and the next collections do not look through them
         gc.enable()
 
 

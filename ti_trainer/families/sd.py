@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
-from .base import Conditioning
+from .conditioning import Conditioning
 from .latent_diffusion import LatentDiffusion
-
-if TYPE_CHECKING:
-    from transformers.modeling_outputs import BaseModelOutput
+from .slots import CLIP_H, CLIP_L, SlotSpec
 
 # text encoder and prediction type -> name in ModelSpec
 ARCHITECTURES = {
@@ -21,23 +18,20 @@ ARCHITECTURES = {
 
 
 class StableDiffusion(LatentDiffusion):
-    """The family of the models that `StableDiffusionPipeline` runs."""
+    """The family of the models that `StableDiffusionPipeline` runs.
 
-    @property
-    def architecture(self) -> str:
-        return ARCHITECTURES[self.slots[0].name, self.schedule.prediction_type]
+    The context is the normed output of the last layer that is not skipped, (B, 77, D). SD 2.x wants the last but one of
+    OpenCLIP's layers: its published encoder ends there.
+    """
 
-    @property
-    def encoder_layer(self) -> int:
-        return (2 if self.slots[0].name == "clip_h" else 1) + self.config.clip_skip
+    kinds = (CLIP_L, CLIP_H)
+    checkpoint_prefix = "cond_stage_model."
 
-    def condition(self, outputs: Sequence[BaseModelOutput]) -> Conditioning:
-        """The normed output of the last layer that is not skipped, (N, 77, D).
+    @classmethod
+    def architecture_of(cls, slots: Sequence[SlotSpec], prediction_type: str) -> str:
+        return ARCHITECTURES[slots[0].kind.name, prediction_type]
 
-        SD 2.x wants the last but one of OpenCLIP's layers: its published encoder has only those.
-        """
-        (output,) = outputs
-        if not self.config.clip_skip:
-            return Conditioning(output.last_hidden_state)
-        normed = self.slots[0].encoder.final_layer_norm(output.hidden_states[-1 - self.config.clip_skip])
-        return Conditioning(normed)
+    def condition(self, texts: Sequence[Conditioning]) -> Conditioning:
+        """The only slot's, (B, 77, D)."""
+        (text,) = texts
+        return text

@@ -3,34 +3,45 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from .base import Conditioning
+from .conditioning import Conditioning
 from .latent_diffusion import LatentDiffusion
-
-if TYPE_CHECKING:
-    from transformers.modeling_outputs import BaseModelOutput
+from .slots import CLIP_G, CLIP_L, SlotSpec
 
 
 class StableDiffusionXL(LatentDiffusion):
-    """The family of the models that `StableDiffusionXLPipeline` runs."""
+    """The family of the models that `StableDiffusionXLPipeline` runs.
 
-    architecture = "stable-diffusion-xl-v1-base"
+    The context is the last but one layer of each encoder, side by side; the pooled vector is clip_g's.
+    """
 
-    @property
-    def encoder_layer(self) -> int:
-        return 2 + self.config.clip_skip
+    kinds = (
+        replace(CLIP_L, layer=-2, normed=False),
+        replace(CLIP_G, layer=-2, normed=False, pooled="text_embeds"),
+    )
+    checkpoint_prefix = "conditioner.embedders.1."
 
-    def condition(self, outputs: Sequence[BaseModelOutput]) -> Conditioning:
-        """The last but one layer of each encoder side by side, (N, 77, 768 + 1280), and clip_g's pooled (N, 1280)."""
-        layer = -2 - self.config.clip_skip
-        context = torch.cat([output.hidden_states[layer] for output in outputs], dim=-1)  # (N, 77, D)
-        return Conditioning(context, outputs[-1].text_embeds)
+    @classmethod
+    def architecture_of(cls, slots: Sequence[SlotSpec], prediction_type: str) -> str:
+        return "stable-diffusion-xl-v1-base"
+
+    def condition(self, texts: Sequence[Conditioning]) -> Conditioning:
+        """Context (B, 77, 768) of clip_l and (B, 77, 1280) of clip_g -> (B, 77, 2048), and pooled (B, 1280)."""
+        context = torch.cat([text.context for text in texts], dim=-1)  # (B, L, D)
+        return Conditioning(context, texts[-1].pooled, texts[-1].mask)
 
     def added(self, text: Conditioning, sizes: Tensor) -> dict[str, Tensor]:
         """Pooled text and sizes: original height and width, top and left of the crop, its height and width."""
         assert text.pooled is not None
         return {"text_embeds": text.pooled.to(self.dtype), "time_ids": sizes.to(self.device, self.dtype)}
+
+    def name_arguments(self, prompts: Conditioning, negative: Conditioning) -> dict[str, Tensor]:
+        """An empty negative prompt is zeros where the pipeline's config says so: as SDXL was trained."""
+        if self._pipeline.config.force_zeros_for_empty_prompt:
+            assert negative.pooled is not None
+            negative = Conditioning(torch.zeros_like(negative.context), torch.zeros_like(negative.pooled))
+        return super().name_arguments(prompts, negative)

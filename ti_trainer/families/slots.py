@@ -1,25 +1,96 @@
-"""The text encoders of a pipeline, and the one thing about them that has to be mended."""
+"""The text encoders of a pipeline that have rows of their own, and what a family reads of them."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
+
+from ..errors import BadInput
+from .conditioning import Conditioning
+from .parts import Part, Parts, parts_of
 
 if TYPE_CHECKING:
     from diffusers import DiffusionPipeline
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+ENCODER, TOKENIZER = "text_encoder", "tokenizer"  # how the parts of a pipeline are called, but for their suffix
+
+
+@dataclass(frozen=True)
+class SlotKind:
+    """A kind of text encoder, and what is read of it; a family says the latter with `dataclasses.replace`."""
+
+    name: str  # of the slot, also in embedding files
+    class_names: tuple[str, ...]  # of the encoder in transformers
+    told_by: Mapping[str, Any]  # entries of its config that tell it from other kinds of these classes
+    length: int  # of a window in tokens, with the special ones
+    starts: bool = True  # whether a window begins with the start of text; all have the end of text after the text
+    width_entry: str = "hidden_size"  # of its config
+    layers_entry: str = "num_hidden_layers"
+    missing_layers: int = 0  # of the original model's last layers, which the published encoder does not have
+    layer: int = -1  # whose output is the context, from the last
+    normed: bool = True  # whether the encoder's last norm comes after that layer
+    pooled: str | None = None  # the output that is the pooled vector
+    masked: bool = False  # whether encoder and denoiser are told which tokens are padding
+    skippable: bool = True  # whether `clip_skip` leaves out layers of it
+
+    @property
+    def window(self) -> int:
+        """The tokens of a text that a window holds."""
+        return self.length - 1 - self.starts
+
+    def fits(self, part: Part) -> bool:
+        return part.class_name in self.class_names and self.told_by.items() <= part.config.items()
+
+    def skip(self, layers: int) -> SlotKind:
+        """The same kind, read so many layers earlier."""
+        return replace(self, layer=self.layer - layers) if self.skippable else self
+
+
+# Which CLIP it is, is told from its config: OpenAI trained with quick_gelu and OpenCLIP with gelu; of the latter, SDXL
+# has one with a projection (bigG) and SD 2.x one without (H), published without its last layer.
+CLIP_CLASSES = ("CLIPTextModel", "CLIPTextModelWithProjection")
+CLIP_L = SlotKind("clip_l", CLIP_CLASSES, {"hidden_act": "quick_gelu"}, length=77)
+CLIP_H = SlotKind("clip_h", CLIP_CLASSES[:1], {"hidden_act": "gelu"}, length=77, missing_layers=1)
+CLIP_G = SlotKind("clip_g", CLIP_CLASSES[1:], {"hidden_act": "gelu"}, length=77)
+
+
+@dataclass(frozen=True)
+class SlotSpec:
+    """What is known of a slot without weights."""
+
+    kind: SlotKind
+    suffix: str  # of its names in a pipeline: "", "_2" and so on
+    width: int  # of its rows
+    layers: int
+
+    @property
+    def encoder_layer(self) -> int:
+        """Which layer of the original model is read, from the last: "clip skip" in WebUIs."""
+        return self.kind.missing_layers - self.kind.layer
 
 
 @dataclass(frozen=True)
 class TextSlot:
     """A text encoder that has rows of its own."""
 
-    name: str  # "clip_l" (OpenAI's ViT-L), "clip_h", "clip_g" (OpenCLIP's ViT-H and ViT-bigG)
-    suffix: str  # of its names in a pipeline: "" or "_2"
+    kind: SlotKind
+    suffix: str  # of its names in a pipeline: "", "_2" and so on
     tokenizer: PreTrainedTokenizerBase
     encoder: PreTrainedModel
+
+    @property
+    def name(self) -> str:
+        return self.kind.name
+
+    @property
+    def window(self) -> int:
+        """The tokens of a text that a window holds."""
+        return self.kind.window
 
     @property
     def table(self) -> Tensor:
@@ -30,30 +101,84 @@ class TextSlot:
     def width(self) -> int:
         return self.table.shape[1]
 
+    def read(self, ids: Tensor) -> Conditioning:
+        """Token ids (N, T) of windows -> context (N, T, D) and, where the kind has them, pooled (N, P), mask (N, T)."""
+        mask = ids != self.tokenizer.pad_token_id if self.kind.masked else None
+        output = self.encoder(ids, attention_mask=mask, output_hidden_states=True)
+        pooled = None if self.kind.pooled is None else output[self.kind.pooled]
+        return Conditioning(self.context_of(output), pooled, mask)
 
-def text_slots(pipeline: DiffusionPipeline) -> tuple[TextSlot, ...]:
-    """A slot for each CLIP text encoder of a pipeline, in the pipeline's order.
+    def context_of(self, output: Any) -> Tensor:
+        """The context (N, T, D) among an encoder's outputs."""
+        if not self.kind.normed:
+            return output.hidden_states[self.kind.layer]
+        if self.kind.layer == -1:
+            return output.last_hidden_state
+        return inner(self.encoder).final_layer_norm(output.hidden_states[self.kind.layer])
 
-    Which CLIP it is, is told from its config: OpenAI trained with quick_gelu and OpenCLIP with gelu; of the latter SDXL
-    has one with a projection (bigG) and SD 2.x one without (H).
+
+def slot_specs(parts: Parts, kinds: Iterable[SlotKind], clip_skip: int = 0) -> tuple[SlotSpec, ...]:
+    """A slot for each text encoder of a pipeline, in the pipeline's order, read `clip_skip` layers earlier.
+
+    Raises BadInput for an encoder that is of none of these kinds, or that has too few layers.
     """
+    kinds = list(kinds)
     slots = []
-    for suffix in ("", "_2"):
-        encoder = getattr(pipeline, f"text_encoder{suffix}", None)
-        if encoder is None:
-            continue
-        open_clip = "clip_g" if hasattr(encoder, "text_projection") else "clip_h"
-        name = "clip_l" if encoder.config.hidden_act == "quick_gelu" else open_clip
-        slots.append(TextSlot(name, suffix, getattr(pipeline, f"tokenizer{suffix}"), encoder))
+    for name in sorted(name for name in parts if name.startswith(ENCODER)):
+        part = parts[name]
+        suffix = name.removeprefix(ENCODER)
+        kind = next((kind for kind in kinds if kind.fits(part)), None)
+        if kind is None:
+            told = ", ".join(kind.name for kind in kinds)
+            raise BadInput(f"the model's {name} is a {part.class_name} of another kind than {told}: no rows fit it")
+        slot = SlotSpec(kind.skip(clip_skip), suffix, part.config[kind.width_entry], part.config[kind.layers_entry])
+        if kind.skippable and clip_skip >= slot.layers - 1:
+            raise BadInput(f"--clip_skip is {clip_skip} and {kind.name} has {slot.layers} layers; choose fewer")
+        slots.append(slot)
     return tuple(slots)
 
 
-def set_end_of_text(slot: TextSlot) -> None:
-    """Give a CLIP text encoder its tokenizer's end-of-text id.
+def text_slots(pipeline: DiffusionPipeline, kinds: Iterable[SlotKind], clip_skip: int = 0) -> tuple[TextSlot, ...]:
+    """The slots of `slot_specs` with tokenizers and encoders; raises BadInput as it does."""
+    return tuple(
+        TextSlot(
+            slot.kind,
+            slot.suffix,
+            getattr(pipeline, TOKENIZER + slot.suffix),
+            getattr(pipeline, ENCODER + slot.suffix),
+        )
+        for slot in slot_specs(parts_of(pipeline), kinds, clip_skip)
+    )
 
-    Published configs carry `eos_token_id: 2`; transformers then pools at the highest id, which is a placeholder's.
+
+def inner(encoder: Any) -> Any:
+    """The encoder proper: with a projection it lies one level deeper."""
+    return getattr(encoder, "text_model", encoder)
+
+
+def set_end_of_text(slot: TextSlot) -> None:
+    """Give a text encoder its tokenizer's end-of-text id.
+
+    Published configs of CLIP carry `eos_token_id: 2`; transformers then pools at the highest id, which is a
+    placeholder's.
     """
     end = slot.tokenizer.eos_token_id
     slot.encoder.config.eos_token_id = end
-    # transformers 5 copies it when the encoder is built; with a projection the encoder proper lies one level deeper
-    getattr(slot.encoder, "text_model", slot.encoder).eos_token_id = end
+    inner(slot.encoder).eos_token_id = end  # transformers 5 copies it when the encoder is built
+
+
+@torch.no_grad()
+def add_words(slot: TextSlot, names: list[str], rows: Tensor) -> None:
+    """Make `names` words of a tokenizer, and rows (n, D) their embeddings in its encoder.
+
+    New words get the ids after the tokenizer's last, of which large vocabularies have some in stock.
+    """
+    table = slot.table
+    first = len(slot.tokenizer)
+    if slot.tokenizer.add_tokens(names) != len(names):
+        raise BadInput(f"'{names[0]}' is already a word of {slot.name}; load it under another token")
+    larger = table.new_zeros(max(len(table), first + len(names)), table.shape[1])  # (V', D)
+    larger[: len(table)] = table
+    larger[first : first + len(names)] = rows.to(table)
+    slot.encoder.set_input_embeddings(nn.Embedding.from_pretrained(larger))
+    slot.encoder.config.vocab_size = len(larger)

@@ -1,23 +1,21 @@
-"""From text to the windows of 77 tokens that a CLIP text encoder reads."""
+"""From text to the windows of tokens that a text encoder reads: 77 of CLIP, more of others."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+from .slots import TextSlot
 
 
-def first_windows(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> Tensor:
-    """The first window of each text, as diffusers reads them: (N, 77)."""
-    return tokenizer(
+def first_windows(slot: TextSlot, texts: Sequence[str]) -> Tensor:
+    """The first window of each text, as diffusers reads them: (N, T)."""
+    return slot.tokenizer(
         list(texts),
         padding="max_length",
-        max_length=tokenizer.model_max_length,
+        max_length=slot.kind.length,
         truncation=True,
         return_tensors="pt",
     ).input_ids
@@ -29,15 +27,14 @@ def place_rows(ids: Tensor, row: int, rows: Sequence[int]) -> None:
     ids[places] = torch.tensor(rows[: len(places)], dtype=ids.dtype)
 
 
-def all_windows(
-    tokenizer: PreTrainedTokenizerBase, text: str, row: int, rows: Sequence[int], unbroken: Mapping[int, int]
-) -> Tensor:
-    """All windows of a text, as WebUIs read it: (W, 77), each with its own start and end.
+def all_windows(slot: TextSlot, text: str, row: int, rows: Sequence[int], unbroken: Mapping[int, int]) -> Tensor:
+    """All windows of a text, as WebUIs read it: (W, T), each with its own start and end.
 
     rows: the ids that take the places of `row`; unbroken: {first id: how many ids from there must not be separated},
     the rows of a token.
     """
-    size = tokenizer.model_max_length - 2
+    tokenizer = slot.tokenizer
+    size = slot.window
     whole = torch.tensor(tokenizer(text, add_special_tokens=False, truncation=False, verbose=False).input_ids)
     place_rows(whole, row, rows)
     ids = whole.tolist()
@@ -48,5 +45,7 @@ def all_windows(
             windows.append([])
         windows[-1] += ids[:count]
         ids = ids[count:]
-    start, end, padding = tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id
-    return torch.tensor([[start, *window, end, *[padding] * (size - len(window))] for window in windows])
+    start = [tokenizer.bos_token_id] * slot.kind.starts
+    end = tokenizer.eos_token_id
+    padding = tokenizer.pad_token_id
+    return torch.tensor([[*start, *window, end, *[padding] * (size - len(window))] for window in windows])

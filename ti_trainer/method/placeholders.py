@@ -1,4 +1,4 @@
-"""The only trainable thing: the rows of the placeholders, and the embedding that puts them in their places."""
+"""The only trainable thing: the rows of the concepts' tokens, and the embedding that puts them in their places."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ Rows = dict[str, nn.Parameter]  # of a concept, {slot: (n, D)} float32, as many 
 class Placeholders:
     """The rows of all concepts that are present, each concept's in parameters of its own.
 
-    Concepts come and go: a row's number is its place among the present ones. Each has an owner's name, because two
-    concepts of one run may have the same token.
+    Concepts come and go while others are trained: the number of a row is its place among the rows that are present.
+    Rows are found by the name of their owner, since two concepts of one run may have the same token.
     """
 
     def __init__(self, device: torch.device | None = None) -> None:
@@ -25,7 +25,11 @@ class Placeholders:
         self.present: dict[str, tuple[str, Rows]] = {}  # owner -> token, rows
 
     def add(self, token: str, initial: Mapping[str, Tensor], owner: str | None = None) -> Rows:
-        """Make room for a concept; initial: {slot: (n, D)}, which are copied; owner: by default the token."""
+        """Add the rows of a concept and return them.
+
+        token: in captions; initial: {slot: (n, D)}, which are copied; owner: the name of the concept, by default the
+        token. Raises ValueError when there is an owner of that name.
+        """
         owner = owner or token
         if owner in self.present:
             raise ValueError(f"'{owner}' is present already")
@@ -37,15 +41,17 @@ class Placeholders:
         return rows
 
     def remove(self, owner: str) -> None:
+        """Take a concept's rows out; the numbers of rows behind them move up. Raises KeyError."""
         del self.present[owner]
 
     def table(self, slot: str) -> Tensor:
-        """The rows of all who are present, (R, D); its gradient goes to each one's own."""
+        """The rows of all present concepts, by number, (R, D); its gradient goes to each concept's own rows."""
         return torch.cat([rows[slot] for _, rows in self.present.values()])
 
     def numbers(self) -> dict[str, range]:
         """The numbers of each concept's rows, by owner."""
-        numbers, start = {}, 0
+        numbers = {}
+        start = 0
         for owner, (_, rows) in self.present.items():
             count = len(next(iter(rows.values())))
             numbers[owner] = range(start, start + count)
@@ -53,22 +59,24 @@ class Placeholders:
         return numbers
 
     def expand(self, caption: str, owner: str | None = None) -> tuple[str, list[int]]:
-        """`captions.expand` with the rows of the concept `owner` alone; None: with those of all who are present."""
+        """`tokens.expand` with the rows of one concept; owner None: with those of all that are present."""
         numbers = self.numbers()
         owners = self.present if owner is None else [owner]
         return expand(caption, {self.present[each][0]: numbers[each] for each in owners})
 
 
 class PlaceholderEmbedding(nn.Module):
-    """Token ids (B, T) -> embeddings (B, T, D): the frozen table, and above it the rows, by number.
+    """Token ids (B, T) -> embeddings (B, T, D): of the frozen table, and for higher ids of the rows, by number.
 
-    The rows are borrowed, not owned: `encoder.to(bf16)`, `encoder.state_dict()` and `encoder.parameters()` never see
+    With V entries in the table, id V + r is row r. The rows are float32 and cast to the table's type when they are
+    read. They are borrowed, not owned: `encoder.to(bf16)`, `encoder.state_dict()` and `encoder.parameters()` never see
     them.
     """
 
     def __init__(self, frozen: nn.Embedding, slot: str, placeholders: Placeholders) -> None:
         super().__init__()
-        self.frozen, self.slot = frozen, slot
+        self.frozen = frozen
+        self.slot = slot
         self._borrowed = (placeholders,)
 
     @property
@@ -85,7 +93,7 @@ class PlaceholderEmbedding(nn.Module):
         (placeholders,) = self._borrowed
         if not placeholders.present:
             return self.frozen(ids)
-        row = ids - self.first  # (B, T), negative where no row of ours belongs
+        row = ids - self.first  # (B, T), negative where a word of the table stands
         ours = row >= 0
         known = self.frozen(ids.masked_fill(ours, 0))  # (B, T, D)
         learned = F.embedding(row.clamp(min=0), placeholders.table(self.slot))  # (B, T, D) float32

@@ -1,9 +1,10 @@
-"""The forward process: what noise does to latents, and what the U-Net is asked to predict."""
+"""The forward process: what noise does to latents, and what the denoiser is asked to predict."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -16,36 +17,112 @@ TARGETS: dict[str, Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]] = {
 }
 
 
+class Schedule(Protocol):
+    """A forward process from clean latents x to noise n.
+
+    Shapes everywhere: latents and noise (B, c, h, w), draws and timesteps (B,).
+    """
+
+    @property
+    def prediction_type(self) -> str:
+        """What the network predicts: "epsilon", "v_prediction" or "flow_prediction" (diffusers' names)."""
+        ...
+
+    def to(self, device: torch.device) -> Schedule:
+        """The same with its tensors on `device`."""
+        ...
+
+    def sample_timesteps(self, draws: Tensor) -> Tensor:
+        """Fractions of the schedule (B,) in [0, 1], 0 clean and 1 noise -> timesteps as the denoiser takes them, (B,).
+
+        Uniform fractions give the density of timesteps that the model was trained with.
+        """
+        ...
+
+    def add_noise(self, latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
+        """Noisy latents, (B, c, h, w)."""
+        ...
+
+    def target(self, latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
+        """What `Family.predict` should return for `add_noise` of the same arguments, (B, c, h, w)."""
+        ...
+
+    def snr(self, timesteps: Tensor) -> Tensor:
+        """Signal-to-noise ratio: the squared factor of x over that of n, (B,) -> (B,)."""
+        ...
+
+
 @dataclass(frozen=True)
-class NoiseSchedule:
-    """A variance-preserving diffusion process in discrete time (Ho et al. 2020, section 2)."""
+class VariancePreserving:
+    """A variance-preserving diffusion process in discrete time (Ho et al. 2020, section 2).
+
+    With a = alphas_cumprod[t], noisy latents are sqrt(a) x + sqrt(1 - a) n. The target is n ("epsilon") or
+    sqrt(a) n - sqrt(1 - a) x ("v_prediction"). Timesteps are int64, from 0 to T - 1.
+    """
 
     alphas_cumprod: Tensor  # (T,) float32, falling
     prediction_type: str  # a key of TARGETS
 
-    def to(self, device: torch.device) -> NoiseSchedule:
-        return NoiseSchedule(self.alphas_cumprod.to(device), self.prediction_type)
+    def to(self, device: torch.device) -> VariancePreserving:
+        return VariancePreserving(self.alphas_cumprod.to(device), self.prediction_type)
 
     def sample_timesteps(self, draws: Tensor) -> Tensor:
-        """Uniform draws (B,) in [0, 1) -> timesteps (B,) int64."""
+        """floor(draw T), (B,) -> (B,) int64."""
         steps = len(self.alphas_cumprod)
         return (draws * steps).long().clamp(max=steps - 1)  # a draw just below 1 may have been rounded to 1
 
     def add_noise(self, latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
-        """(B, c, h, w), (B, c, h, w), (B,) -> noisy latents (B, c, h, w); Ho et al. 2020, equation 4."""
+        """sqrt(a) x + sqrt(1 - a) n, (B, c, h, w); Ho et al. 2020, equation 4."""
         signal, sigma = self.scales(timesteps)
         return signal * latents + sigma * noise
 
     def target(self, latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
-        """What `predict` should return for `add_noise` of the same arguments, (B, c, h, w)."""
+        """The row of TARGETS, (B, c, h, w)."""
         return TARGETS[self.prediction_type](latents, noise, *self.scales(timesteps))
 
     def snr(self, timesteps: Tensor) -> Tensor:
-        """Signal-to-noise ratio, (B,) -> (B,)."""
+        """a / (1 - a), (B,) -> (B,)."""
         alphas = self.alphas_cumprod[timesteps]
         return alphas / (1 - alphas)
 
     def scales(self, timesteps: Tensor) -> tuple[Tensor, Tensor]:
-        """(B,) -> sqrt(alpha bar) and sqrt(1 - alpha bar), each (B, 1, 1, 1)."""
+        """(B,) -> sqrt(a) and sqrt(1 - a), each (B, 1, 1, 1)."""
         alphas = self.alphas_cumprod[timesteps][:, None, None, None]
         return alphas.sqrt(), (1 - alphas).sqrt()
+
+
+@dataclass(frozen=True)
+class FlowMatching:
+    """Rectified flow (Liu et al. 2023; Esser et al. 2024, "Scaling Rectified Flow Transformers", section 3).
+
+    With s in [0, 1], noisy latents are (1 - s) x + s n and the target is the velocity n - x. Timesteps are float32,
+    t = s steps. Fractions u of the schedule are shifted towards noise (Esser et al., equation 23):
+    s = shift u / (1 + (shift - 1) u).
+    """
+
+    shift: float = 1.0  # above 0; 1 leaves fractions as they are, 3 is SD 3's
+    steps: int = 1000  # the timestep of pure noise
+    prediction_type: str = "flow_prediction"
+
+    def to(self, device: torch.device) -> FlowMatching:
+        """Itself: it has no tensors."""
+        return self
+
+    def sample_timesteps(self, draws: Tensor) -> Tensor:
+        """shift u / (1 + (shift - 1) u) * steps, (B,) -> (B,) float32."""
+        draws = draws.float()
+        return self.shift * draws / (1 + (self.shift - 1) * draws) * self.steps
+
+    def add_noise(self, latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
+        """(1 - s) x + s n, (B, c, h, w)."""
+        level = (timesteps / self.steps)[:, None, None, None]  # (B, 1, 1, 1)
+        return (1 - level) * latents + level * noise
+
+    def target(self, latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
+        """n - x, (B, c, h, w)."""
+        return noise - latents
+
+    def snr(self, timesteps: Tensor) -> Tensor:
+        """((1 - s) / s)^2, (B,) -> (B,); infinite where s is 0."""
+        level = timesteps / self.steps
+        return ((1 - level) / level).square()

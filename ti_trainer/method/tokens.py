@@ -6,20 +6,22 @@ import re
 from collections.abc import Mapping, Sequence
 
 TOKEN_FIELD = "{token}"
-ROW = "<|row|>"  # what a tokenizer reads wherever a row belongs, whosever it is
+ROW = "<|row|>"  # what a tokenizer reads wherever a row belongs, of any concept
 ROW_AS_READ = re.compile(re.escape(ROW), re.IGNORECASE)  # to CLIP's tokenizers capitals are small letters
 
 
 def fill(template: str, token: str) -> str:
+    """A template as a caption: the token in place of each TOKEN_FIELD."""
     return template.replace(TOKEN_FIELD, token)
 
 
 def expand(caption: str, rows: Mapping[str, Sequence[int]]) -> tuple[str, list[int]]:
     """`caption` with a ROW for each row of every token in it, and the numbers of these rows, in order.
 
-    rows: {token: numbers of its rows}. A token inside a longer word is left alone. A ROW that was there already goes.
+    rows: {token: numbers of its rows}. A token inside a longer word is left alone. A ROW that somebody wrote into the
+    caption is removed, so that the ROWs in the text are as many as the numbers.
     """
-    while ROW_AS_READ.search(caption):  # again: what was left may be one
+    while ROW_AS_READ.search(caption):  # again, since removing one may join the halves of another
         caption = ROW_AS_READ.sub("", caption)
     found: list[int] = []
     if not rows:
@@ -38,5 +40,6 @@ def mentions(caption: str, token: str) -> bool:
 
 
 def token_pattern(tokens: Sequence[str]) -> re.Pattern[str]:
+    """Finds each of the tokens where it stands alone: next to no letter, digit, "_" or "-"."""
     longest_first = sorted(tokens, key=len, reverse=True)
     return re.compile(r"(?<![\w-])(?:" + "|".join(map(re.escape, longest_first)) + r")(?![\w-])")

@@ -1,7 +1,13 @@
 """How much an example counts, by the signal-to-noise ratio of its timestep.
 
-With x0 the clean latents, an error of the predicted noise is snr times, and one of the predicted velocity snr + 1
-times, the error of the x0 that follows from it. A weight on x0's error therefore is divided by that factor.
+A network that predicts something else than the clean latents x0 implies an x0, which can be solved for. The squared
+error of its prediction is that of this x0, times
+
+    snr                  where it predicts the noise ("epsilon"),
+    snr + 1              where it predicts the velocity of a variance-preserving process ("v_prediction"),
+    (sqrt(snr) + 1)^2    where it predicts the velocity n - x0 of a flow ("flow_prediction"): 1 / s^2 at noise level s.
+
+A weight that a paper puts on x0's error therefore is divided by that factor.
 """
 
 from __future__ import annotations
@@ -31,18 +37,20 @@ def min_snr(snr: Tensor, prediction_type: str, gamma: float = GAMMA) -> Tensor:
     return {
         "epsilon": (gamma / snr).clamp(max=1),  # min(snr, gamma) / snr, also where snr is 0
         "v_prediction": snr.clamp(max=gamma) / (snr + 1),
+        "flow_prediction": snr.clamp(max=gamma) / (snr.sqrt() + 1).square(),
     }[prediction_type]
 
 
 def debiased(snr: Tensor, prediction_type: str, gamma: float = GAMMA) -> Tensor:
     """Yu et al. 2023, "Debias the Training of Diffusion Models": 1 / sqrt(snr) on the noise's error.
 
-    On x0's error that is sqrt(snr), and so sqrt(snr) / (snr + 1) on the velocity's. Pure noise would count infinitely
-    where noise is predicted: it counts as SMALLEST_SNR.
+    On x0's error that is sqrt(snr), and so sqrt(snr) / (snr + 1) on the velocity's, and sqrt(snr) / (sqrt(snr) + 1)^2
+    on a flow's. Pure noise would count infinitely where noise is predicted: it counts as SMALLEST_SNR.
     """
     return {
         "epsilon": snr.clamp(min=SMALLEST_SNR).rsqrt(),
         "v_prediction": 1 / (snr.sqrt() + snr.rsqrt()),  # that fraction, also where snr is 0 or infinite
+        "flow_prediction": 1 / (snr.sqrt() + 2 + snr.rsqrt()),  # the same of the other
     }[prediction_type]
 
 

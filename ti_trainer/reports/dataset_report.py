@@ -64,13 +64,13 @@ def report_dataset(
     check_crop(config.crop)
     found = scan(concept, progress)
     facts = read_model_facts(config)
-    resolution = config.resolution or facts.resolution
-    bucket_step = facts.bucket_step if config.buckets else None
+    resolution = config.resolution or facts.spec.resolution
+    bucket_step = facts.spec.bucket_step if config.buckets else None
     framing = Framing(resolution, bucket_step, config.crop, config.crops, seed=config.seed)
     facts.tokenizer.add_tokens([ROW])
     start = Start(concept.token, concept.init, concept.num_vectors, concept.tune)
     rows = count_rows(start, facts.tokenizer)
-    readings = read_captions(concept, found.examples, facts.tokenizer, rows, config.long_captions)
+    readings = read_captions(concept, found.examples, facts.tokenizer, facts.window, rows, config.long_captions)
     pictures = [
         picture_row(example, shown_views(config, example, framing, number), concept.token, readings)
         for number, example in enumerate(found.examples)

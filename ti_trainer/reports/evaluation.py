@@ -126,7 +126,7 @@ def evaluate_file(
     """
     found = read_embedding(embedding)
     family = load_with_embeddings(model, [found])
-    size = family.resolution
+    size = family.spec.resolution
     references = [centre_square(read_image(each.picture), size) for each in find_pictures(resolve(images)).found]
     judge = judge or (JUDGE if model.model == TINY_SD else None)
     return evaluate(family, found.token, references, ClipScorer(clip), AttributeJudge(judge) if judge else None, **how)

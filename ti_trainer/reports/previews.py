@@ -10,7 +10,6 @@ from pathlib import Path
 
 import torch
 from PIL import Image, ImageDraw, ImageFont
-from torch import Tensor
 
 from ..config.config import ModelConfig, TrainConfig
 from ..embedding_files import read_embedding
@@ -66,24 +65,22 @@ def generate(
     pipeline: it expands tokens by plain string replacement. Picture i starts from noise that depends on `seed` and i
     alone.
     """
-    from diffusers import DDIMScheduler
-
     pipeline = family.pipeline()
     scheduler = pipeline.scheduler
-    size = size or family.resolution
+    size = size or family.spec.resolution
     side = size // family.pixels_per_latent
-    shape = (pipeline.unet.config.in_channels, side, side)
+    shape = (family.latent_channels, side, side)
     batch = max(1, min(MOST_PICTURES, MOST_POSITIONS // side**2))
     images: list[Image.Image] = []
     try:
-        pipeline.scheduler = DDIMScheduler.from_config(scheduler.config)
+        pipeline.scheduler = family.sampler()
         with quiet(pipeline):
             for start in range(0, len(prompts), batch):
                 some = list(prompts[start : start + batch])
                 noise = [torch.randn(shape, generator=generator(seed, "preview", start + i)) for i in range(len(some))]
                 images += pipeline(
-                    **prompt_arguments(family, some, owner),
-                    latents=torch.stack(noise).to(family.device, pipeline.unet.dtype),
+                    **family.prompt_arguments(some, owner),
+                    latents=family.noise_for_pipeline(torch.stack(noise).to(family.device, family.dtype)),
                     num_inference_steps=steps,
                     guidance_scale=guidance,
                     height=size,
@@ -111,21 +108,6 @@ def preview(
     rows = [(f"seed {seed}", generate(family, prompt, seed, steps, guidance)) for seed in range(seeds)]
     save_image(grid(rows, prompt), Path(output))
     return Path(output)
-
-
-def prompt_arguments(family: Family, prompts: Sequence[str], owner: str | None = None) -> dict[str, Tensor]:
-    """What a pipeline takes instead of prompts and empty negative prompts."""
-    texts = [*prompts, *[""] * len(prompts)]
-    both = family.encode_text(texts, None if owner is None else [owner] * len(texts))  # (2 B, L, D)
-    context, pooled = both.context, both.pooled
-    if pooled is not None and family.pipeline().config.force_zeros_for_empty_prompt:  # as SDXL was trained
-        context, pooled = context.clone(), pooled.clone()
-        context[len(prompts) :], pooled[len(prompts) :] = 0, 0
-    arguments = dict(zip(("prompt_embeds", "negative_prompt_embeds"), context.chunk(2), strict=True))
-    if pooled is not None:
-        names = ("pooled_prompt_embeds", "negative_pooled_prompt_embeds")
-        arguments |= dict(zip(names, pooled.chunk(2), strict=True))
-    return arguments
 
 
 def grid(rows: Sequence[tuple[str, Sequence[Image.Image]]], captions: Sequence[str], cell: int = 160) -> Image.Image:

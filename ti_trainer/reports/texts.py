@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from ..config.config import Concept
-from ..families import TextSlot
+from ..families import Family
 from ..runs.folder import RunFolder
 
 # Where each program looks for embeddings, and what to write in the prompt; {stem}: the file's name without suffix.
@@ -17,13 +15,18 @@ WEBUIS = {
 }
 
 
-def how_to_use(concept: Concept, folder: RunFolder, slots: Sequence[TextSlot]) -> list[str]:
+def how_to_use(concept: Concept, folder: RunFolder, family: Family) -> list[str]:
     """Lines that say where a concept's file belongs, and the exact calls that load it into diffusers."""
     path = folder.place(folder.files.embedding)
     lines = [f"  {'embedding:':13} {path}"]
     lines += [f"  {program + ':':13} {advice.format(stem=concept.stem)}" for program, advice in WEBUIS.items()]
     calls = [f'pipeline.load_textual_inversion("{path}", token="{concept.trigger}")']
-    if len(slots) > 1:  # diffusers loads the vectors of one text encoder in each call
+    prompt = f'"a photo of a {concept.trigger} on the beach"'
+    slots = family.slots
+    if not family.loads_embeddings:
+        calls = [f'word = ti_trainer.load_into_pipeline(pipeline, "{path}")']
+        prompt = 'f"a photo of a {word} on the beach"'
+    elif len(slots) > 1:  # diffusers loads the vectors of one text encoder in each call
         files = [folder.place(folder.files.diffusers_embedding(slot.suffix)) for slot in slots]
         calls = [
             f'pipeline.load_textual_inversion("{file}", text_encoder=pipeline.text_encoder{slot.suffix}, '
@@ -31,6 +34,6 @@ def how_to_use(concept: Concept, folder: RunFolder, slots: Sequence[TextSlot]) -
             for file, slot in zip(files, slots, strict=True)
         ]
         calls.append(f'or all at once: ti_trainer.load_into_pipeline(pipeline, "{path}"), which also mends the pooling')
-    calls.append(f'pipeline("a photo of a {concept.trigger} on the beach")')
+    calls.append(f"pipeline({prompt})")
     lines += [f"  {'diffusers:' if number == 0 else '':13} {call}" for number, call in enumerate(calls)]
     return lines

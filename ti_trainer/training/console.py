@@ -129,7 +129,7 @@ class SingleTerminal(Terminal):
         if learner.config.plots:
             self.say(f"before and after:  {folder.place(folder.files.before_after)}")
         self.say(f"\n{concept.trigger}  (rows of step {learner.best_step})")
-        self.say("\n".join(how_to_use(concept, folder, learner.session.family.slots)))
+        self.say("\n".join(how_to_use(concept, folder, learner.session.family)))
 
     def failed(self, name: str, problem: Exception) -> None:
         """The job raises the problem of its only concept."""

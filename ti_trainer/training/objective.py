@@ -15,7 +15,7 @@ def denoising_losses(family: Family, batch: Batch, weighting: Weighting) -> Tens
     weighting: snr (B,) and prediction type -> weights (B,), see weightings.py.
     """
     schedule = family.schedule
-    latents = batch.posterior.sample(batch.posterior_noise) * family.scale  # (B, c, h, w)
+    latents = family.to_latents(batch.posterior.sample(batch.posterior_noise))  # (B, c, h, w)
     timesteps = schedule.sample_timesteps(batch.timestep_draws)  # (B,)
     noisy = schedule.add_noise(latents, batch.noise, timesteps)
     prediction = family.predict(noisy, timesteps, family.encode_text(batch.captions, batch.owners), batch.sizes)

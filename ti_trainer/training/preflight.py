@@ -48,7 +48,7 @@ def check_resources(config: TrainConfig) -> None:
 
 def check_resolution(config: TrainConfig, family: Family) -> int:
     """The side of the training pictures in pixels; raises BadInput when the VAE cannot divide it into latents."""
-    size = config.resolution or family.resolution
+    size = config.resolution or family.spec.resolution
     unit = family.pixels_per_latent
     if size % unit:
         raise BadInput(
@@ -79,16 +79,15 @@ def check_captions(
 
     Raises BadInput for the first caption without the token, or of which the encoder does not read every row.
     """
-    readings = read_captions(concept, examples, slot.tokenizer, count, long_captions)
+    readings = read_captions(concept, examples, slot.tokenizer, slot.window, count, long_captions)
     for example in examples:
         for caption in example.captions:
             check_caption(concept, example.picture.name, caption, readings[caption])
     cut = [each.picture.name for each in examples if any(readings[caption].is_cut for caption in each.captions)]
     if not cut:
         return []
-    window = slot.tokenizer.model_max_length - 2
     return [
-        f"of the captions of {listing(cut)} only {window} tokens are read; {flag('long_captions', 'chunk')} reads all"
+        f"of the captions of {listing(cut)} only {slot.window} tokens are read; {flag('long_captions', 'chunk')} reads all"
     ]
 
 
@@ -120,7 +119,7 @@ def picture_warnings(examples: Sequence[Example], framing: Framing) -> list[str]
 def check_gradients(family: Family, rows: Rows, data: ConceptData) -> None:
     """Raises BadInput when a row has no influence on the text encoder's output."""
     caption = fill(data.examples[0].captions[0], data.token)
-    output = family.encode_text([caption], [data.owner]).context.float().square().sum()
+    output = family.encode_text([caption], [data.owner]).energy
     gradients = torch.autograd.grad(output, list(rows.values()), allow_unused=True)
     for slot, gradient in zip(rows, gradients, strict=True):
         silent = [] if gradient is None else (gradient.norm(dim=1) == 0).nonzero().flatten().tolist()

@@ -79,7 +79,7 @@ def prepare(config: TrainConfig, load: Callable[[], Family], owner: str = "") ->
     examples, warnings = load_examples(local, config.skip_bad_images, reading)
     family = load()
     resolution = preflight.check_resolution(config, family)
-    bucket_step = family.bucket_step if config.buckets else None
+    bucket_step = family.spec.bucket_step if config.buckets else None
     framing = Framing(
         resolution, bucket_step, config.crop, config.crops, config.flip, concept.alpha_color, seed=config.seed
     )

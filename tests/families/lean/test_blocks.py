@@ -13,8 +13,9 @@ from diffusers.models.resnet import ResnetBlock2D
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
+from tests.tiny_models import TINY_MODELS
 from ti_trainer import ModelConfig
-from ti_trainer.families import load_family
+from ti_trainer.families import FAMILIES, load_family
 from ti_trainer.families.latent_diffusion import to_channels_last
 from ti_trainer.families.lean.blocks import LeanGEGLU, LeanResnetBlock, make_lean
 from ti_trainer.families.lean.convolutions import FrozenConv2d
@@ -122,13 +123,19 @@ def test_other_blocks_are_left_alone(other: dict[str, Any]) -> None:
     assert type(block) is ResnetBlock2D
 
 
+@pytest.fixture(params=[k for k, row in TINY_MODELS.items() if FAMILIES[row.pipeline].denoiser_part == "unet"])
+def unet_model(request: pytest.FixtureRequest, tiny_models: dict[str, Path]) -> Path:
+    """The tiny model of each kind that has a U-Net."""
+    return tiny_models[request.param]
+
+
 def load_unet(model: Path, **others: Any) -> UNet2DConditionModel:
     family = load_family(ModelConfig(model=str(model), **others), torch.device("cpu"), torch.float32)
     return family.pipeline().unet
 
 
-def test_names_and_weights_stay(any_model: Path) -> None:
-    lean, plain = (load_unet(any_model, lean_unet=on) for on in (True, False))
+def test_names_and_weights_stay(unet_model: Path) -> None:
+    lean, plain = (load_unet(unet_model, lean_unet=on) for on in (True, False))
     wanted, found = plain.state_dict(), lean.state_dict()
     assert list(found) == list(wanted)
     assert all(torch.equal(found[name], wanted[name]) for name in wanted)
@@ -153,9 +160,9 @@ def noise_and_gradient(unet: UNet2DConditionModel, batch: int) -> tuple[Tensor, 
 
 @pytest.mark.parametrize("batch", [1, 3])
 @pytest.mark.parametrize("checkpointing", [False, True])
-def test_unet_is_diffusers(any_model: Path, batch: int, checkpointing: bool) -> None:
-    plain = load_unet(any_model, lean_unet=False)
-    lean = load_unet(any_model, gradient_checkpointing=checkpointing)
+def test_unet_is_diffusers(unet_model: Path, batch: int, checkpointing: bool) -> None:
+    plain = load_unet(unet_model, lean_unet=False)
+    lean = load_unet(unet_model, gradient_checkpointing=checkpointing)
     for found, wanted in zip(noise_and_gradient(lean, batch), noise_and_gradient(plain, batch), strict=True):
         torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
 
@@ -170,9 +177,9 @@ def test_bit_for_bit_the_same_on_several_threads(model: Path) -> None:
     assert len(seen) == 1
 
 
-def test_channels_last_is_the_same(any_model: Path) -> None:
+def test_channels_last_is_the_same(unet_model: Path) -> None:
     """As on a GPU, which has torch's own blocks."""
-    unet = load_unet(any_model, lean_unet=False)
+    unet = load_unet(unet_model, lean_unet=False)
     plain = noise_and_gradient(unet, 2)
     to_channels_last(unet)
     assert unet.conv_in.weight.is_contiguous(memory_format=torch.channels_last)

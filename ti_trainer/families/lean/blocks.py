@@ -1,4 +1,4 @@
-"""Blocks of a frozen U-Net, on CPUs, that keep for their backward pass only what is dear to compute again."""
+"""Blocks of a frozen U-Net, on CPUs, that keep for their backward pass only what costs much to compute again."""
 
 from __future__ import annotations
 
@@ -39,6 +39,8 @@ def is_plain(block: ResnetBlock2D) -> bool:
 
 
 class LeanResnetBlock(ResnetBlock2D):
+    """A plain ResnetBlock2D that keeps the inputs of its norms and nothing else of their size."""
+
     def forward(self, input_tensor: Tensor, temb: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         """(B, c, h, w), (B, E) -> (B, C, h, w)."""
         hidden = self.conv1(normalised_silu(input_tensor, self.norm1))
@@ -49,6 +51,7 @@ class LeanResnetBlock(ResnetBlock2D):
 
 
 def normalised_silu(input: Tensor, norm: nn.GroupNorm) -> Tensor:
+    """`F.silu(norm(input))`, (B, c, h, w) -> (B, c, h, w)."""
     return NormalisedSilu.apply(input.contiguous(), norm.num_groups, norm.weight, norm.bias, norm.eps)
 
 
@@ -57,7 +60,8 @@ class NormalisedSilu(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, input: Tensor, groups: int, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
-        (batch, channels, height, width), ctx.eps = input.shape, eps
+        batch, channels, height, width = input.shape
+        ctx.eps = eps
         ctx.sizes = batch, channels, height * width, groups
         normalised, mean, scale = aten.native_group_norm(input, weight, bias, *ctx.sizes, eps)
         ctx.save_for_backward(input, weight, bias, mean, scale)
@@ -74,6 +78,8 @@ class NormalisedSilu(torch.autograd.Function):
 
 
 class LeanGEGLU(GEGLU):
+    """A GEGLU that keeps two tensors of its output's size instead of three."""
+
     def forward(self, hidden_states: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         """(B, L, D) -> (B, L, E)."""
         return Gated.apply(self.proj(hidden_states))

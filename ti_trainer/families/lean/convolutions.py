@@ -33,10 +33,11 @@ class FrozenConv2d(nn.Conv2d):
 
     def forward(self, input: Tensor) -> Tensor:
         """(B, c, h, w) -> (B, C, H, W)."""
-        geometry = self.stride, self.padding
-        return Convolution.apply(input, self.weight, self.bias, *geometry, self.product_is_faster(input))
+        as_product = self.product_is_faster(input)
+        return Convolution.apply(input, self.weight, self.bias, self.stride, self.padding, as_product)
 
     def product_is_faster(self, input: Tensor) -> bool:
+        """Whether a product of matrices is faster than torch's convolution for an input (B, c, h, w)."""
         if len(input) == 1 and is_pointwise(self.weight, self.stride, self.padding):
             return True  # without a copy
         height, width = output_sides(input.shape, self.weight, self.stride, self.padding)
@@ -52,7 +53,10 @@ class Convolution(torch.autograd.Function):
         ctx: Any, input: Tensor, weight: Tensor, bias: Tensor | None, stride: Pair, padding: Pair, as_product: bool
     ) -> Tensor:
         ctx.save_for_backward(weight)
-        ctx.shape, ctx.stride, ctx.padding, ctx.as_product = input.shape, stride, padding, as_product
+        ctx.shape = input.shape
+        ctx.stride = stride
+        ctx.padding = padding
+        ctx.as_product = as_product
         if not as_product:
             return F.conv2d(input, weight, bias, stride, padding)
         output = weight.flatten(1) @ unfold(input, weight, stride, padding)  # (C, B * H * W)
@@ -63,11 +67,13 @@ class Convolution(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        (weight,), (output,) = ctx.saved_tensors, gradients  # output: its gradient, (B, C, H, W)
+        (weight,) = ctx.saved_tensors
+        (output,) = gradients  # its gradient, (B, C, H, W)
         if not ctx.as_product:
             input = conv2d_input(ctx.shape, weight, output, ctx.stride, ctx.padding)
             return input, None, None, None, None, None
-        output, rows = output.transpose(0, 1).flatten(1), weight.flatten(1)  # (C, B * H * W), (C, c * kernel)
+        output = output.transpose(0, 1).flatten(1)  # (C, B * H * W)
+        rows = weight.flatten(1)  # (C, c * kernel)
         columns = (output.T @ rows).T if output.shape[1] <= FEW else rows.T @ output  # (c * kernel, B * H * W)
         return fold(columns, ctx.shape, weight, ctx.stride, ctx.padding), None, None, None, None, None
 
@@ -85,7 +91,8 @@ def fold(columns: Tensor, shape: Sequence[int], weight: Tensor, stride: Pair, pa
     batch, channels, height, width = shape
     if is_pointwise(weight, stride, padding):
         return columns.unflatten(1, (batch, height, width)).transpose(0, 1)
-    kernel, sides = weight.shape[2:], output_sides(shape, weight, stride, padding)
+    kernel = weight.shape[2:]
+    sides = output_sides(shape, weight, stride, padding)
     if columns.numel() < MANY:
         columns = columns.unflatten(1, (batch, -1)).transpose(0, 1)  # (B, c * kernel, H * W)
         return F.fold(columns, (height, width), kernel, padding=padding, stride=stride)
@@ -101,11 +108,12 @@ def fold(columns: Tensor, shape: Sequence[int], weight: Tensor, stride: Pair, pa
 
 
 def is_pointwise(weight: Tensor, stride: Pair, padding: Pair) -> bool:
-    """Whether every pixel of the input is one of the output."""
+    """Whether each pixel of the output is computed from one pixel of the input."""
     return weight.shape[2:] == stride == (1, 1) and padding == (0, 0)
 
 
 def output_sides(shape: Sequence[int], weight: Tensor, stride: Pair, padding: Pair) -> tuple[int, int]:
+    """Height and width of a convolution's output; shape: (B, c, h, w) of its input."""
     height, width = (
         (side + 2 * margin - kernel) // step + 1
         for side, margin, kernel, step in zip(shape[2:], padding, weight.shape[2:], stride, strict=True)
@@ -121,6 +129,7 @@ def freeze_convolutions(model: nn.Module) -> None:
 
 
 def is_plain(convolution: nn.Conv2d) -> bool:
+    """Whether FrozenConv2d computes it: not in groups, dilated, or padded with anything but zeros."""
     return (
         convolution.groups == 1
         and convolution.dilation == (1, 1)

@@ -52,7 +52,8 @@ class LiveBytes(TorchDispatchMode):
         return result
 
     def _follow(self, storage: torch.UntypedStorage) -> None:
-        key, size = storage._cdata, storage.nbytes()
+        key = storage._cdata
+        size = storage.nbytes()
         if key in self._held:
             return
 

@@ -23,7 +23,8 @@ CGROUP_FILES = (
 def resident(tensors: Iterable[Tensor]) -> int:
     """The bytes of tensors that are in memory already: pages of a weights file come when they are first touched."""
     files = mapped_files()
-    total, touched = 0, {}
+    total = 0
+    touched = {}
     for tensor in tensors:
         place = bisect(files, (tensor.data_ptr(), float("inf"))) - 1
         if place >= 0 and tensor.data_ptr() < files[place][1]:

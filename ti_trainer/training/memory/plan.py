@@ -1,4 +1,4 @@
-"""What memory a training step takes, told before the first one, and how a batch is cut so that it fits."""
+"""What memory a training step takes, predicted before the first one, and how a batch is cut so that it fits."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ CUDA_EXTRA = 512 * 2**20  # workspaces of cuBLAS and cuDNN, and gaps between ten
 class MemoryPlan:
     """How a batch is cut, and what that takes."""
 
-    micro_batch: int  # examples that go through the U-Net at once
+    micro_batch: int  # examples that go through the denoiser at once
     gradient_checkpointing: bool
     peak: int  # bytes predicted, of this process (CPU) or on its device
     available: int  # bytes that may be used
@@ -103,8 +103,8 @@ def predict_needs(
     text = kept_bytes(lambda: twin.encode_text([f"{TOKEN} {caption}"]))
     example = live_bytes(lambda: step(twin, latent_shape, caption)) - round((1 - distinct) * text)
 
-    unet, vae = tensors_of(family.unet), tensors_of(family.vae)
-    models = [*unet, *(tensor for slot in family.slots for tensor in tensors_of(slot.encoder))]
+    vae = tensors_of(family.vae)
+    models = [*tensors_of(family.denoiser), *(tensor for slot in family.slots for tensor in tensors_of(slot.encoder))]
     if family.device.type == "cuda":
         held = CUDA_EXTRA + size_of(models)
         return Needs(held + size_of(vae) + encoding, held, example)
@@ -118,14 +118,17 @@ def predict_needs(
 def step(twin: Family, latent_shape: tuple[int, int, int], caption: str) -> None:
     """A training step of a shadow with one example, whose caption has one row more."""
     noisy = torch.empty(1, *latent_shape, device="meta")
-    timesteps, sizes = torch.empty(1, device="meta"), torch.empty(1, 6, device="meta")
+    timesteps = torch.empty(1, device="meta")
+    sizes = torch.empty(1, 6, device="meta")
     prediction = twin.predict(noisy, timesteps, twin.encode_text([f"{TOKEN} {caption}"]), sizes)
     (prediction - noisy).square().mean((1, 2, 3)).sum().backward()
 
 
 def tensors_of(module: nn.Module) -> list[Tensor]:
+    """Its weights and buffers."""
     return [*module.parameters(), *module.buffers()]
 
 
 def size_of(tensors: Iterable[Tensor]) -> int:
+    """In bytes."""
     return sum(tensor.nbytes for tensor in tensors)

@@ -1,0 +1,113 @@
+"""What all families do with their pipeline, on each of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tests.families.inputs import inputs, load
+from ti_trainer import ModelConfig
+from ti_trainer.data.latent_cache import content_hash
+from ti_trainer.families import load_family
+from ti_trainer.families.frozen_pipeline import autoencoder_facts
+from ti_trainer.families.parts import Part
+
+TOKEN = "<my-cat>"
+
+
+@pytest.mark.parametrize(("blocks", "pixels"), [([128, 256, 512, 512], 8), ([64, 64], 2), ([8], 1)])
+def test_pixels_of_a_latent(blocks: list[int], pixels: int) -> None:
+    vae = Part("AutoencoderKL", {"block_out_channels": blocks, "latent_channels": 16})
+    assert autoencoder_facts({"vae": vae}) == (pixels, 16)
+
+
+def test_nothing_is_trained(any_model: Path) -> None:
+    """Every weight is frozen and every module reads, as in the real pipeline after loading."""
+    family: Any = load(any_model)
+    for module in (family.denoiser, family.vae, *(slot.encoder for slot in family.slots)):
+        assert not module.training
+        assert not any(parameter.requires_grad for parameter in module.parameters())
+
+
+def test_fingerprints_tell_denoisers_apart(any_model: Path) -> None:
+    """The same for the same weights, another where one number of one tensor is; the VAE's does not look at it."""
+    one, same, other = load(any_model), load(any_model), load(any_model)
+    with torch.no_grad():
+        next(iter(other.denoiser.parameters())).view(-1)[0] += 1e-3
+    assert one.fingerprint == same.fingerprint != other.fingerprint
+    assert one.vae_hash == other.vae_hash == content_hash(one.vae.state_dict())
+
+
+def test_latents_of_a_sample(any_model: Path) -> None:
+    """(sample - shift) scale, with the numbers of the VAE's config."""
+    family: Any = load(any_model)
+    config = family.vae.config
+    sample = torch.randn(2, family.latent_channels, 4, 6, generator=torch.Generator().manual_seed(0))
+    wanted = torch.stack([(each - (config.shift_factor or 0)) * config.scaling_factor for each in sample])
+    torch.testing.assert_close(family.to_latents(sample), wanted)
+    assert not torch.equal(family.to_latents(sample), sample)
+
+
+def test_prompts_are_those_of_encode_text(any_model: Path) -> None:
+    """With the rows of one concept or of all; one negative prompt for each."""
+    family: Any = load(any_model)
+    draws = torch.Generator().manual_seed(0)
+    for owner in ("one", "other"):
+        rows = {slot.name: torch.randn(1, slot.width, generator=draws) * slot.table.std() for slot in family.slots}
+        family.placeholders.add(TOKEN, rows, owner)
+    prompts = [f"a {TOKEN} in the snow", "a dog"]
+    with torch.no_grad():
+        for owner in ("one", "other"):
+            found = family.prompt_arguments(prompts, owner)
+            wanted = family.encode_text(prompts, [owner] * 2)
+            torch.testing.assert_close(found["prompt_embeds"], wanted.context, rtol=1e-5, atol=1e-6)
+            assert found["negative_prompt_embeds"].shape == wanted.context.shape
+            if wanted.pooled is not None:
+                torch.testing.assert_close(found["pooled_prompt_embeds"], wanted.pooled, rtol=1e-5, atol=1e-6)
+        first, second = (family.prompt_arguments(prompts, owner)["prompt_embeds"] for owner in ("one", "other"))
+    assert (first[0] - second[0]).abs().max() > 1e-2
+    torch.testing.assert_close(first[1], second[1], rtol=1e-5, atol=1e-6)
+
+
+def test_predictions_are_the_real_denoisers(any_model: Path, reference_pipeline: Callable[[Path], Any]) -> None:
+    """Against the pipeline itself: two steps of its sampler, with our noise and text and without guidance."""
+    family: Any = load(any_model)
+    pipeline, sampler = reference_pipeline(any_model), family.sampler()
+    noisy, _, text, _ = inputs(family, 1)
+    seen: list[torch.Tensor] = []
+    step = sampler.step
+
+    def note(prediction: torch.Tensor, timestep: Any, sample: torch.Tensor, **how: Any) -> Any:
+        seen.append(prediction)
+        sizes = torch.tensor([[32.0, 32, 0, 0, 32, 32]])  # what SDXL's pipeline says of its own pictures
+        ours = family.predict(sample, torch.as_tensor(timestep)[None], text, sizes)
+        torch.testing.assert_close(ours, prediction, rtol=1e-4, atol=1e-5)
+        return step(prediction, timestep, sample, **how)
+
+    sampler.step = note
+    pipeline.scheduler = sampler
+    arguments = family.name_arguments(text, text)
+    with torch.no_grad():
+        pipeline(**arguments, latents=noisy, num_inference_steps=2, guidance_scale=1.0, output_type="latent")
+    assert len(seen) == 2
+
+
+def test_a_vae_that_was_put_away_comes_back_for_the_pipeline(any_model: Path) -> None:
+    family: Any = load(any_model)
+    weights = content_hash(family.vae.state_dict())
+    family.put_away_vae()
+    assert family.pipeline().vae is family.vae
+    assert content_hash(family.vae.state_dict()) == weights
+
+
+@pytest.mark.parametrize("asked", [None, True])
+def test_checkpointing_may_be_asked_for(any_model: Path, asked: bool | None) -> None:
+    config = ModelConfig(model=str(any_model), gradient_checkpointing=asked)
+    family = load_family(config, torch.device("cpu"), torch.float32)
+    assert family.denoiser.is_gradient_checkpointing is bool(asked)
+    family.checkpoint_activations()
+    assert family.denoiser.is_gradient_checkpointing

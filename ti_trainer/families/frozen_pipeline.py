@@ -1,0 +1,223 @@
+"""What all families share: a diffusers pipeline with text encoders, a VAE and a denoiser, none of them trained."""
+
+from __future__ import annotations
+
+import copy
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cached_property
+from itertools import repeat
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from ..config.config import ModelConfig
+from ..data.batches import upload
+from ..data.latent_cache import content_hash
+from ..data.latents import LatentPosterior
+from ..method.placeholders import PlaceholderEmbedding, Placeholders
+from ..method.schedules import Schedule
+from ..method.tokens import ROW
+from .base import FamilySpec
+from .conditioning import Conditioning, join_windows
+from .loading import load_vae, loads_embeddings
+from .parts import Parts, parts_of
+from .shadows import shadow, shadow_encoder
+from .slots import SlotKind, TextSlot, set_end_of_text, text_slots
+from .windows import all_windows, first_windows, place_rows
+
+if TYPE_CHECKING:
+    from diffusers import DiffusionPipeline
+    from typing_extensions import Self
+
+
+class FrozenPipeline(ABC):
+    """A family without what tells it from others, which its subclass adds."""
+
+    kinds: ClassVar[tuple[SlotKind, ...]]  # of text encoders that its models may have
+    checkpoint_prefix: ClassVar[str | None] = None  # with which a tensor's name starts in its single files only
+    denoiser_part: ClassVar[str]  # the denoiser's name in the pipeline
+
+    @classmethod
+    @abstractmethod
+    def spec_of(cls, parts: Parts, config: ModelConfig) -> FamilySpec:
+        """What the configs of a pipeline's parts say; raises BadInput for models that are made for something else."""
+
+    def __init__(
+        self, pipeline: DiffusionPipeline, config: ModelConfig, device: torch.device, dtype: torch.dtype
+    ) -> None:
+        self.config = config
+        self.device = device
+        self.dtype = dtype
+        self.spec = self.spec_of(parts_of(pipeline), config)
+        self.pixels_per_latent = self.spec.pixels_per_latent
+        self.latent_channels = self.spec.latent_channels
+        self.denoiser = getattr(pipeline, self.denoiser_part)
+        self.slots = text_slots(pipeline, self.kinds, config.clip_skip)
+        self.placeholders = Placeholders(device)
+        self.loads_embeddings = loads_embeddings(pipeline)
+        self._pipeline = pipeline
+        self._vae = pipeline.vae
+        self._load_vae = load_vae(pipeline, config)
+        # some VAEs have one of the two or none: families that normalise latents otherwise have their own `to_latents`
+        self.shift = pipeline.vae.config.get("shift_factor") or 0.0
+        self.scale = pipeline.vae.config.get("scaling_factor", 1.0)
+        for module in (pipeline.vae, *(slot.encoder for slot in self.slots)):
+            module.requires_grad_(False).eval()
+        self.prepare_denoiser()
+        if config.gradient_checkpointing:  # also chosen later where the memory is too small otherwise
+            self.checkpoint_activations()
+        self.denoiser.to(device)
+        for slot in self.slots:
+            slot.encoder.to(device)
+            set_end_of_text(slot)
+            slot.tokenizer.add_tokens([ROW])
+            frozen = slot.encoder.get_input_embeddings()
+            slot.encoder.set_input_embeddings(PlaceholderEmbedding(frozen, slot.name, self.placeholders))
+        self.schedule = self.take_schedule(pipeline).to(device)
+
+    def prepare_denoiser(self) -> None:
+        """Freeze the denoiser, and do what makes a frozen one faster; called once, before it moves to its device."""
+        self.denoiser.requires_grad_(False).eval()
+
+    @abstractmethod
+    def take_schedule(self, pipeline: DiffusionPipeline) -> Schedule:
+        """Put what the user says about the noise process into the pipeline's scheduler; returns that of training."""
+
+    @property
+    def vae(self) -> Any:
+        """In float32; loaded again where it was put away."""
+        if self._vae is None:
+            self._vae = self._load_vae().requires_grad_(False).eval()
+        return self._vae
+
+    def put_away_vae(self) -> None:
+        """Give back its memory: training works on cached latents."""
+        self._pipeline.vae = None
+        self._vae = None
+
+    @cached_property
+    def vae_hash(self) -> str:
+        """The hash of all weights of the VAE."""
+        return content_hash(self.vae.state_dict())
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """The hash of the beginning of every tensor of the denoiser: any training of it changes them."""
+        return content_hash({name: tensor.flatten()[:64] for name, tensor in self.denoiser.state_dict().items()})
+
+    @torch.no_grad()
+    def encode_images(self, pixels: Tensor) -> LatentPosterior:
+        """(B, 3, H, W) in [-1, 1] -> posterior of (B, c, h, w), float32: SDXL's VAE overflows in float16."""
+        vae = self.vae
+        cast(vae, self.device, torch.float32)
+        pixels = pixels.to(self.device, torch.float32, memory_format=torch.channels_last)  # 0.9 x the time on CPUs
+        posterior = vae.encode(pixels).latent_dist
+        return LatentPosterior(posterior.mean, posterior.std)
+
+    def to_latents(self, sample: Tensor) -> Tensor:
+        """(sample - shift) scale, (B, c, h, w)."""
+        return (sample - self.shift) * self.scale
+
+    def encode_text(self, captions: Sequence[str], owners: Sequence[str] | None = None) -> Conditioning:
+        """Captions with unexpanded tokens -> what `encode_prompt` of the family's pipeline gives.
+
+        owners: the concept with whose rows each caption is read (see Placeholders); None: with everybody's. Each
+        distinct caption is encoded once. With `long_captions: chunk` the context is that of all windows in a row, as
+        WebUIs join them; shorter captions are padded, and the padding masked.
+        """
+        wanted = list(zip(captions, owners or repeat(None, len(captions)), strict=True))
+        distinct = list(dict.fromkeys(wanted))
+        texts = [self.placeholders.expand(caption, owner) for caption, owner in distinct]
+        read = []
+        for slot in self.slots:
+            windows = self.windows(slot, texts)
+            ids = upload(torch.cat(windows), self.device)  # (N, T)
+            read.append(join_windows(slot.read(ids), [len(some) for some in windows]))  # (distinct, L, D)
+        return self.condition(read)[[distinct.index(each) for each in wanted]]  # (B, L, D)
+
+    def windows(self, slot: TextSlot, texts: Sequence[tuple[str, list[int]]]) -> list[Tensor]:
+        """The token ids of each text, (W, T); texts: with ROW where a row belongs, and the rows' numbers."""
+        row = slot.tokenizer.convert_tokens_to_ids(ROW)
+        first = slot.encoder.get_input_embeddings().first
+        if self.config.long_captions == "truncate":
+            ids = first_windows(slot, [text for text, _ in texts])  # (N, T)
+            for own, (_, numbers) in zip(ids, texts, strict=True):
+                place_rows(own, row, [first + number for number in numbers])
+            return list(ids[:, None])  # each (1, T)
+        unbroken = {first + numbers[0]: len(numbers) for numbers in self.placeholders.numbers().values()}
+        return [
+            all_windows(slot, text, row, [first + number for number in numbers], unbroken) for text, numbers in texts
+        ]
+
+    @abstractmethod
+    def condition(self, texts: Sequence[Conditioning]) -> Conditioning:
+        """What each slot gives, (B, L, D) and (B, P) -> what the denoiser is told."""
+
+    @abstractmethod
+    def predict(self, noisy: Tensor, timesteps: Tensor, text: Conditioning, sizes: Tensor) -> Tensor:
+        """(B, c, h, w), (B,), sizes (B, 6) as in Batch -> what the schedule calls the target, (B, c, h, w) float32."""
+
+    def checkpoint_activations(self) -> None:
+        """From now on compute the denoiser's activations twice instead of keeping them."""
+        self.denoiser.enable_gradient_checkpointing()
+
+    def shadow(self, checkpointing: bool) -> Self:
+        """The same family on the `meta` device, with or without gradient checkpointing: see families/shadows.py.
+
+        Of placeholders it has its own: none.
+        """
+        twin = copy.copy(self)
+        twin.device = torch.device("meta")
+        twin.placeholders = Placeholders(twin.device)
+        twin.denoiser = shadow(self.denoiser)
+        twin._vae = shadow(self.vae)
+        twin.slots = tuple(
+            replace(slot, encoder=shadow_encoder(slot.encoder, slot.name, twin.placeholders)) for slot in self.slots
+        )
+        if checkpointing:
+            twin.denoiser.enable_gradient_checkpointing()
+        else:
+            twin.denoiser.disable_gradient_checkpointing()
+        return twin
+
+    def pipeline(self) -> Any:
+        """The real diffusers pipeline, sharing these weights; in half precision with a VAE of its own."""
+        vae = self.vae if self.dtype == torch.float32 else copy.deepcopy(self.vae)  # what is rounded stays so
+        cast(vae, self.device, self.dtype)  # pipelines decode in float32 by themselves where a VAE needs it
+        self._pipeline.vae = vae
+        return self._pipeline
+
+    @abstractmethod
+    def sampler(self) -> Any:
+        """A new diffusers scheduler with which the pipeline draws previews."""
+
+    def prompt_arguments(self, prompts: Sequence[str], owner: str | None = None) -> dict[str, Tensor]:
+        """What the pipeline takes instead of prompts and empty negative prompts; owner: as in `encode_text`."""
+        texts = [*prompts, *[""] * len(prompts)]
+        both = self.encode_text(texts, None if owner is None else [owner] * len(texts))  # (2 B, L, D)
+        return self.name_arguments(both[range(len(prompts))], both[range(len(prompts), len(texts))])
+
+    def name_arguments(self, prompts: Conditioning, negative: Conditioning) -> dict[str, Tensor]:
+        """What prompts and negative prompts, (B, L, D) each, are called in the pipeline; most pipelines agree."""
+        arguments = {"prompt_embeds": prompts.context, "negative_prompt_embeds": negative.context}
+        if prompts.pooled is not None and negative.pooled is not None:
+            arguments |= {"pooled_prompt_embeds": prompts.pooled, "negative_pooled_prompt_embeds": negative.pooled}
+        return arguments
+
+    def noise_for_pipeline(self, noise: Tensor) -> Tensor:
+        """Noise (B, c, h, w) as the pipeline takes it for its argument `latents`."""
+        return noise
+
+
+def cast(module: torch.nn.Module, device: torch.device, dtype: torch.dtype) -> None:
+    """`module.to(device, dtype)` without the warning that diffusers 0.42 gives at every cast."""
+    torch.nn.Module.to(module, device, dtype)
+
+
+def autoencoder_facts(parts: Parts) -> tuple[int, int]:
+    """Pixels per latent and channels of latents of an AutoencoderKL: each block but the last halves the sides."""
+    vae = parts["vae"].config
+    return 2 ** (len(vae["block_out_channels"]) - 1), vae["latent_channels"]

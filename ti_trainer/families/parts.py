@@ -1,0 +1,35 @@
+"""The parts of a pipeline as their small files describe them: all that a family's facts are told from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from diffusers import DiffusionPipeline
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of a pipeline without its weights."""
+
+    class_name: str  # as in model_index.json
+    config: Mapping[str, Any]  # of its config.json; empty for tokenizers
+
+
+Parts = Mapping[str, Part]  # by name in model_index.json, without those that are missing
+
+
+def parts_of(pipeline: DiffusionPipeline) -> dict[str, Part]:
+    """The parts of a pipeline that is loaded; the same as those of its files."""
+    return {
+        name: Part(type(part).__name__, config_of(part))
+        for name, part in pipeline.components.items()
+        if part is not None
+    }
+
+
+def config_of(part: Any) -> dict[str, Any]:
+    config = getattr(part, "config", {})  # diffusers' are mappings, transformers' are objects, tokenizers have none
+    return dict(config) if isinstance(config, Mapping) else config.to_dict()
