@@ -44,7 +44,7 @@ def test_facts_are_those_of_the_loaded_model(any_model: Path, bare: Path, clip_s
     # in numbers: 8 x 8 latents of a VAE that halves twice; one halving of the U-Net, or patches of 2
     spec = facts.spec
     assert (spec.resolution, spec.pixels_per_latent, spec.bucket_step) == (32, 4, 8)
-    assert spec.latent_channels == family.vae.config.latent_channels
+    assert spec.latent_channels == family.bring_vae().config.latent_channels
     assert tuple(slot.kind.name for slot in spec.slots) == TINY_MODELS[any_model.name].slots
 
 

@@ -260,26 +260,26 @@ def test_a_vae_that_was_put_away_comes_back(
     """To the bit, from wherever it came, in float32; and the pipeline draws with it as if it had always been there."""
     family = load(**written_model(source, checkpoint, tiny_models, tmp_path))
     assert isinstance(family, LatentDiffusion)
-    first = family.vae
+    first = family.bring_vae()
     weights = {name: tensor.clone() for name, tensor in first.state_dict().items()}
     pixels = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
     posterior = family.encode_images(pixels)
     pictures = generate(family, ["a cat", "a dog"], seed=0, steps=1, guidance=2.0)
-    assert family.vae is first
+    assert family.bring_vae() is first
 
     family.put_away_vae()
     assert family._pipeline.vae is None
     again = family.encode_images(pixels)
-    assert family.vae is not first
+    assert family.bring_vae() is not first
     assert torch.equal(again.mean, posterior.mean)
     assert torch.equal(again.std, posterior.std)
-    assert {name: tensor.dtype for name, tensor in family.vae.state_dict().items()} == dict.fromkeys(
+    assert {name: tensor.dtype for name, tensor in family.bring_vae().state_dict().items()} == dict.fromkeys(
         weights, torch.float32
     )
-    assert all(torch.equal(tensor, weights[name]) for name, tensor in family.vae.state_dict().items())
-    assert content_hash(family.vae.state_dict()) == family.vae_hash == content_hash(weights)
-    assert not family.vae.training
-    assert not any(parameter.requires_grad for parameter in family.vae.parameters())
+    assert all(torch.equal(tensor, weights[name]) for name, tensor in family.bring_vae().state_dict().items())
+    assert content_hash(family.bring_vae().state_dict()) == family.vae_hash == content_hash(weights)
+    assert not family.bring_vae().training
+    assert not any(parameter.requires_grad for parameter in family.bring_vae().parameters())
 
     family.put_away_vae()
     redrawn = generate(family, ["a cat", "a dog"], seed=0, steps=1, guidance=2.0)

@@ -23,7 +23,7 @@ def digest(module: nn.Module) -> str:
 
 def test_same_shapes_and_classes(any_model: Path) -> None:
     family: Any = load(any_model)
-    for module in (family.denoiser, family.vae):
+    for module in (family.denoiser, family.bring_vae()):
         before = digest(module)
         twin = shadow(module)
         for (name, real), (other, found) in zip(module.named_parameters(), twin.named_parameters(), strict=True):

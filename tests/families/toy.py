@@ -22,6 +22,7 @@ from ti_trainer.families.conditioning import Conditioning
 from ti_trainer.families.frozen_pipeline import FrozenPipeline, autoencoder_facts
 from ti_trainer.families.parts import Parts
 from ti_trainer.families.slots import CLIP_G, CLIP_L, SlotKind, slot_specs
+from ti_trainer.files.wording import flag
 from ti_trainer.method.schedules import FlowMatching
 
 PIPELINE = "StableDiffusion3Pipeline"
@@ -52,9 +53,11 @@ class Toy(FrozenPipeline):
     def spec_of(cls, parts: Parts, config: ModelConfig) -> FamilySpec:
         for name in ("prediction_type", "zero_terminal_snr"):
             if getattr(config, name) is not None:
-                raise BadInput(f"--{name} is for Stable Diffusion 1.x, 2.x and XL; {config.model} is a flow")
+                raise BadInput(f"{flag(name)} is for Stable Diffusion 1.x, 2.x and XL; {config.model} is a flow")
         if config.long_captions != "truncate":
-            raise BadInput(f"--long_captions {config.long_captions}: the transformer of {config.model} takes no mask")
+            raise BadInput(
+                f"{flag('long_captions', config.long_captions)}: the transformer of {config.model} takes no mask"
+            )
         transformer = parts["transformer"].config
         pixels_per_latent, channels = autoencoder_facts(parts)
         return FamilySpec(

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from ti_trainer import train
@@ -16,6 +17,7 @@ from ti_trainer.data.examples import Example
 from ti_trainer.data.images import Picture
 from ti_trainer.embedding_files import Embedding, write_embedding
 from ti_trainer.errors import BadInput
+from ti_trainer.families import load_family
 from ti_trainer.families.facts import read_model_facts
 from ti_trainer.reports.dataset_report import (
     DatasetReport,

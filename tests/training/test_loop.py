@@ -86,7 +86,7 @@ def test_nothing_is_trained_but_the_rows(make_config: MakeConfig, sessions: list
     assert trained[0] is session.rows["clip_l"]
     assert trained[0].dtype == torch.float32
     family = session.family
-    for frozen in (family.denoiser, family.vae, family.slots[0].encoder):
+    for frozen in (family.denoiser, family.bring_vae(), family.slots[0].encoder):
         parameters = list(frozen.parameters())
         assert parameters
         assert not any(parameter.requires_grad or parameter.grad is not None for parameter in parameters)

@@ -132,15 +132,16 @@ def test_memory_and_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     config = TrainConfig(concept=CAT, model=str(model), output=str(tmp_path / "not" / "yet" / "there"))
     free = 4 * 2**20
     monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=free))
-    preflight.check_resources(config)
+    preflight.check_weights(config)
+    preflight.check_disk(config)
     assert not (tmp_path / "not").exists()
     free -= 1
     with pytest.raises(BadInput, match=r"of weights and .* GiB of memory"):
-        preflight.check_resources(config)
+        preflight.check_weights(config)
     free += 1
     monkeypatch.setattr(preflight, "MIN_FREE_BYTES", 2**70)
     with pytest.raises(BadInput, match=rf"{re.escape(str(tmp_path))} has \d+ MiB free; make room"):
-        preflight.check_resources(config)
+        preflight.check_disk(config)
 
 
 def test_rows_without_a_gradient(family: Family) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,8 +13,10 @@ from ..config.config import ModelConfig
 from ..embedding_files import Embedding, read_embedding
 from ..errors import BadInput
 from .base import Family, FamilySpec
+from .borrowing import borrow
 from .conditioning import Conditioning
-from .loading import load_pipeline, loads_embeddings, pipeline_class
+from .loading import load_pipeline, load_vae, loads_embeddings, pipeline_class
+from .shadows import share_weights
 from .slots import TextSlot, add_words, set_end_of_text, text_slots
 from .table import FAMILIES, checkpoint_layouts, family_of, known_kinds
 
@@ -26,6 +29,7 @@ __all__ = [
     "Family",
     "FamilySpec",
     "TextSlot",
+    "borrow_family",
     "fastest_device",
     "load_family",
     "load_into_pipeline",
@@ -40,7 +44,18 @@ def load_family(config: ModelConfig, device: torch.device, dtype: torch.dtype) -
     """
     name = pipeline_class(config, checkpoint_layouts())
     kind = family_of(name, config)
-    return kind(load_pipeline(name, config, dtype), config, device, dtype)
+    pipeline = load_pipeline(name, config, dtype)
+    return kind(pipeline, config, device, dtype, load_vae(pipeline, config))
+
+
+def borrow_family(pipeline: DiffusionPipeline, config: ModelConfig, device: torch.device) -> Family:
+    """The family of a loaded pipeline, which stays as it is; the two share their weights.
+
+    The weights keep their type. Raises BadInput when no family fits the pipeline.
+    """
+    kind = family_of(type(pipeline).__name__, config)
+    dtype = getattr(pipeline, kind.denoiser_part).dtype
+    return kind(borrow(pipeline), config, device, dtype, partial(share_weights, pipeline.vae))
 
 
 def fastest_device() -> torch.device:

@@ -49,9 +49,8 @@ class Family(Protocol):
     device: torch.device
     dtype: torch.dtype  # of the frozen weights
 
-    @property
-    def vae(self) -> nn.Module:
-        """In float32."""
+    def bring_vae(self) -> nn.Module:
+        """The VAE, in float32; it is loaded again where it was put away."""
         ...
 
     @property

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from torch import nn
+
+from .shadows import share_weights
 
 if TYPE_CHECKING:
     from diffusers import DiffusionPipeline
 
-Module = TypeVar("Module", bound=nn.Module)
 Pipeline: TypeAlias = "DiffusionPipeline"  # for rooms that do not know diffusers
 
 
@@ -27,13 +28,3 @@ def borrow(pipeline: Pipeline) -> Any:
         elif part is not None:
             setattr(twin, name, copy.deepcopy(part))
     return twin
-
-
-def share_weights(module: Module) -> Module:
-    """A copy of a module and of all modules in it, with frozen parameters that lie in the same memory."""
-    memo: dict[int, Any] = {}
-    for parameter in module.parameters():
-        memo[id(parameter)] = nn.Parameter(parameter.detach(), requires_grad=False)
-    for buffer in module.buffers():
-        memo[id(buffer)] = buffer.detach()
-    return copy.deepcopy(module, memo)

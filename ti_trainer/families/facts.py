@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ..config.bundled import resolve
 from ..config.config import ModelConfig
 from ..errors import BadInput
+from ..files.wording import flag
 from .base import FamilySpec
 from .loading import model_file, model_index, parts_in
 from .parts import Part
@@ -40,13 +41,15 @@ def read_model_facts(config: ModelConfig) -> ModelFacts:
     Raises BadInput when there is no such model, when the files are not there, or when no family fits it.
     """
     source = resolve(config.model)
-    flag = "--model"
+    setting = "model"
     if Path(source).is_file():
         if config.model_config is None:
-            raise BadInput(f"--model {source} has no tokenizer in it; add --model_config with a folder or hub id")
+            raise BadInput(
+                f"{flag('model', source)} has no tokenizer in it; add {flag('model_config')} with a folder or hub id"
+            )
         source = config.model_config
-        flag = "--model_config"
-    index = model_index(config, source, flag)
+        setting = "model_config"
+    index = model_index(config, source, setting)
     family = family_of(index["_class_name"], config)
     parts = read_parts(config, source, index)
     spec = family.spec_of(parts, config)
@@ -71,7 +74,7 @@ def read_config(config: ModelConfig, source: str, part: str, name: str | None = 
         return json.loads(model_file(config, source, file).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:  # what the hub raises is of these kinds
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise BadInput(f"--model {source} has no {file} that can be read: {reason}") from None
+        raise BadInput(f"{flag('model', source)} has no {file} that can be read: {reason}") from None
 
 
 def load_tokenizer(config: ModelConfig, source: str, part: str, class_name: str) -> PreTrainedTokenizerBase:
@@ -87,7 +90,11 @@ def load_tokenizer(config: ModelConfig, source: str, part: str, class_name: str)
             local_files_only=config.offline,
         )
     except (OSError, ValueError) as error:
-        raise BadInput(f"--model {source} has no tokenizer that can be loaded: {str(error).splitlines()[0]}") from None
+        raise BadInput(
+            f"{flag('model', source)} has no tokenizer that can be loaded: {str(error).splitlines()[0]}"
+        ) from None
     if len(tokenizer) <= len(tokenizer.all_special_ids) + 1:  # transformers found no file
-        raise BadInput(f"--model {source} has no tokenizer that can be loaded: its folder '{part}' has no vocabulary")
+        raise BadInput(
+            f"{flag('model', source)} has no tokenizer that can be loaded: its folder '{part}' has no vocabulary"
+        )
     return tokenizer

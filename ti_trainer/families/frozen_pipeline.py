@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property
 from itertools import repeat
@@ -22,7 +22,7 @@ from ..method.schedules import Schedule
 from ..method.tokens import ROW
 from .base import FamilySpec
 from .conditioning import Conditioning, join_windows
-from .loading import load_vae, loads_embeddings
+from .loading import loads_embeddings
 from .parts import Parts, parts_of
 from .shadows import shadow, shadow_encoder
 from .slots import SlotKind, TextSlot, set_end_of_text, text_slots
@@ -46,8 +46,14 @@ class FrozenPipeline(ABC):
         """What the configs of a pipeline's parts say; raises BadInput for models that are made for something else."""
 
     def __init__(
-        self, pipeline: DiffusionPipeline, config: ModelConfig, device: torch.device, dtype: torch.dtype
+        self,
+        pipeline: DiffusionPipeline,
+        config: ModelConfig,
+        device: torch.device,
+        dtype: torch.dtype,
+        load_vae: Callable[[], Any],
     ) -> None:
+        """dtype: of the denoiser and the text encoders; load_vae: brings back a VAE that was put away, in float32."""
         self.config = config
         self.device = device
         self.dtype = dtype
@@ -60,7 +66,7 @@ class FrozenPipeline(ABC):
         self.loads_embeddings = loads_embeddings(pipeline)
         self._pipeline = pipeline
         self._vae = pipeline.vae
-        self._load_vae = load_vae(pipeline, config)
+        self._load_vae = load_vae
         # some VAEs have one of the two or none: families that normalise latents otherwise have their own `to_latents`
         self.shift = pipeline.vae.config.get("shift_factor") or 0.0
         self.scale = pipeline.vae.config.get("scaling_factor", 1.0)
@@ -86,9 +92,8 @@ class FrozenPipeline(ABC):
     def take_schedule(self, pipeline: DiffusionPipeline) -> Schedule:
         """Put what the user says about the noise process into the pipeline's scheduler; returns that of training."""
 
-    @property
-    def vae(self) -> Any:
-        """In float32; loaded again where it was put away."""
+    def bring_vae(self) -> Any:
+        """The VAE, in float32; it is loaded again where it was put away."""
         if self._vae is None:
             self._vae = self._load_vae().requires_grad_(False).eval()
         return self._vae
@@ -101,7 +106,7 @@ class FrozenPipeline(ABC):
     @cached_property
     def vae_hash(self) -> str:
         """The hash of all weights of the VAE."""
-        return content_hash(self.vae.state_dict())
+        return content_hash(self.bring_vae().state_dict())
 
     @cached_property
     def fingerprint(self) -> str:
@@ -111,7 +116,7 @@ class FrozenPipeline(ABC):
     @torch.no_grad()
     def encode_images(self, pixels: Tensor) -> LatentPosterior:
         """(B, 3, H, W) in [-1, 1] -> posterior of (B, c, h, w), float32: SDXL's VAE overflows in float16."""
-        vae = self.vae
+        vae = self.bring_vae()
         cast(vae, self.device, torch.float32)
         pixels = pixels.to(self.device, torch.float32, memory_format=torch.channels_last)  # 0.9 x the time on CPUs
         posterior = vae.encode(pixels).latent_dist
@@ -173,7 +178,7 @@ class FrozenPipeline(ABC):
         twin.device = torch.device("meta")
         twin.placeholders = Placeholders(twin.device)
         twin.denoiser = shadow(self.denoiser)
-        twin._vae = shadow(self.vae)
+        twin._vae = shadow(self.bring_vae())
         twin.slots = tuple(
             replace(slot, encoder=shadow_encoder(slot.encoder, slot.name, twin.placeholders)) for slot in self.slots
         )
@@ -185,7 +190,9 @@ class FrozenPipeline(ABC):
 
     def pipeline(self) -> Any:
         """The real diffusers pipeline, sharing these weights; in half precision with a VAE of its own."""
-        vae = self.vae if self.dtype == torch.float32 else copy.deepcopy(self.vae)  # what is rounded stays so
+        vae = self.bring_vae()
+        if self.dtype != torch.float32:
+            vae = copy.deepcopy(vae)  # what is rounded stays so
         cast(vae, self.device, self.dtype)  # pipelines decode in float32 by themselves where a VAE needs it
         self._pipeline.vae = vae
         return self._pipeline

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..config.config import ModelConfig
 from ..errors import BadInput
+from ..files.wording import flag
 from ..method.schedules import TARGETS, VariancePreserving
 from .base import FamilySpec
 from .conditioning import Conditioning
@@ -103,18 +104,19 @@ def check_supported(parts: Parts, config: ModelConfig) -> None:
     latents = vae["latent_channels"]
     if channels != latents:
         raise BadInput(
-            f"--model {config.model} wants {channels} channels and pictures have {latents} latent ones: it is made for "
+            f"{flag('model', config.model)} wants {channels} channels and pictures have {latents} latent ones: it "
+            "is made for "
             "inpainting or editing; train on the model that it was made from, the embedding works in both"
         )
     normalised = vae.get("latents_mean") is not None
     if normalised or "beta_schedule" not in scheduler.config:
         raise BadInput(
-            f"--model {config.model} has another noise process ({scheduler.class_name}) than Stable "
+            f"{flag('model', config.model)} has another noise process ({scheduler.class_name}) than Stable "
             "Diffusion; there is no family for it yet"
         )
     predicted = prediction_type(parts, config)
     if predicted not in TARGETS:
-        raise BadInput(f"--model {config.model} predicts '{predicted}'; known are {', '.join(TARGETS)}")
+        raise BadInput(f"{flag('model', config.model)} predicts '{predicted}'; known are {', '.join(TARGETS)}")
 
 
 def override_scheduler(pipeline: DiffusionPipeline, config: ModelConfig) -> None:

@@ -15,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 from ..config.bundled import resolve
 from ..config.config import ModelConfig
 from ..errors import BadInput
+from ..files.wording import flag
 
 if TYPE_CHECKING:
     from diffusers import DiffusionPipeline
@@ -36,13 +37,14 @@ def pipeline_class(config: ModelConfig, layouts: Mapping[str, str]) -> str:
     if not Path(source).is_file():
         return model_index(config, source)["_class_name"]
     if config.model_config:
-        return model_index(config, config.model_config, "--model_config")["_class_name"]
+        return model_index(config, config.model_config, "model_config")["_class_name"]
     keys = checkpoint_keys(config, Path(source))
     for start, name in layouts.items():
         if any(key.startswith(start) for key in keys):
             return name
     raise BadInput(
-        f"--model {source} holds no whole Stable Diffusion model (no text encoder is in it): give the checkpoint "
+        f"{flag('model', source)} holds no whole Stable Diffusion model (no text encoder is in it): give the "
+        "checkpoint "
         "that a WebUI loads, not a LoRA, a VAE or a bare U-Net"
     )
 
@@ -77,10 +79,10 @@ def load_pipeline(
         reason = str(error).strip().splitlines() or [type(error).__name__]
         if isinstance(error, NotImplementedError):  # torch's complaint about a module that got no weights
             reason = ["weights of its denoiser or VAE are missing"]
-        raise BadInput(f"--model {config.model} cannot be loaded: {reason[0]}") from None
+        raise BadInput(f"{flag('model', config.model)} cannot be loaded: {reason[0]}") from None
     for part, module in pipeline.components.items():
         if isinstance(module, torch.nn.Module) and any(tensor.is_meta for tensor in module.parameters()):
-            raise BadInput(f"--model {config.model} is not complete: weights of its {part} are missing")
+            raise BadInput(f"{flag('model', config.model)} is not complete: weights of its {part} are missing")
     return pipeline
 
 
@@ -144,31 +146,32 @@ def checkpoint_keys(config: ModelConfig, path: Path) -> set[str]:
     if path.suffix.lower() in PICKLES:
         if not config.allow_pickle:
             raise BadInput(
-                f"--model {path} is a pickle, which can run code when read: use the .safetensors file, or add "
-                "--allow_pickle if you trust it"
+                f"{flag('model', path)} is a pickle, which can run code when read: use the .safetensors file, or add "
+                f"{flag('allow_pickle', True)} if you trust it"
             )
         try:
             content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
         except Exception as error:  # whatever the unpickler makes of such a file
-            raise BadInput(f"--model {path} cannot be read: {str(error).splitlines()[0]}") from None
+            raise BadInput(f"{flag('model', path)} cannot be read: {str(error).splitlines()[0]}") from None
         return set(content.get("state_dict", content))
     try:
         with safe_open(path, framework="pt") as file:
             return set(file.keys())
     except (SafetensorError, OSError) as error:
-        raise BadInput(f"--model {path} is not a safetensors file: {error}") from None
+        raise BadInput(f"{flag('model', path)} is not a safetensors file: {error}") from None
 
 
-def model_index(config: ModelConfig, source: str, flag: str = "--model") -> dict[str, Any]:
+def model_index(config: ModelConfig, source: str, setting: str = "model") -> dict[str, Any]:
     """The contents of model_index.json; downloads it when `source` is a hub id."""
     folder = Path(source)
+    shown = flag(setting, source)
     if folder.is_dir():
         path = folder / "model_index.json"
         if not path.is_file():
-            raise BadInput(f"{flag} {source} is no diffusers folder: model_index.json is missing")
+            raise BadInput(f"{shown} is no diffusers folder: model_index.json is missing")
     elif folder.exists() or source.count("/") != 1 or source.startswith((".", "/")):
         raise BadInput(
-            f"{flag} {source} does not exist; give a diffusers folder, a checkpoint file or a hub id such as owner/name"
+            f"{shown} does not exist; give a diffusers folder, a checkpoint file or a hub id such as owner/name"
         )
     else:
         from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
@@ -177,7 +180,7 @@ def model_index(config: ModelConfig, source: str, flag: str = "--model") -> dict
             path = model_file(config, source, "model_index.json")
         except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
             reason = str(error).splitlines()[0]
-            raise BadInput(f"{flag} {source} is no folder here, and the hub did not give it: {reason}") from None
+            raise BadInput(f"{shown} is no folder here, and the hub did not give it: {reason}") from None
     try:
         index = json.loads(path.read_text(encoding="utf-8"))
     except ValueError:
@@ -218,13 +221,13 @@ def check_parts(folder: Path, index: Mapping[str, Any]) -> None:
     for part in parts_in(index):
         files = [file.name for file in (folder / part).glob("*")]
         if not files:
-            raise BadInput(f"--model {folder} is not complete: its {part} is missing")
+            raise BadInput(f"{flag('model', folder)} is not complete: its {part} is missing")
         if part.startswith(WITHOUT_WEIGHTS):
             continue
         if not any(name.endswith((".safetensors", ".bin")) for name in files):
-            raise BadInput(f"--model {folder} is not complete: its {part} has no weights")
+            raise BadInput(f"{flag('model', folder)} is not complete: its {part} has no weights")
         if "config.json" not in files:
-            raise BadInput(f"--model {folder} is not complete: its {part} has no config.json")
+            raise BadInput(f"{flag('model', folder)} is not complete: its {part} has no config.json")
 
 
 @contextmanager

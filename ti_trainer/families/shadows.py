@@ -1,8 +1,10 @@
-"""Models without weights: on the `meta` device shapes are known, and nothing is computed or held."""
+"""Copies of models with other tensors: on the `meta` device, where nothing is computed or held, or in the same "
+"memory."""
 
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import torch
@@ -15,11 +17,21 @@ Module = TypeVar("Module", bound=nn.Module)
 
 def shadow(module: Module) -> Module:
     """A copy whose tensors are on `meta`; its parts keep their classes, and so what they keep for a backward pass."""
+    return copy_with(module, on_meta)
+
+
+def share_weights(module: Module) -> Module:
+    """A copy of a module and of all modules in it whose parameters lie in the same memory, frozen."""
+    return copy_with(module, torch.Tensor.detach).requires_grad_(False)
+
+
+def copy_with(module: Module, replaced: Callable[[Tensor], Tensor]) -> Module:
+    """A copy of a module and of all modules in it, with other tensors for its parameters and buffers."""
     memo: dict[int, Any] = {}
     for parameter in module.parameters():
-        memo[id(parameter)] = nn.Parameter(on_meta(parameter), requires_grad=parameter.requires_grad)
+        memo[id(parameter)] = nn.Parameter(replaced(parameter), requires_grad=parameter.requires_grad)
     for buffer in module.buffers():
-        memo[id(buffer)] = on_meta(buffer)
+        memo[id(buffer)] = replaced(buffer)
     return copy.deepcopy(module, memo)
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import BadInput
+from ..files.wording import flag
 from .conditioning import Conditioning
 from .parts import Part, Parts, parts_of
 
@@ -133,7 +134,7 @@ def slot_specs(parts: Parts, kinds: Iterable[SlotKind], clip_skip: int = 0) -> t
             raise BadInput(f"the model's {name} is a {part.class_name} of another kind than {told}: no rows fit it")
         slot = SlotSpec(kind.skip(clip_skip), suffix, part.config[kind.width_entry], part.config[kind.layers_entry])
         if kind.skippable and clip_skip >= slot.layers - 1:
-            raise BadInput(f"--clip_skip is {clip_skip} and {kind.name} has {slot.layers} layers; choose fewer")
+            raise BadInput(f"{flag('clip_skip')} is {clip_skip} and {kind.name} has {slot.layers} layers; choose fewer")
         slots.append(slot)
     return tuple(slots)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..config.config import ModelConfig
 from ..errors import BadInput
+from ..files.wording import flag
 from .frozen_pipeline import FrozenPipeline
 from .sd import StableDiffusion
 from .sdxl import StableDiffusionXL
@@ -31,7 +32,7 @@ def family_of(name: str, config: ModelConfig) -> type[FrozenPipeline]:
     """The family of a pipeline class; raises BadInput where there is none."""
     if name not in FAMILIES:
         known = f"a {name}, for which there is no family; known are {', '.join(FAMILIES)}"
-        raise BadInput(f"--model {config.model} is {REFUSED.get(name, known)}")
+        raise BadInput(f"{flag('model', config.model)} is {REFUSED.get(name, known)}")
     return FAMILIES[name]
 
 

@@ -20,7 +20,7 @@ from .events import Callback, Measured
 from .learner import Learner
 from .memory.machine import give_back
 from .memory.plan import MemoryPlan, plan_memory
-from .prepare import Session, encode_rest, load_model, prepare
+from .prepare import Session, encode_rest, load_model, prepare, take_model
 from .processes import Processes
 from .report import Report
 from .seats import Seat, Seats
@@ -41,7 +41,9 @@ class SharedModel:
 
     def load(self) -> Family:
         """The model; read from the disk at the first call. Raises BadInput where it cannot be had."""
-        if self._family is None:
+        if self._family is None and self.pipeline is not None:
+            self._family = take_model(self.config, self.pipeline, self.processes.device)
+        elif self._family is None:
             self._family = load_model(self.config, self.processes.device, self.processes.dtype)
         return self._family
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 from ..config.config import TrainConfig
 from ..config.together import check_together
@@ -62,6 +63,8 @@ def train_all(
     stop the others: Incomplete is raised at the end. Arguments, and Interrupted, as in `train`.
     """
     started = time.perf_counter()
+    if pipeline is not None:
+        configs = [replace(config, model=pipeline.name_or_path or type(pipeline).__name__) for config in configs]
     check_together(configs)
     is_list = len(configs) > 1
     outputs = {config.output for config in configs} if is_list else ()

@@ -26,23 +26,26 @@ from .memory.machine import available_bytes
 MIN_FREE_BYTES = 20 * 2**20
 
 
-def check_resources(config: TrainConfig) -> None:
-    """Raises BadInput when the disk is full or the model's weights are larger than the free memory."""
+def check_disk(config: TrainConfig) -> None:
+    """Raises BadInput when the disk of the run's folder is full."""
     place = RunFolder(config).path.absolute()
     while not place.exists():
         place = place.parent
     free = shutil.disk_usage(place).free
     if free < MIN_FREE_BYTES:
         raise BadInput(f"{place} has {free / 2**20:.0f} MiB free; make room or choose another {flag('output')}")
+
+
+def check_weights(config: TrainConfig) -> None:
+    """Raises BadInput when the model's weights are larger than the free memory."""
     source = Path(resolve(config.model))
     files = [source] if source.is_file() else source.glob("*/*.safetensors")
     weights = sum(file.stat().st_size for file in files)
     memory = available_bytes()
     if weights > memory:
         raise BadInput(
-            f"{flag('model', config.model)} has {weights / 2**30:.1f} GiB of weights and {memory / 2**30:.1f} GiB "
-            "of memory "
-            "are free; close other programs or choose a smaller model"
+            f"{flag('model', config.model)} has {weights / 2**30:.1f} GiB of weights and {memory / 2**30:.1f} GiB of "
+            "memory are free; close other programs or choose a smaller model"
         )
 
 
@@ -86,9 +89,8 @@ def check_captions(
     cut = [each.picture.name for each in examples if any(readings[caption].is_cut for caption in each.captions)]
     if not cut:
         return []
-    return [
-        f"of the captions of {listing(cut)} only {slot.window} tokens are read; {flag('long_captions', 'chunk')} reads all"
-    ]
+    cure = f"{flag('long_captions', 'chunk')} reads all"
+    return [f"of the captions of {listing(cut)} only {slot.window} tokens are read; {cure}"]
 
 
 def check_caption(concept: Concept, picture: str, caption: str, reading: CaptionReading) -> None:

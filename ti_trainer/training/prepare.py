@@ -20,7 +20,8 @@ from ..data.latents import ViewEncoder, views_of
 from ..data.scanning import load_examples
 from ..data.sources.lists import ANY_COLUMNS, Columns
 from ..data.sources.urls import fetch
-from ..families import Family, load_family
+from ..families import Family, borrow_family, load_family
+from ..families.borrowing import Pipeline
 from ..files.remote import is_remote
 from ..files.wording import flag
 from ..method.crops import check_crop
@@ -57,9 +58,16 @@ class Session:
             self.scratch.cleanup()
 
 
+def take_model(config: TrainConfig, pipeline: Pipeline, device: torch.device) -> Family:
+    """The frozen model of a loaded pipeline, which stays as it is; raises BadInput where no family fits it."""
+    preflight.check_disk(config)
+    return borrow_family(pipeline, config, device)
+
+
 def load_model(config: TrainConfig, device: torch.device, dtype: torch.dtype) -> Family:
     """The frozen model; raises BadInput where it cannot be loaded or the machine is too small for it."""
-    preflight.check_resources(config)
+    preflight.check_disk(config)
+    preflight.check_weights(config)
     return load_family(config, device, dtype)
 
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ...errors import BadInput
 from ...families import Family
+from ...files.wording import flag
 from .live_bytes import kept_bytes, live_bytes
 from .machine import free_bytes, resident
 
@@ -71,17 +72,17 @@ def plan_memory(
         plan = MemoryPlan(examples, choice, needs.peak(examples), available)
         if plan.peak <= available:
             return plan
-    cures = ["a smaller --resolution"]
+    cures = [f"a smaller {flag('resolution')}"]
     if micro_batch and micro_batch > 1:
-        cures.insert(0, "a smaller --micro_batch_size")
+        cures.insert(0, f"a smaller {flag('micro_batch_size')}")
     if checkpointing is False:
-        cures.append("--gradient_checkpointing")
+        cures.append(flag("gradient_checkpointing", True))
     if family.dtype == torch.float32 and family.device.type == "cuda":
-        cures.append("--precision bf16")
+        cures.append(flag("precision", "bf16"))
     sides = f"{width * family.pixels_per_latent} x {height * family.pixels_per_latent}"
     raise BadInput(
         f"{plan.micro_batch} of {sides} pixels at once take {plan.peak / 2**30:.1f} GiB of memory and there are "
-        f"{available / 2**30:.1f} GiB; choose {', '.join(cures)} or a smaller --model"
+        f"{available / 2**30:.1f} GiB; choose {', '.join(cures)} or a smaller {flag('model')}"
     )
 
 
@@ -103,14 +104,15 @@ def predict_needs(
     text = kept_bytes(lambda: twin.encode_text([f"{TOKEN} {caption}"]))
     example = live_bytes(lambda: step(twin, latent_shape, caption)) - round((1 - distinct) * text)
 
-    vae = tensors_of(family.vae)
+    vae = family.bring_vae()
+    of_vae = tensors_of(vae)
     models = [*tensors_of(family.denoiser), *(tensor for slot in family.slots for tensor in tensors_of(slot.encoder))]
     if family.device.type == "cuda":
         held = CUDA_EXTRA + size_of(models)
-        return Needs(held + size_of(vae) + encoding, held, example)
-    libraries = psutil.Process().memory_info().rss - resident(models) - resident(vae)
+        return Needs(held + size_of(of_vae) + encoding, held, example)
+    libraries = psutil.Process().memory_info().rss - resident(models) - resident(of_vae)
     held = libraries + size_of(models)
-    touched = size_of(tensors_of(getattr(family.vae, "encoder", family.vae)))  # of the file; nothing is decoded
+    touched = size_of(tensors_of(getattr(vae, "encoder", vae)))  # of the file; nothing is decoded
     return Needs(held + touched + round(HEAP[False] * encoding), held, round(HEAP[checkpointing] * example))
 
 
