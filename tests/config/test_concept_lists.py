@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -178,13 +177,6 @@ def test_hostile_parquet(tmp_path: Path) -> None:
     write_parquet(file, [{"token": "<a>"}, {"token": None}])
     with pytest.raises(BadInput, match=r"a\.parquet, row 1 has no token"):
         read_concepts(str(file))
-
-
-def test_parquet_without_its_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "a.parquet").write_bytes(b"PAR1")
-    monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
-    with pytest.raises(BadInput, match=r"pip install 'ti-trainer\[datasets\]'"):
-        read_concepts(str(tmp_path / "a.parquet"))
 
 
 def test_not_a_file(tmp_path: Path) -> None:

@@ -32,7 +32,8 @@ def read_concepts(path: str) -> list[dict[str, Any]]:
     are: relative to the working directory, as those of flags. Raises BadInput for a file that cannot be read or lists
     nothing, and, naming the line (or the row, from 0 as in pandas), for a concept without a token.
     """
-    file, name = Path(path), printable(path)
+    file = Path(path)
+    name = printable(path)
     read = READERS.get(file.suffix.lower())
     if read is None:
         raise BadInput(f"{name} is no list of concepts; give a {', '.join(READERS)} file")
@@ -130,13 +131,9 @@ def from_text(cell: str, key: str, where: str) -> Any:
 
 
 def parquet_rows(file: Path) -> Iterator[tuple[str, Any]]:
+    from pyarrow.parquet import ParquetFile
+
     name = printable(file)
-    try:
-        from pyarrow.parquet import ParquetFile
-    except ImportError:
-        raise BadInput(
-            f"{name} cannot be read; the library for parquet is missing: pip install 'ti-trainer[datasets]'"
-        ) from None
     try:
         with ParquetFile(file) as table:
             columns = table.schema_arrow.names

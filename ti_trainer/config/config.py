@@ -27,7 +27,7 @@ class Concept(Settings):
     images: str = setting(MY_CAT, first=True, metavar="DIR")
     """Pictures: a folder (a text file beside a picture, cat.txt for cat.png, is its caption, and metadata.jsonl or
     metadata.csv may hold all; pictures in a subfolder called 10_NAME count 10 times), a .jsonl file with "file_name"
-    and "text" in each line, or, with the extra [datasets], a parquet or arrow file, a saved dataset, or a hub id."""
+    and "text" in each line, a parquet or arrow file, a saved dataset, or the hub id of a dataset."""
 
     image_column: str | None = setting(None)
     """Column of the pictures in a .jsonl file, metadata file or dataset; found by its name or type by default."""
@@ -193,7 +193,7 @@ class TrainConfig(ModelConfig):
     """Steps over which the learning rate rises from 0."""
 
     optimizer: str = setting("adamw", choices=OPTIMIZERS, check=check_optimizer, exported=True)
-    """Update rule of the rows."""
+    """Update rule of the rows; settings of its own may follow: adamw:beta2=0.99,eps=1e-6."""
 
     weight_decay: float = setting(0.0, low=0, high=1, exported=True)
     """Decoupled weight decay of the rows; 0 leaves their length to the loss."""

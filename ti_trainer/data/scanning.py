@@ -25,7 +25,7 @@ from .sources.folders import MASK_MODES, Found, find_mask, find_masks, find_pict
 from .sources.lists import Columns
 
 SCAN_PIXELS = 64  # a JPEG is decoded this small, which is enough for the fingerprint and still reads all of its data
-WORKERS = min(8, os.cpu_count() or 1)  # threads: Pillow decodes without holding Python's global lock
+MOST_WORKERS = 8  # threads: Pillow decodes without holding Python's global lock
 
 # From things, and how many there are, to the same things one after the other, with a progress bar.
 Progress = Callable[[Iterable[Any], int], Iterable[Any]]
@@ -119,7 +119,7 @@ def look_at_all(found: list[Found], masks: str, in_folder: Mapping[str, Path], p
         except BadInput as problem:
             return str(problem)
 
-    with ThreadPoolExecutor(WORKERS) as pool:
+    with ThreadPoolExecutor(min(MOST_WORKERS, os.cpu_count() or 1)) as pool:
         try:
             return list(progress(pool.map(attempt, found), len(found)))
         except BaseException:

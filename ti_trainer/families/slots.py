@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from diffusers import DiffusionPipeline
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-ENCODER, TOKENIZER = "text_encoder", "tokenizer"  # how the parts of a pipeline are called, but for their suffix
+ENCODER = "text_encoder"  # how the parts of a pipeline are called, but for their suffix
+TOKENIZER = "tokenizer"
 
 
 @dataclass(frozen=True)

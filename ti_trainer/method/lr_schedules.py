@@ -1,4 +1,8 @@
-"""The learning rate at each step."""
+"""The learning rate at each step, as a factor of the one that is set.
+
+Each schedule takes the share p in [0, 1) of the steps after warm-up that is done, the step (from 0), and the text
+behind the colon in its name.
+"""
 
 from __future__ import annotations
 
@@ -12,14 +16,17 @@ LARGEST_FACTOR = 1e30  # of a learning-rate schedule: times the largest learning
 
 
 def constant(progress: float, step: int, argument: str) -> float:
+    """1."""
     return 1.0
 
 
 def linear(progress: float, step: int, argument: str) -> float:
+    """1 - p."""
     return 1 - progress
 
 
 def cosine(progress: float, step: int, argument: str) -> float:
+    """(1 + cos(pi p)) / 2; Loshchilov & Hutter 2017, "SGDR", equation 5 without restarts."""
     return 0.5 + 0.5 * math.cos(math.pi * progress)
 
 
@@ -34,7 +41,6 @@ def piecewise(progress: float, step: int, argument: str) -> float:
     return factors[max(start for start in factors if start <= step)]
 
 
-# share of the steps after warm-up that is done, step, text after the colon -> factor of the learning rate
 LR_SCHEDULES: dict[str, Callable[[float, int, str], float]] = {
     "constant": constant,
     "linear": linear,
@@ -44,7 +50,7 @@ LR_SCHEDULES: dict[str, Callable[[float, int, str], float]] = {
 
 
 def lr_factor(schedule: str, step: int, steps: int, warmup_steps: int) -> float:
-    """Factor of the learning rate at `step` (from 0): a linear rise over `warmup_steps`, then the schedule."""
+    """The factor at `step` of `steps` (from 0): min(1, (step + 1) / (warmup_steps + 1)) times the schedule's."""
     name, _, argument = schedule.partition(":")
     progress = max(0, step - warmup_steps) / max(1, steps - warmup_steps)
     return LR_SCHEDULES[name](progress, step, argument) * min(1.0, (step + 1) / (warmup_steps + 1))

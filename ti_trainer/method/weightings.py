@@ -29,6 +29,7 @@ WeightingRow: TypeAlias = "Callable[[Tensor, str, float], Tensor]"  # the same a
 
 
 def uniform(snr: Tensor, prediction_type: str, gamma: float = GAMMA) -> Tensor:
+    """1 on the error of what is predicted, whatever it is; Ho et al. 2020, equation 14."""
     return snr.new_ones(snr.shape)
 
 

@@ -17,7 +17,8 @@ from ..families import Family, load_with_embeddings
 from ..files.atomic import write_bytes
 from ..method.randomness import generator
 
-MOST_PICTURES, MOST_POSITIONS = 16, 4 * 64 * 64  # drawn at once: pictures, and latent positions of all of them
+MOST_PICTURES = 16  # drawn at once
+MOST_POSITIONS = 4 * 64 * 64  # of latents, in all pictures that are drawn at once
 
 # what is drawn when nobody says otherwise; {token} is the concept's token
 PROMPTS = {

@@ -122,7 +122,10 @@ class Admission:
                 problem = error
             if seat:
                 self.seats.take(seat)
-            if not self.all_can_train(config, seat, problem) or not seat:
+            agreed, reason = self.agree(seat is not None, problem)
+            if not agreed:
+                self.turn_away(config, seat, problem, reason)
+            if not agreed or not seat:
                 continue
             self.console.begin(seat.learner, self.model.plan)
             for warning in seat.learner.session.warnings:
@@ -179,7 +182,9 @@ class Admission:
         give_back()  # activations of the first step, before the VAE makes its own
         for seat in seats:
             problem = self.encode(seat.learner.session)
-            seat.is_settled = self.all_can_train(seat.learner.config, seat, problem)
+            seat.is_settled, reason = self.agree(True, problem)
+            if not seat.is_settled:
+                self.turn_away(seat.learner.config, seat, problem, reason)
         if not self.waiting:
             self.model.step.family.put_away_vae()
         new = [s for s in seats if s.is_settled and s.begun_at == 0 and s.learner.config.validate_every]
@@ -203,17 +208,21 @@ class Admission:
             self.console.note(note)
         return None
 
-    def all_can_train(self, config: TrainConfig, seat: Seat | None, problem: BadInput | OSError | None) -> bool:
-        """Agree with all processes that share examples on whether a concept is trained; where it is not, let it go.
+    def agree(self, has_seat: bool, problem: BadInput | OSError | None) -> tuple[bool, str]:
+        """Whether all processes that share examples train a concept, and the reason of the first that cannot.
 
-        If one of them cannot train it, or need not, then none does, or it would wait for that one. A concept with a
-        problem has failed for all of them, for the reason of the first that has one.
+        If one of them cannot, or need not, then none does: they would wait for it. "" is no reason: the concept is
+        finished, or somebody else is at work on it.
         """
-        of_all = self.processes.gather((seat is not None, str(problem) if problem else ""))
+        of_all = self.processes.gather((has_seat, str(problem) if problem else ""))
         reasons = [reason for _, reason in of_all if reason]
-        agreed = not reasons and all(has_seat for has_seat, _ in of_all)
-        if seat and not agreed:
+        return not reasons and all(seated for seated, _ in of_all), next(iter(reasons), "")
+
+    def turn_away(
+        self, config: TrainConfig, seat: Seat | None, problem: BadInput | OSError | None, reason: str
+    ) -> None:
+        """Give up a concept; where there is a reason it has failed, also for processes that had no problem."""
+        if seat:
             self.seats.leave(seat)
-        if reasons:
-            self.endings.fail(config, problem or BadInput(reasons[0]))
-        return agreed
+        if reason:
+            self.endings.fail(config, problem or BadInput(reason))
