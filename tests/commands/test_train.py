@@ -256,7 +256,7 @@ def init_file_that_is_missing(place: Workplace) -> tuple[list[str], list[str]]:
 
 def init_longer_than_the_vectors(place: Workplace) -> tuple[list[str], list[str]]:
     arguments = place.arguments(init="a red cat", num_vectors="2")
-    return arguments, ["--init 'a red cat' has 3 tokens", "--num_vectors 2"]
+    return arguments, ['--init "a red cat" has 3 tokens', "--num_vectors 2"]
 
 
 def negative_early_stop(place: Workplace) -> tuple[list[str], list[str]]:

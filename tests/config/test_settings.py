@@ -24,6 +24,7 @@ from ti_trainer.errors import BadInput
 from ti_trainer.files.wording import command_line
 from ti_trainer.method.optimizers import OPTIMIZERS
 from ti_trainer.runs.folder import RunFolder
+from ti_trainer.runs.resume import check_same_run
 
 CAT = Concept("<cat>")
 LEARNED = Concept(
@@ -218,11 +219,11 @@ def test_one_field_is_the_whole_setting(tmp_path: Path, capsys: pytest.CaptureFi
         assert set(marked(mark, Extended)) - set(marked(mark)) == {"sharpness"}
     saved = RunFolder(dataclasses.replace(config, output=str(tmp_path)))
     saved.path.mkdir()
-    saved.config_file.write_text(configs_to_yaml([saved.config]), encoding="utf-8")
+    saved.files.config.write_text(configs_to_yaml([saved.config]), encoding="utf-8")
     resumed = dataclasses.replace(saved.config, sharpness=0.1, resume=True)
-    RunFolder(resumed).check_same_run(None)
+    check_same_run(RunFolder(resumed), None)
     with pytest.raises(BadInput, match="seed was 0 and is 1"):
-        RunFolder(dataclasses.replace(resumed, seed=1)).check_same_run(None)
+        check_same_run(RunFolder(dataclasses.replace(resumed, seed=1)), None)
     with pytest.raises(BadInput, match=r"sharpness is 1\.0 for <a> and 0\.5 for <b>"):
         check_together([config, Extended(concept=Concept("<b>"))])
 

@@ -18,5 +18,5 @@ def test_pictures_of_the_class(folder: Path, tmp_path_factory: pytest.TempPathFa
     examples = load(folder, class_images=str(others), class_weight=0.25)
     assert [(e.is_class, e.weight, e.mask) for e in examples] == [(False, 1.0, None)] * 3 + [(True, 0.25, None)]
     assert [e.captions for e in examples] == [("a {token}",), *[TEMPLATES["object"]] * 3]
-    with pytest.raises(BadInput, match="--class_images gone does not exist"):
+    with pytest.raises(BadInput, match='class_images="gone" does not exist'):
         load(folder, class_images="gone")

@@ -230,6 +230,6 @@ def test_sizes_of_the_central_square(picture: tuple[int, int]) -> None:
 def test_what_is_refused() -> None:
     with pytest.raises(BadInput, match="'center'; choose one of centre, random, subject"):
         check_crop("center")
-    with pytest.raises(BadInput, match=r"--resolution is 500.* multiple of 64, such as 512"):
+    with pytest.raises(BadInput, match=r"resolution is 500.* multiple of 64, such as 512"):
         Framing(500, 64)
     assert Framing(500).size((10, 20)) == (500, 500)

@@ -136,12 +136,12 @@ REFUSED: dict[str, tuple[Callable[[Folder], object], str]] = {
     ),
     "damaged mask": (lambda f: (f.picture("x.png"), f.text("x.mask.png", b"no")), "x.mask.png is not a picture"),
     "masks for nothing": (lambda f: (f.mask("masks/z.png"), f.settings.update(masks=str(f.path / "masks"))), "not one"),
-    "folder of masks that is not there": (lambda f: f.settings.update(masks="gone"), "--masks is 'gone'"),
+    "folder of masks that is not there": (lambda f: f.settings.update(masks="gone"), "masks is 'gone'"),
     "masks in the folder of the pictures": (
         lambda f: f.settings.update(masks=str(f.path)),
         "is the folder of the pict",
     ),
-    "alpha masks where nothing is transparent": (lambda f: f.settings.update(masks="alpha"), "--masks alpha: not one"),
+    "alpha masks where nothing is transparent": (lambda f: f.settings.update(masks="alpha"), 'masks="alpha": not one'),
     "list that is no json": (
         lambda f: list_of(f, {"file_name": "good.png"}, "{oops"),
         "metadata.jsonl, line 2 is not JSON",
@@ -182,10 +182,10 @@ REFUSED: dict[str, tuple[Callable[[Folder], object], str]] = {
         lambda f: (f.text("metadata.csv", "file_name\n"), list_of(f, {"file_name": "good.png"})),
         "metadata.jsonl and metadata.csv",
     ),
-    "colour that is none": (lambda f: f.settings.update(alpha_color="whitish"), "--alpha_color is 'whitish'"),
+    "colour that is none": (lambda f: f.settings.update(alpha_color="whitish"), "alpha_color is 'whitish'"),
     "colour that is transparent": (
         lambda f: f.settings.update(alpha_color="#ffffff80"),
-        "--alpha_color is '#ffffff80'",
+        "alpha_color is '#ffffff80'",
     ),
 }
 

@@ -149,7 +149,7 @@ def test_damaged_entries_are_made_anew(tmp_path: Path, examples: list[Example], 
     file = sorted(folder.rglob("*.safetensors"))[1]
     DAMAGES[damage](file)
     if damage == "a folder":  # nothing can be written there, and nobody deletes a user's folder
-        with pytest.raises(BadInput, match=r"--latent_cache .* cannot be written"):
+        with pytest.raises(BadInput, match=r"latent_cache=\".*\" cannot be written"):
             encode(examples, framing, encoder(), LatentCache(str(folder), "vae", 2))
         return
     for encoded in (1, 0):
@@ -183,7 +183,7 @@ def test_a_changed_picture_is_encoded_again(tmp_path: Path, examples: list[Examp
 
 def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(BadInput, match=r"--latent_cache .* cannot be made: .*; choose another folder"):
+    with pytest.raises(BadInput, match=r"latent_cache=\".*\" cannot be made: .*; choose another folder"):
         LatentCache(str(tmp_path / "file" / "cache"), "vae", 2)
 
 

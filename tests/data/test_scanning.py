@@ -31,13 +31,13 @@ def test_pictures_are_found_by_their_names(tmp_path: Path) -> None:
 
 
 def test_folders_without_pictures(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match="nowhere does not exist"):
+    with pytest.raises(BadInput, match='nowhere" does not exist'):
         find_pictures(str(tmp_path / "nowhere"))
     (tmp_path / ".DS_Store").write_bytes(b"x")
     with pytest.raises(BadInput, match="holds no pictures"):
         find_pictures(str(tmp_path))
     save(tmp_path, "a.png")
-    with pytest.raises(BadInput, match=r"a\.png is not a folder"):
+    with pytest.raises(BadInput, match=r"a\.png\" is not a folder"):
         find_pictures(str(tmp_path / "a.png"))
 
 
@@ -99,7 +99,7 @@ def test_damaged_pictures_are_named_all_at_once(tmp_path: Path) -> None:
     first, second, cure = str(refusal.value).splitlines()
     assert str(tmp_path / "b.jpg") in first
     assert str(tmp_path / "d.png") in second
-    assert "--skip_bad_images" in cure
+    assert "skip_bad_images=True" in cure
     examples, notes = load_examples(cat(tmp_path), skip_bad_images=True)
     assert [Path(example.picture.name).name for example in examples] == ["a.jpg", "c.jpg"]
     assert notes == [f"left out: {first}", f"left out: {second}"]

@@ -59,7 +59,7 @@ def test_nothing_is_written_over(source: Path, tmp_path: Path) -> None:
     for path in (tmp_path / "cat.safetensors", tmp_path / "cat.pt"):
         path.write_text("mine")
         to = "webui" if path.suffix == ".safetensors" else "a1111-pt"
-        with pytest.raises(BadInput, match="exists: choose another --output, or add --overwrite"):
+        with pytest.raises(BadInput, match="exists: choose another output, or add overwrite=True"):
             convert(str(source), to)
         assert path.read_text() == "mine"
         assert convert(str(source), to, overwrite=True).files == [path]
@@ -84,13 +84,13 @@ def test_picture_of_ones_own(source: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"to": "webiu"}, "--to is 'webiu'; choose one of\n  webui       A1111"),
-        ({"to": "list"}, "--to is 'list'"),
-        ({"output": "cat.pt"}, "--output is cat.pt, and programs want this format to end in .safetensors"),
+        ({"to": "webiu"}, "to is 'webiu'; choose one of\n  webui       A1111"),
+        ({"to": "list"}, "to is 'list'"),
+        ({"output": "cat.pt"}, "output is cat.pt, and programs want this format to end in .safetensors"),
         ({"output": "no-such-folder"}, "to end in .safetensors"),
-        ({"output": "My Cat.safetensors"}, "--output is named 'My Cat'"),
+        ({"output": "My Cat.safetensors"}, "output is named 'My Cat'"),
         ({"output": "<cat>.safetensors"}, "leave the brackets out"),
-        ({"picture": Image.new("RGB", (8, 8))}, "--picture is drawn on by --to png-card"),
+        ({"picture": Image.new("RGB", (8, 8))}, 'picture is drawn on by to="png-card"'),
         ({"token": "My Cat"}, "'<my-cat>' would do"),
     ],
 )
@@ -105,7 +105,7 @@ def test_refusals(source: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[s
 @pytest.mark.parametrize("to", ["kohya", "a1111-pt", "png-card"])
 def test_formats_of_one_encoder(tmp_path: Path, to: str) -> None:
     save_file({"clip_l": rows(), "t5": rows(2, 4096)}, tmp_path / "cat.safetensors")
-    with pytest.raises(BadInput, match=r"t5xxl 4096 wide \(Flux\).*choose another --to"):
+    with pytest.raises(BadInput, match=r"t5xxl 4096 wide \(Flux\).*choose another to"):
         convert(str(tmp_path / "cat.safetensors"), to, output=str(tmp_path / f"out{FORMATS[to].suffix}"))
 
 

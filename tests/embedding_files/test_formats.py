@@ -186,7 +186,7 @@ def test_content_for_a1111(step: str) -> None:
 
 def test_a1111_content_is_for_one_encoder() -> None:
     vectors = {"clip_l": rows(), "clip_g": rows(2, 1280)}
-    with pytest.raises(BadInput, match=r"<cat> has vectors for clip_l 768 wide \+ clip_g 1280 wide .* another --to"):
+    with pytest.raises(BadInput, match=r"<cat> has vectors for clip_l 768 wide \+ clip_g 1280 wide .* another to"):
         a1111_content(Embedding("<cat>", vectors))
 
 

@@ -160,7 +160,7 @@ def test_a_token_of_ones_own(tmp_path: Path) -> None:
 @pytest.mark.parametrize("legacy", [False, True])
 def test_bare_tensor_needs_a_name(tmp_path: Path, legacy: bool) -> None:
     path = pickled(rows(), tmp_path / "cat.pt", legacy)
-    assert "without a name: give it one with --token" in refusal(path)
+    assert "without a name: give it one with token" in refusal(path)
     found = read_embedding(path, "<cat>")
     assert found.token == "<cat>"
     assert equal(found, {"clip_l": rows()})

@@ -589,5 +589,5 @@ def test_captions_of_several_windows_are_read_or_refused(any_model: Path) -> Non
         family = load_family(config, CPU, torch.float32)
         assert family.encode_text([PROMPTS["cut"]]).context.shape[1] > family.encode_text([""]).context.shape[1]
     else:
-        with pytest.raises(BadInput, match=r"--long_captions chunk: .*takes no mask"):
+        with pytest.raises(BadInput, match=r"long_captions=\"chunk\": .*takes no mask"):
             load_family(config, CPU, torch.float32)

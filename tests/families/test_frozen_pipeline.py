@@ -28,7 +28,7 @@ def test_pixels_of_a_latent(blocks: list[int], pixels: int) -> None:
 def test_nothing_is_trained(any_model: Path) -> None:
     """Every weight is frozen and every module reads, as in the real pipeline after loading."""
     family: Any = load(any_model)
-    for module in (family.denoiser, family.vae, *(slot.encoder for slot in family.slots)):
+    for module in (family.denoiser, family.bring_vae(), *(slot.encoder for slot in family.slots)):
         assert not module.training
         assert not any(parameter.requires_grad for parameter in module.parameters())
 
@@ -39,13 +39,13 @@ def test_fingerprints_tell_denoisers_apart(any_model: Path) -> None:
     with torch.no_grad():
         next(iter(other.denoiser.parameters())).view(-1)[0] += 1e-3
     assert one.fingerprint == same.fingerprint != other.fingerprint
-    assert one.vae_hash == other.vae_hash == content_hash(one.vae.state_dict())
+    assert one.vae_hash == other.vae_hash == content_hash(one.bring_vae().state_dict())
 
 
 def test_latents_of_a_sample(any_model: Path) -> None:
     """(sample - shift) scale, with the numbers of the VAE's config."""
     family: Any = load(any_model)
-    config = family.vae.config
+    config = family.bring_vae().config
     sample = torch.randn(2, family.latent_channels, 4, 6, generator=torch.Generator().manual_seed(0))
     wanted = torch.stack([(each - (config.shift_factor or 0)) * config.scaling_factor for each in sample])
     torch.testing.assert_close(family.to_latents(sample), wanted)
@@ -98,10 +98,10 @@ def test_predictions_are_the_real_denoisers(any_model: Path, reference_pipeline:
 
 def test_a_vae_that_was_put_away_comes_back_for_the_pipeline(any_model: Path) -> None:
     family: Any = load(any_model)
-    weights = content_hash(family.vae.state_dict())
+    weights = content_hash(family.bring_vae().state_dict())
     family.put_away_vae()
-    assert family.pipeline().vae is family.vae
-    assert content_hash(family.vae.state_dict()) == weights
+    assert family.pipeline().vae is family.bring_vae()
+    assert content_hash(family.bring_vae().state_dict()) == weights
 
 
 @pytest.mark.parametrize("asked", [None, True])

@@ -168,7 +168,7 @@ def test_full_size_without_weights() -> None:
     """Every width and shape of the published model: 2.57 B U-Net, 123 M and 695 M text encoders, 84 M VAE."""
     meta = torch.device("meta")
     pipeline = full_size_pipeline()
-    family = FAMILIES["StableDiffusionXLPipeline"](pipeline, ModelConfig(), meta, torch.float16)
+    family = FAMILIES["StableDiffusionXLPipeline"](pipeline, ModelConfig(), meta, torch.float16, lambda: pipeline.vae)
     sizes = [
         sum(p.numel() for p in part.parameters())
         for part in (pipeline.unet, *[s.encoder for s in family.slots], pipeline.vae)

@@ -85,7 +85,7 @@ def test_encoders_of_other_kinds_are_refused() -> None:
 
 @pytest.mark.parametrize("clip_skip", [11, 12, 40])
 def test_more_layers_skipped_than_there_are(clip_skip: int) -> None:
-    with pytest.raises(BadInput, match=f"--clip_skip is {clip_skip} and clip_l has 12 layers; choose fewer"):
+    with pytest.raises(BadInput, match=f"clip_skip is {clip_skip} and clip_l has 12 layers; choose fewer"):
         slot_specs({"text_encoder": part_of("SD 3, first")}, KINDS, clip_skip)
     slot_specs({"text_encoder": part_of("SD 3, first")}, KINDS, 10)
 

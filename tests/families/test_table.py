@@ -22,12 +22,12 @@ def test_nothing_is_both_known_and_refused() -> None:
 
 def test_pipelines_without_a_family() -> None:
     assert family_of("StableDiffusionPipeline", ModelConfig()) is FAMILIES["StableDiffusionPipeline"]
-    with pytest.raises(BadInput, match=r"--model x is a WuerstchenPipeline, .* known are StableDiffusionPipeline"):
+    with pytest.raises(BadInput, match=r"model=\"x\" is a WuerstchenPipeline, .* known are StableDiffusionPipeline"):
         family_of("WuerstchenPipeline", ModelConfig(model="x"))
     for name, reason in REFUSED.items():
         with pytest.raises(BadInput) as caught:
             family_of(name, ModelConfig(model="x"))
-        assert str(caught.value) == f"--model x is {reason}"
+        assert str(caught.value) == f'model="x" is {reason}'
 
 
 def test_each_kind_of_encoder_is_known_once() -> None:

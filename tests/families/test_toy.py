@@ -61,7 +61,7 @@ def test_losses_written_out(
 
 @pytest.mark.parametrize("setting", [{"prediction_type": "epsilon"}, {"zero_terminal_snr": True}])
 def test_settings_of_other_processes_are_refused(tiny_models: dict[str, Path], setting: dict[str, Any]) -> None:
-    with pytest.raises(BadInput, match=f"--{next(iter(setting))} is for Stable Diffusion 1"):
+    with pytest.raises(BadInput, match=f"{next(iter(setting))} is for Stable Diffusion 1"):
         load_family(ModelConfig(model=str(tiny_models["toy"]), **setting), CPU, torch.float32)
 
 

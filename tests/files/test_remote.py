@@ -29,14 +29,14 @@ def test_local_paths(path: str) -> None:
 
 
 def test_a_protocol_that_nobody_knows() -> None:
-    with pytest.raises(BadInput, match="--output s5://bucket/runs: nobody knows s5://; choose s3://"):
+    with pytest.raises(BadInput, match='output="s5://bucket/runs": nobody knows s5://; choose s3://'):
         open_url("s5://bucket/runs", "output")
 
 
 @pytest.mark.parametrize(("url", "library"), [("s3://b/x", "s3fs"), ("gs://b/x", "gcsfs"), ("gcs://b/x", "gcsfs")])
 def test_a_library_that_is_missing(monkeypatch: pytest.MonkeyPatch, url: str, library: str) -> None:
     monkeypatch.setitem(sys.modules, library, None)
-    with pytest.raises(BadInput, match=f"--output {url}: .*pip install {library}$"):
+    with pytest.raises(BadInput, match=f'output="{url}": .*pip install {library}$'):
         open_url(url, "output")
 
 
@@ -52,7 +52,7 @@ def test_a_url_without_a_bucket(monkeypatch: pytest.MonkeyPatch) -> None:
             return path.removeprefix("s3://")
 
     monkeypatch.setitem(_registry, "s3", Buckets)
-    with pytest.raises(BadInput, match="--output s3:// names no bucket; write s3://BUCKET/FOLDER"):
+    with pytest.raises(BadInput, match='output="s3://" names no bucket; write s3://BUCKET/FOLDER'):
         open_url("s3://", "output")
 
 

@@ -80,7 +80,7 @@ def test_phrase_gives_a_row_for_each_token() -> None:
 
 
 def test_phrase_longer_than_its_rows() -> None:
-    with pytest.raises(BadInput, match="'a fluffy cat' has 3 tokens, more than --num_vectors 2"):
+    with pytest.raises(BadInput, match='"a fluffy cat" has 3 tokens, more than num_vectors=2'):
         start(Start("<x>", init="a fluffy cat", num_vectors=2))
 
 
@@ -137,7 +137,7 @@ def test_files_that_do_not_fit(tmp_path) -> None:
     with pytest.raises(BadInput, match=f"clip_l {WIDTH + 1} wide, and this model has clip_l {WIDTH} wide"):
         start(Start("<x>", init=f"file:{path}"))
     path = saved(tmp_path, torch.zeros(3, WIDTH))
-    with pytest.raises(BadInput, match="has 3 vectors, not --num_vectors 2"):
+    with pytest.raises(BadInput, match="has 3 vectors, not num_vectors=2"):
         start(Start("<x>", init=f"file:{path}", num_vectors=2))
     with pytest.raises(BadInput, match=r"nowhere\.safetensors is not a file"):
         start(Start("<x>", init="file:nowhere.safetensors"))
@@ -154,7 +154,7 @@ def test_auto_takes_the_last_known_word(token: str, word: str) -> None:
 
 def test_auto_without_a_known_word() -> None:
     for token in ("<xyz>", "<a-7>", "<cats>"):  # single letters are no words, and a plural is another word
-        with pytest.raises(BadInput, match=f"no part of '{token}' .* --init random"):
+        with pytest.raises(BadInput, match=f"no part of '{token}' .* init=\"random\""):
             start(Start(token))
 
 

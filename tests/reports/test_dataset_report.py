@@ -157,7 +157,7 @@ def test_models_without_what_is_needed(folder: Path, model: Path, tmp_path: Path
     with pytest.raises(BadInput, match="has no tokenizer that can be loaded"):
         report(concept, tmp_path / "model")
     (tmp_path / "x.safetensors").write_bytes(b"")
-    with pytest.raises(BadInput, match="add --model_config"):
+    with pytest.raises(BadInput, match="add model_config"):
         report(concept, tmp_path / "x.safetensors")
     facts = read_model_facts(ModelConfig(model=str(tmp_path / "x.safetensors"), model_config=str(model)))
     assert facts.spec.resolution == 32

@@ -84,7 +84,7 @@ def test_clip_features_give_clips_own_cosines(clip_folder: Path, images: list[Im
 
 
 def test_a_clip_folder_that_is_none(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match=re.escape(f"--clip {tmp_path} cannot be loaded")):
+    with pytest.raises(BadInput, match=re.escape(f'clip="{tmp_path}" cannot be loaded')):
         ClipScorer(str(tmp_path))
 
 

@@ -43,7 +43,7 @@ def checkpoint(step: int) -> Checkpoint:
 def test_folder_that_holds_a_run(tmp_path: Path) -> None:
     folder = started(tmp_path)
     before = sorted(folder.path.rglob("*"))
-    with pytest.raises(BadInput, match=r"--resume.*--overwrite.*--name") as refusal:
+    with pytest.raises(BadInput, match=r"resume=True.*overwrite=True.*name") as refusal:
         check_folder(RunFolder(settings(tmp_path)))
     assert str(folder.path) in str(refusal.value)
     assert sorted(folder.path.rglob("*")) == before
@@ -60,7 +60,7 @@ def test_output_that_is_a_file(tmp_path: Path) -> None:
 
 
 def test_resume_without_a_checkpoint(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match="holds no checkpoint to resume from; leave out --resume"):
+    with pytest.raises(BadInput, match="holds no checkpoint to resume from; leave out resume=True"):
         check_folder(RunFolder(settings(tmp_path, resume=True)))
     started(tmp_path)
     with pytest.raises(BadInput, match="holds no checkpoint to resume from"):
@@ -126,13 +126,13 @@ def test_what_is_published_is_not_done_again_by_mistake(
         shutil.rmtree(folder.path)
     manifest = folder.storage.published()
     for known in (None, manifest):
-        with pytest.raises(BadInput, match=r"cat holds a run; add --resume to go on, --overwrite to delete it"):
+        with pytest.raises(BadInput, match=r"cat holds a run; add resume=True to go on, overwrite=True to delete it"):
             check_folder(RunFolder(settings(tmp_path, **where)), known)
         check_folder(RunFolder(settings(tmp_path, overwrite=True, **where)), known)
     check_folder(RunFolder(settings(tmp_path, resume=True, **where)), manifest)
     with pytest.raises(BadInput, match=r"lr was 0\.015 and is 0\.5"):
         check_folder(RunFolder(settings(tmp_path, resume=True, lr=0.5, **where)), manifest)
-    with pytest.raises(BadInput, match=r"cat holds no checkpoint .* finished, and --overwrite"):
+    with pytest.raises(BadInput, match=r"cat holds no checkpoint .* finished, and overwrite=True"):
         check_folder(RunFolder(settings(tmp_path, resume=True, **where)))
     damaged = {"cat": {"config": "?"}}  # as if absent
     check_folder(RunFolder(settings(tmp_path, **where)), damaged)

@@ -331,7 +331,7 @@ def test_names_that_are_none(tmp_path: Path, name: str) -> None:
 
 @pytest.mark.parametrize("name", ["manifest", "Manifest"])
 def test_a_concept_called_manifest(tmp_path: Path, name: str) -> None:
-    with pytest.raises(BadInput, match="is the folder that lists what is done; choose another --token"):
+    with pytest.raises(BadInput, match="is the folder that lists what is done; choose another token"):
         Storage(str(tmp_path)).publish(name, {}, {})
 
 
@@ -364,5 +364,5 @@ def test_an_output_that_is_a_file(tmp_path: Path) -> None:
 
 
 def test_urls_that_cannot_be_opened() -> None:
-    with pytest.raises(BadInput, match="--output s5://x: nobody knows s5://"):
+    with pytest.raises(BadInput, match='output="s5://x": nobody knows s5://'):
         Storage("s5://x")

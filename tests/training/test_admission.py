@@ -145,7 +145,7 @@ def test_whoever_waits_is_not_let_in_after_an_interrupt(
 ) -> None:
     """It comes with the last step of the one that is being trained: that one is finished, the other not begun."""
     configs = make_two(steps=4, batch_size=2, micro_batch_size=3, plots=False)
-    with pytest.raises(Interrupted, match="the same command with --resume"):
+    with pytest.raises(Interrupted, match="the same again with resume=True"):
         train_all(configs, callbacks=[interrupting(4)])
     assert [session.data.token for session in sessions] == ["<my-cat>"]
     output = Path(configs[0].output)

@@ -176,7 +176,7 @@ def test_a_bad_first_one(make_config: MakeConfig, tmp_path: Path, monkeypatch: p
 
     monkeypatch.setattr(ti_trainer.training.prepare, "load_family", load_family)
     bad = make_config(token="<bad>", resolution=63, plots=False)
-    with pytest.raises(Incomplete, match="bad: --resolution is 63"):
+    with pytest.raises(Incomplete, match="bad: resolution is 63"):
         train_all([bad, make_config(plots=False)])
     assert loaded == [bad]
     assert manifest(tmp_path / "runs").keys() == {"my-cat"}
@@ -199,7 +199,7 @@ def test_two_bad_ones_among_good_ones(
     head, *reasons = str(problem.value).splitlines()
     assert head == "2 of 4 concepts failed:"
     assert sorted(reason.split()[0] for reason in reasons) == ["gone:", "wild:"]
-    assert f"--images {missing} does not exist" in str(problem.value)
+    assert f'images="{missing}" does not exist' in str(problem.value)
     assert "NaN or infinite" in str(problem.value)
     assert manifest(output).keys() == {"my-cat", "my-dog"}
     assert sorted(path.name for path in output.iterdir()) == ["manifest", "my-cat", "my-dog", "wild"]
@@ -260,7 +260,7 @@ def test_a_job_that_was_stopped_goes_on(three: list[TrainConfig], tmp_path: Path
         if (line["token"], line["step"]) == ("<my-dog>", 7):
             signal.raise_signal(signal.SIGTERM)
 
-    with pytest.raises(Interrupted, match="the same command with --resume") as interrupt:
+    with pytest.raises(Interrupted, match="the same again with resume=True") as interrupt:
         train_all(three, [on_step(stop)])
     assert interrupt.value.signal_number == signal.SIGTERM
     assert manifest(output).keys() == {"my-cat"}
@@ -269,7 +269,7 @@ def test_a_job_that_was_stopped_goes_on(three: list[TrainConfig], tmp_path: Path
     assert 7 <= stopped_at < 9
 
     before = snapshot(output)
-    with pytest.raises(BadInput, match="my-cat holds a run; add --resume to go on, --overwrite to delete it"):
+    with pytest.raises(BadInput, match="my-cat holds a run; add resume=True to go on, overwrite=True to delete it"):
         train_all(three)
     assert snapshot(output) == before
 
@@ -393,7 +393,7 @@ def test_output_behind_a_url(
             assert found[name] == content, name
 
     assert train_all([replace(config, resume=True) for config in remote]) == []
-    with pytest.raises(BadInput, match="holds a run; add --resume"):
+    with pytest.raises(BadInput, match="holds a run; add resume=True"):
         train_all(remote)
     assert contents() == found
     assert [path for path in temporary.rglob("*") if path.is_file() or path.name in ("my-cat", "my-dog")] == []

@@ -24,16 +24,16 @@ def test_views_that_miss_the_subject_are_named(
         (session,) = prepare_all([make_config(images=str(folder), crop=crop)])
         notes[crop] = [warning for warning in session.warnings if "mask" in warning]
     (note,) = notes["centre"]
-    assert note.endswith("/wide.png: what is shown of it has nothing of its mask; add --crop subject")
+    assert note.endswith('/wide.png: what is shown of it has nothing of its mask; add crop="subject"')
     assert notes["subject"] == notes["random"] == []
 
 
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ({"crop": "middle"}, "--crop is 'middle'"),
-        ({"timesteps": "early"}, "--timesteps is 'early'"),
-        ({"buckets": True, "resolution": 36}, "--resolution is 36.*multiple of 8"),
+        ({"crop": "middle"}, "crop is 'middle'"),
+        ({"timesteps": "early"}, "timesteps is 'early'"),
+        ({"buckets": True, "resolution": 36}, "resolution is 36.*multiple of 8"),
     ],
 )
 def test_settings_that_are_refused(make_config: MakeConfig, setting: dict[str, Any], message: str) -> None:

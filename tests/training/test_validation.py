@@ -91,9 +91,9 @@ def test_class_pictures_are_no_measure_of_the_concept(
     """The fixed examples, and so the loss, are those of a run without class pictures, to the bit."""
     with_class = prepare_all([make_config(class_images=str(other_pictures), class_weight=0.25)])[0]
     assert [example.is_class for example in with_class.data.examples] == [False] * 4 + [True] * 3
-    own = {view.posterior.mean.numpy().tobytes() for (view,) in with_class.data.views[:4]}
+    own = {view.encode().mean.numpy().tobytes() for (view,) in with_class.data.views[:4]}
     draws = [fixed_draw(with_class.data, SEED, index, 20) for index in range(20)]
-    assert {draw.view.posterior.mean.numpy().tobytes() for draw in draws} == own
+    assert {draw.view.encode().mean.numpy().tobytes() for draw in draws} == own
     assert {draw.weight for draw in draws} == {1.0}
     assert torch.equal(loss(with_class), loss(prepare_all([make_config()])[0]))
 

@@ -52,7 +52,7 @@ def check_same_run(folder: RunFolder, entry: Entry | None) -> None:
     """Raises BadInput when the run in the folder, or the published one, has settings that must stay as they are."""
     saved = entry["config"] if entry else read_yaml(str(folder.files.config))
     asked = config_to_mapping(folder.config)
-    free = marked("free_on_resume")  # these do not change what the finished steps were
+    free = marked("free_on_resume", type(folder.config))  # these do not change what the finished steps were
     differ = [key for key in asked if key not in free and saved.get(key) != asked[key]]
     if differ:
         changes = "; ".join(f"{key} was {saved.get(key)} and is {asked[key]}" for key in differ)

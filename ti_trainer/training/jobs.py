@@ -10,6 +10,7 @@ from ..config.config import TrainConfig
 from ..config.together import check_together
 from ..errors import Incomplete, Interrupted
 from ..families.borrowing import Pipeline
+from ..files.wording import flag
 from ..runs.folder import RunFolder
 from ..runs.resume import check_folder, resume_command
 from ..runs.storage import Storage
@@ -116,7 +117,7 @@ def deal(configs: Sequence[TrainConfig], rank: int, count: int) -> list[TrainCon
 def how_to_go_on(seats: Seats, is_list: bool) -> str:
     """What a run that was stopped says."""
     if is_list:
-        return "stopped, and everything is saved; to go on: the same command with --resume"
+        return f"stopped, and everything is saved; to go on: the same again with {flag('resume', True)}"
     (seat,) = seats
     done = f"{seat.learner.step} of {seat.learner.config.steps}"
     return f"stopped after step {done}; to go on:\n  {resume_command(seat.folder)}"

@@ -57,12 +57,12 @@ def test_table_of_paths(folder: Path) -> None:
 
 def test_tables_that_are_refused(tmp_path: Path) -> None:
     (tmp_path / "x.parquet").write_bytes(b"no parquet")
-    with pytest.raises(BadInput, match=r"x\.parquet cannot be read as a dataset"):
+    with pytest.raises(BadInput, match=r"x\.parquet\" cannot be read as a dataset"):
         load(tmp_path / "x.parquet")
     datasets.Dataset.from_dict({"a": [1], "b": ["x"]}).to_parquet(tmp_path / "y.parquet")
-    with pytest.raises(BadInput, match=r"y\.parquet has no column of pictures but a, b; add --image_column"):
+    with pytest.raises(BadInput, match=r"y\.parquet\" has no column of pictures but a, b; add image_column"):
         load(tmp_path / "y.parquet")
-    with pytest.raises(BadInput, match=r"--image_column 'a' of .*y\.parquet holds no pictures"):
+    with pytest.raises(BadInput, match=r"image_column=\"a\" of .*y\.parquet\" holds no pictures"):
         load(tmp_path / "y.parquet", image_column="a")
     cells = [{"bytes": encoded("red")[:40], "path": None}, None]
     features = datasets.Features({"image": datasets.Image()})
@@ -76,7 +76,7 @@ def test_tables_that_are_refused(tmp_path: Path) -> None:
 
 def test_hub_name_without_a_net() -> None:
     """What looks like a hub id, and is not to be had; a folder's name with a mistake is no hub id."""
-    with pytest.raises(BadInput, match=r"^--images nobody/nothing cannot be read as a dataset: [^\n]+$"):
+    with pytest.raises(BadInput, match=r"^images=\"nobody/nothing\" cannot be read as a dataset: [^\n]+$"):
         load("nobody/nothing")
     for name in ("nothing", "./nothing", "a/b/c", "tests/nothing"):
         with pytest.raises(BadInput, match="does not exist; give a folder"):

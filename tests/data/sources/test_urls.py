@@ -123,10 +123,10 @@ def test_local_paths_and_hub_ids_stay(images: str, tmp_path: Path) -> None:
 
 def test_nothing_there(url: str, tmp_path: Path) -> None:
     scratch = tmp_path / "scratch"
-    with pytest.raises(BadInput, match=r"^--class_images \w+://.*my cat \[1\] does not exist; give a folder"):
+    with pytest.raises(BadInput, match=r"^class_images=\"\w+://.*my cat \[1\]\" does not exist; give a folder"):
         fetch(url, scratch, setting="class_images")
     write(url, {".DS_Store": b"x"})
-    with pytest.raises(BadInput, match=r"^--images \w+://.* is empty"):
+    with pytest.raises(BadInput, match=r"^images=\"\w+://.*\" is empty"):
         fetch(url, scratch)
     assert list(scratch.iterdir()) == []
     write(url, {"a.png": png(1)})  # a refusal is not remembered
@@ -160,7 +160,7 @@ def test_a_copy_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Mo
         whole(self, source, target, **how)
 
     monkeypatch.setattr(MemoryFileSystem, "get_file", fail)
-    with pytest.raises(OSError, match="--images memory://x cannot be read: read timed out; when the cause"):
+    with pytest.raises(OSError, match='images="memory://x" cannot be read: read timed out; when the cause'):
         fetch("memory://x", tmp_path / "scratch")
     assert list((tmp_path / "scratch").iterdir()) == []
     monkeypatch.undo()

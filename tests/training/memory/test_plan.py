@@ -75,9 +75,9 @@ def test_no_more_than_keeps_a_device_busy(family: Family, needs: dict[bool, Need
 @pytest.mark.parametrize(
     ("choices", "message"),
     [
-        ({}, "^1 of 64 x 64 pixels at once take .* choose a smaller --resolution or a smaller --model"),
-        ({"micro_batch": 3}, "^3 of 64 x 64 .* choose a smaller --micro_batch_size, a smaller --resolution or"),
-        ({"checkpointing": False}, "choose a smaller --resolution, --gradient_checkpointing or"),
+        ({}, "^1 of 64 x 64 pixels at once take .* choose a smaller resolution or a smaller model"),
+        ({"micro_batch": 3}, "^3 of 64 x 64 .* choose a smaller micro_batch_size, a smaller resolution or"),
+        ({"checkpointing": False}, "choose a smaller resolution, gradient_checkpointing=True or"),
     ],
 )
 def test_nothing_fits(family: Family, needs: dict[bool, Needs], choices: dict[str, Any], message: str) -> None:
@@ -89,5 +89,5 @@ def test_nothing_fits(family: Family, needs: dict[bool, Needs], choices: dict[st
 def test_encoding_must_fit_too(family: Family, needs: dict[bool, Needs]) -> None:
     needs[False] = needs[True] = Needs(encoding=200, held=100, example=20)
     assert plan_memory(family, SHAPE, 2, available=200).peak == 200
-    with pytest.raises(BadInput, match="choose a smaller --resolution"):
+    with pytest.raises(BadInput, match="choose a smaller resolution"):
         plan_memory(family, SHAPE, 2, available=199)
