@@ -1,4 +1,4 @@
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 import torch
@@ -9,6 +9,7 @@ from ti_trainer.embedding_files import Embedding, write_embedding
 from ti_trainer.errors import BadInput
 from ti_trainer.method.initializers import (
     DEFAULT_VECTORS,
+    INITIALIZERS,
     SPREAD,
     Start,
     count_rows,
@@ -217,3 +218,13 @@ def test_rows_are_counted_as_they_start(tmp_path) -> None:
         assert count_rows(asked, TOKENIZER) == len(start(asked)) == count, asked
     with pytest.raises(BadInput, match=r"nowhere\.safetensors is not a file"):
         count_rows(Start("<x>", init="file:nowhere.safetensors"), TOKENIZER)
+
+
+def test_a_new_row_of_the_table_is_a_new_kind_of_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    def zeros(vocabularies: Any, asked: Start, text: str, draws: Any) -> dict[str, torch.Tensor]:
+        count = asked.num_vectors or int(text)
+        return {slot: torch.zeros(count, known.table.shape[1]) for slot, known in vocabularies.items()}
+
+    assert start(Start("<x>", init="cat")).abs().max() > 0
+    monkeypatch.setitem(INITIALIZERS, "zeros", zeros)
+    assert torch.equal(start(Start("<x>", init="zeros:3")), torch.zeros(3, WIDTH))

@@ -88,7 +88,7 @@ def count_rows(start: Start, tokenizer: PreTrainedTokenizerBase) -> int:
 def split_init(init: str) -> tuple[str, str]:
     """`Start.init` as "auto" or a key of INITIALIZERS, and the text that belongs to it: a path, or the words."""
     kind, _, argument = init.partition(":")
-    if init == "auto" or kind in ("random", "file"):
+    if init == "auto" or (kind in INITIALIZERS and kind != "words"):
         return kind, argument
     return "words", init
 
