@@ -3,10 +3,19 @@
 from typing import Any
 
 import pytest
+import torch
 
 from tests.tiny_text import tiny_tokenizer
 from ti_trainer.config.config import Concept
-from ti_trainer.data.checks import CaptionReading, SmallPicture, read_captions, small_pictures
+from ti_trainer.data.checks import (
+    CaptionReading,
+    SmallPicture,
+    missed_subject,
+    read_captions,
+    resolution_problem,
+    small_pictures,
+    token_problem,
+)
 from ti_trainer.data.examples import Example
 from ti_trainer.data.geometry import Framing
 from ti_trainer.data.images import Picture
@@ -88,3 +97,31 @@ def test_small_pictures() -> None:
     assert small_pictures(examples, Framing(64)) == [SmallPicture("wide.png", (100, 40), (64, 64))]
     assert small_pictures(examples, Framing(64, bucket_step=16)) == []  # shown at 96 x 32 and at 64 x 64
     assert [each.name for each in small_pictures(examples, Framing(65))] == ["wide.png", "square.png"]
+
+
+def test_tokens_that_are_words(tokenizer: Any) -> None:
+    """A token that the tokenizer knows is refused, and to be tuned one that it does not know."""
+    assert token_problem(Concept("<cat>"), tokenizer, "clip_l") is None
+    assert token_problem(Concept("cat", tune=True), tokenizer, "clip_l") is None
+    told = token_problem(Concept("cat"), tokenizer, "clip_l")
+    assert told == (
+        "'cat' is already a word of clip_l; choose another token such as '<my-cat>', or add tune=True to train that "
+        "word itself"
+    )
+    told = token_problem(Concept("cats", tune=True), tokenizer, "clip_g")
+    assert told == "tune=True wants a word that clip_g has as one token, and 'cats' is none"
+
+
+@pytest.mark.parametrize(("resolution", "near"), [(512, None), (72, None), (500, 496), (63, 64), (33, 32), (3, 8)])
+def test_resolutions_that_are_no_latents(resolution: int, near: int | None) -> None:
+    told = resolution_problem(resolution, 8)
+    assert told == (near and f"resolution is {resolution}; choose a multiple of 8, such as {near}")
+
+
+def test_views_without_the_subject() -> None:
+    """One view that is all background is enough; without a mask nothing is missed."""
+    background, subject = torch.full((1, 4, 4), 0.1), torch.full((1, 4, 4), 0.1)
+    subject[0, 3, 3] = 0.2
+    assert missed_subject("a.png", [subject, None, subject], 0.1) == []
+    (line,) = missed_subject("a.png", [subject, background], 0.1)
+    assert line == 'a.png: what is shown of it has nothing of its mask; add crop="subject"'

@@ -169,3 +169,19 @@ def test_short_form() -> None:
     assert short_form([own]) == "1 picture of 64 x 64, 2 captions"
     others = [Example(picture, ("a",), (10, 20)), Example(picture, ("c",), (9, 9), is_class=True)]
     assert short_form([own, *others]) == "2 pictures of 10 x 20 to 64 x 64, 2 captions, 1 picture of the class"
+
+
+def test_what_training_says_of_token_resolution_and_masks(folder: Path, model: Path) -> None:
+    """The wide picture's subject is at its left, where the middle does not show it."""
+    found, _ = report(Concept("cat", str(folder)), model, resolution=34)
+    assert [line.partition(";")[0] for line in found.problems] == [
+        "'cat' is already a word of clip_l",
+        "resolution is 34",
+    ]
+    left = np.zeros((40, 80), dtype=np.uint8)
+    left[:, :10] = 255
+    Image.fromarray(left).save(folder / "wide.mask.png")
+    for crop, missed in (("centre", 1), ("subject", 0)):
+        found, _ = report(Concept("<my-cat>", str(folder)), model, crop=crop)
+        assert len([line for line in found.notes if line.endswith('nothing of its mask; add crop="subject"')]) == missed
+    assert found.problems == ()

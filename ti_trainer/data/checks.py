@@ -1,16 +1,19 @@
-"""What is wrong with a concept's captions and pictures, found without the weights of a model.
+"""What is wrong with a concept's token, captions and pictures, found without the weights of a model.
 
 `training/preflight.py` refuses or warns of what is found here, and `reports/dataset_report.py` prints it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from torch import Tensor
+
 from ..config.config import Concept
-from ..method.initializers import word_ids
+from ..files.wording import flag
+from ..method.initializers import is_known_word, word_ids
 from ..method.tokens import ROW, expand, fill, mentions
 from .captions import CaptionPolicy, longest_way_to_token
 from .examples import Example
@@ -36,6 +39,38 @@ class SmallPicture:
     name: str
     size: tuple[int, int]  # width, height
     shown: tuple[int, int]  # width, height
+
+
+def token_problem(concept: Concept, tokenizer: Any, encoder: str) -> str | None:
+    """Why a concept cannot have its token; encoder: the name of the text encoder that reads with the tokenizer."""
+    token = concept.token
+    known = is_known_word(tokenizer, token) or token in tokenizer.get_vocab()
+    if known and not concept.tune:
+        return (
+            f"'{token}' is already a word of {encoder}; choose another {flag('token')} such as '<my-{concept.stem}>', "
+            f"or add {flag('tune', True)} to train that word itself"
+        )
+    if concept.tune and not known:
+        return f"{flag('tune', True)} wants a word that {encoder} has as one token, and '{token}' is none"
+    return None
+
+
+def resolution_problem(resolution: int, pixels_per_latent: int) -> str | None:
+    """Why pictures cannot be shown with sides of so many pixels."""
+    if not resolution % pixels_per_latent:
+        return None
+    near = max(1, round(resolution / pixels_per_latent)) * pixels_per_latent
+    return f"{flag('resolution')} is {resolution}; choose a multiple of {pixels_per_latent}, such as {near}"
+
+
+def missed_subject(picture: str, weights: Iterable[Tensor | None], background: float) -> list[str]:
+    """A line about a picture of which some view shows nothing of its mask, or none.
+
+    weights: what each latent of each view counts, see `geometry.mask_weights`; background: of what a mask leaves out.
+    """
+    if not any(own is not None and own.max() <= background for own in weights):
+        return []
+    return [f"{picture}: what is shown of it has nothing of its mask; add {flag('crop', 'subject')}"]
 
 
 def read_captions(

@@ -9,14 +9,21 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ..config.config import Concept, TrainConfig
-from ..data.checks import CaptionReading, SmallPicture, read_captions, small_pictures
+from ..data.checks import (
+    CaptionReading,
+    SmallPicture,
+    missed_subject,
+    read_captions,
+    resolution_problem,
+    small_pictures,
+    token_problem,
+)
 from ..data.examples import Example
-from ..data.geometry import Box, Framing, View, subject_box
+from ..data.geometry import Box, Framing, View, mask_weights, subject_box
 from ..data.masks import read_mask
 from ..data.scanning import Progress, Scan, scan
 from ..families.facts import read_model_facts
 from ..files.wording import flag, listing
-from ..method.crops import check_crop
 from ..method.initializers import Start, count_rows
 from ..method.tokens import ROW, fill
 
@@ -61,7 +68,6 @@ def report_dataset(
     embedding file that the rows start from cannot be read.
     """
     concept = config.concept
-    check_crop(config.crop)
     found = scan(concept, progress)
     facts = read_model_facts(config)
     resolution = config.resolution or facts.spec.resolution
@@ -71,9 +77,19 @@ def report_dataset(
     start = Start(concept.token, concept.init, concept.num_vectors, concept.tune)
     rows = count_rows(start, facts.tokenizer)
     readings = read_captions(concept, found.examples, facts.tokenizer, facts.window, rows, config.long_captions)
-    pictures = [
-        picture_row(example, shown_views(config, example, framing, number), concept.token, readings)
-        for number, example in enumerate(found.examples)
+    pictures = []
+    missed: list[str] = []
+    for number, example in enumerate(found.examples):
+        mask = read_mask(example) if config.mask_background < 1 or config.crop == "subject" else None
+        views = framing.views(example.size, subject_box(mask) if mask else None, concept.token, number)
+        pictures.append(picture_row(example, views, concept.token, readings))
+        if mask and config.mask_background < 1:
+            unit = facts.spec.pixels_per_latent
+            weights = [mask_weights(mask, view, unit, config.mask_background) for view in views]
+            missed += missed_subject(example.picture.name, weights, config.mask_background)
+    refused = [
+        token_problem(concept, facts.tokenizer, facts.spec.slots[0].kind.name),
+        resolution_problem(resolution, facts.spec.pixels_per_latent),
     ]
     report = DatasetReport(
         token=concept.token,
@@ -81,18 +97,11 @@ def report_dataset(
         window=facts.window,
         pictures=tuple(pictures),
         own_captions=found.own_captions,
-        problems=tuple(problems_of(concept, found, pictures, facts.window)),
+        problems=(*filter(None, refused), *problems_of(concept, found, pictures, facts.window)),
         duplicates=tuple(found.duplicates),
-        notes=(*found.notes, *enlarged_note(small_pictures(found.examples, framing))),
+        notes=(*found.notes, *enlarged_note(small_pictures(found.examples, framing)), *missed),
     )
     return report, found.examples
-
-
-def shown_views(config: TrainConfig, example: Example, framing: Framing, number: int) -> list[View]:
-    """The views of example `number` of the concept that training shows."""
-    uses_mask = config.crop == "subject" or (config.crop == "random" and config.mask_background < 1)
-    mask = read_mask(example) if uses_mask else None
-    return framing.views(example.size, subject_box(mask) if mask else None, config.concept.token, number)
 
 
 def picture_row(

@@ -11,13 +11,12 @@ import torch
 from ..config.bundled import resolve
 from ..config.config import Concept, TrainConfig
 from ..data.batches import ConceptData
-from ..data.checks import CaptionReading, read_captions, small_pictures
+from ..data.checks import CaptionReading, read_captions, resolution_problem, small_pictures, token_problem
 from ..data.examples import Example
 from ..data.geometry import Framing
 from ..errors import BadInput
 from ..families import Family, TextSlot
 from ..files.wording import flag, listing, shorten
-from ..method.initializers import is_known_word
 from ..method.placeholders import Rows
 from ..method.tokens import TOKEN_FIELD, fill
 from ..runs.folder import RunFolder
@@ -52,27 +51,18 @@ def check_weights(config: TrainConfig) -> None:
 def check_resolution(config: TrainConfig, family: Family) -> int:
     """The side of the training pictures in pixels; raises BadInput when the VAE cannot divide it into latents."""
     size = config.resolution or family.spec.resolution
-    unit = family.pixels_per_latent
-    if size % unit:
-        raise BadInput(
-            f"{flag('resolution')} is {size}; choose a multiple of {unit}, such as {max(1, round(size / unit)) * unit}"
-        )
+    problem = resolution_problem(size, family.pixels_per_latent)
+    if problem:
+        raise BadInput(problem)
     return size
 
 
 def check_token_is_new(concept: Concept, slots: Sequence[TextSlot]) -> None:
     """Raises BadInput when the token is a word of the model already, or with `tune` when it is not one."""
     for slot in slots:
-        known = is_known_word(slot.tokenizer, concept.token) or concept.token in slot.tokenizer.get_vocab()
-        if known and not concept.tune:
-            raise BadInput(
-                f"'{concept.token}' is already a word of {slot.name}; choose another {flag('token')} such as "
-                f"'<my-{concept.stem}>', or add {flag('tune', True)} to train that word itself"
-            )
-        if concept.tune and not known:
-            raise BadInput(
-                f"{flag('tune', True)} wants a word that {slot.name} has as one token, and '{concept.token}' is none"
-            )
+        problem = token_problem(concept, slot.tokenizer, slot.name)
+        if problem:
+            raise BadInput(problem)
 
 
 def check_captions(

@@ -14,6 +14,7 @@ from tqdm import tqdm
 from ..config.config import Concept, TrainConfig
 from ..data.batches import ConceptData
 from ..data.captions import CaptionPolicy
+from ..data.checks import missed_subject
 from ..data.geometry import Framing
 from ..data.latent_cache import LatentCache
 from ..data.latents import ViewEncoder, views_of
@@ -23,14 +24,8 @@ from ..data.sources.urls import fetch
 from ..families import Family, borrow_family, load_family
 from ..families.borrowing import Pipeline
 from ..files.remote import is_remote
-from ..files.wording import flag
-from ..method.crops import check_crop
 from ..method.initializers import Start, initial_rows
-from ..method.lr_schedules import check_lr_schedule
-from ..method.optimizers import check_optimizer
 from ..method.placeholders import Rows
-from ..method.timesteps import parse_timesteps
-from ..method.weightings import get_weighting
 from . import preflight
 
 
@@ -77,11 +72,6 @@ def prepare(config: TrainConfig, load: Callable[[], Family], owner: str = "") ->
     load: what gives the model, which is asked only when the pictures are good; owner: under which its placeholders are
     to know the concept.
     """
-    check_optimizer(config.optimizer)
-    get_weighting(config.weighting)
-    parse_timesteps(config.timesteps)
-    check_crop(config.crop)
-    check_lr_schedule(config.lr_schedule)
     concept = config.concept
     local, scratch = with_local_pictures(concept)
     examples, warnings = load_examples(local, config.skip_bad_images, reading)
@@ -103,11 +93,9 @@ def prepare(config: TrainConfig, load: Callable[[], Family], owner: str = "") ->
         warnings += preflight.check_captions(concept, examples, slot, count, config.long_captions)
     encoder = ViewEncoder(family, concept.alpha_color, open_cache(config, family))
     views = views_of(examples, concept.token, framing, config.mask_background, encoder)
-    warnings += [
-        f"{example.picture.name}: what is shown of it has nothing of its mask; add {flag('crop', 'subject')}"
-        for example, shown in zip(examples, views, strict=True)
-        if any(view.mask is not None and view.mask.max() <= config.mask_background for view in shown)
-    ]
+    for example, shown in zip(examples, views, strict=True):
+        masks = [view.mask for view in shown]
+        warnings += missed_subject(example.picture.name, masks, config.mask_background)
     data = ConceptData(concept.token, examples, views, CaptionPolicy.of(concept), owner)
     rows = family.placeholders.add(concept.token, initial, owner)
     try:
