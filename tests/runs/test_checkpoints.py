@@ -6,34 +6,7 @@ from pathlib import Path
 
 import torch
 
-from ti_trainer.config.config import Concept, TrainConfig
-from ti_trainer.runs.checkpoints import Checkpoint
-from ti_trainer.runs.folder import RunFolder
-
-CAT, DOG = Concept("<cat>"), Concept("dog", tune=True)
-
-
-def settings(tmp_path: Path, **changes) -> TrainConfig:
-    return TrainConfig(**{"concept": CAT, "output": str(tmp_path / "runs"), **changes})
-
-
-def started(tmp_path: Path, **changes) -> RunFolder:
-    """The folder of a run that has begun."""
-    folder = RunFolder(settings(tmp_path, **changes))
-    assert folder.acquire()
-    folder.create()
-    folder.release()
-    return folder
-
-
-def checkpoint(step: int) -> Checkpoint:
-    draws = torch.Generator().manual_seed(step)
-    tensors = {
-        "rows.clip_l": torch.randn(3, 5, generator=draws),
-        "optimizer.0.step": torch.tensor(float(step)),
-        "count": torch.tensor([2**40, -1]),
-    }
-    return Checkpoint(step, tensors, {"best": {"<cät>": [step, 0.1 + 0.2], "<x>": [0, float("inf")]}})
+from tests.run_folders import checkpoint, started
 
 
 def test_checkpoint_round_trip(tmp_path: Path) -> None:

@@ -4,14 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ti_trainer.config.config import Concept, TrainConfig
+from tests.run_folders import DOG, settings
 from ti_trainer.runs.folder import RunFolder
-
-CAT, DOG = Concept("<cat>"), Concept("dog", tune=True)
-
-
-def settings(tmp_path: Path, **changes) -> TrainConfig:
-    return TrainConfig(**{"concept": CAT, "output": str(tmp_path / "runs"), **changes})
 
 
 def test_layout(tmp_path: Path) -> None:

@@ -4,39 +4,12 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch
 import yaml
 
-from ti_trainer.config.config import Concept, TrainConfig
+from tests.run_folders import DOG, checkpoint, made, settings, started
 from ti_trainer.config.settings import config_from_mapping, config_to_mapping, read_yaml
-from ti_trainer.runs.checkpoints import Checkpoint
 from ti_trainer.runs.folder import RunFolder
 from ti_trainer.runs.resume import check_folder, finished, is_complete
-
-CAT, DOG = Concept("<cat>"), Concept("dog", tune=True)
-
-
-def settings(tmp_path: Path, **changes) -> TrainConfig:
-    return TrainConfig(**{"concept": CAT, "output": str(tmp_path / "runs"), **changes})
-
-
-def started(tmp_path: Path, **changes) -> RunFolder:
-    """The folder of a run that has begun."""
-    folder = RunFolder(settings(tmp_path, **changes))
-    assert folder.acquire()
-    folder.create()
-    folder.release()
-    return folder
-
-
-def checkpoint(step: int) -> Checkpoint:
-    draws = torch.Generator().manual_seed(step)
-    tensors = {
-        "rows.clip_l": torch.randn(3, 5, generator=draws),
-        "optimizer.0.step": torch.tensor(float(step)),
-        "count": torch.tensor([2**40, -1]),
-    }
-    return Checkpoint(step, tensors, {"best": {"<cät>": [step, 0.1 + 0.2], "<x>": [0, float("inf")]}})
 
 
 def test_nothing_is_written_before_create(tmp_path: Path) -> None:
@@ -116,16 +89,6 @@ def test_folder_in_which_nothing_was_made_is_removed(tmp_path: Path) -> None:
     assert folder.acquire()
     folder.release()
     assert sorted(folder.path.rglob("*")) == before
-
-
-def made(folder: RunFolder, content: bytes = b"rows") -> RunFolder:
-    """A run with its last files."""
-    folder.checkpoints.save(checkpoint(3))
-    folder.metrics.append([{"step": 3, "loss": 0.5}])
-    folder.files.embedding.write_bytes(content)
-    folder.files.preview(2).parent.mkdir()
-    folder.files.preview(2).write_bytes(b"png")
-    return folder
 
 
 FILES = ["cat.safetensors", "config.yaml", "metrics.jsonl", "previews/step-000002.png"]

@@ -5,23 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from ti_trainer.config.config import Concept, TrainConfig
-from ti_trainer.runs.folder import RunFolder
-
-CAT, DOG = Concept("<cat>"), Concept("dog", tune=True)
-
-
-def settings(tmp_path: Path, **changes) -> TrainConfig:
-    return TrainConfig(**{"concept": CAT, "output": str(tmp_path / "runs"), **changes})
-
-
-def started(tmp_path: Path, **changes) -> RunFolder:
-    """The folder of a run that has begun."""
-    folder = RunFolder(settings(tmp_path, **changes))
-    assert folder.acquire()
-    folder.create()
-    folder.release()
-    return folder
+from tests.run_folders import started
 
 
 def test_metrics(tmp_path: Path) -> None:

@@ -6,38 +6,12 @@ import shutil
 from pathlib import Path
 
 import pytest
-import torch
 
+from tests.run_folders import DOG, checkpoint, made, settings, started
 from ti_trainer.config.config import Concept, TrainConfig
 from ti_trainer.errors import BadInput
-from ti_trainer.runs.checkpoints import Checkpoint
 from ti_trainer.runs.folder import RunFolder
 from ti_trainer.runs.resume import check_folder, resume_command
-
-CAT, DOG = Concept("<cat>"), Concept("dog", tune=True)
-
-
-def settings(tmp_path: Path, **changes) -> TrainConfig:
-    return TrainConfig(**{"concept": CAT, "output": str(tmp_path / "runs"), **changes})
-
-
-def started(tmp_path: Path, **changes) -> RunFolder:
-    """The folder of a run that has begun."""
-    folder = RunFolder(settings(tmp_path, **changes))
-    assert folder.acquire()
-    folder.create()
-    folder.release()
-    return folder
-
-
-def checkpoint(step: int) -> Checkpoint:
-    draws = torch.Generator().manual_seed(step)
-    tensors = {
-        "rows.clip_l": torch.randn(3, 5, generator=draws),
-        "optimizer.0.step": torch.tensor(float(step)),
-        "count": torch.tensor([2**40, -1]),
-    }
-    return Checkpoint(step, tensors, {"best": {"<cät>": [step, 0.1 + 0.2], "<x>": [0, float("inf")]}})
 
 
 def test_folder_that_holds_a_run(tmp_path: Path) -> None:
@@ -101,16 +75,6 @@ def test_resume_with_other_settings(tmp_path: Path, changes: dict, named: str) -
 def test_resume_command_of_a_path_with_blanks(tmp_path: Path) -> None:
     command = resume_command(RunFolder(settings(tmp_path, output=str(tmp_path / "my runs"))))
     assert command.endswith(f"--config '{tmp_path}/my runs/cat/config.yaml' --resume")
-
-
-def made(folder: RunFolder, content: bytes = b"rows") -> RunFolder:
-    """A run with its last files."""
-    folder.checkpoints.save(checkpoint(3))
-    folder.metrics.append([{"step": 3, "loss": 0.5}])
-    folder.files.embedding.write_bytes(content)
-    folder.files.preview(2).parent.mkdir()
-    folder.files.preview(2).write_bytes(b"png")
-    return folder
 
 
 @pytest.mark.parametrize("remote", [False, True])
