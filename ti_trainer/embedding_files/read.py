@@ -128,7 +128,7 @@ def checked(tensor: Tensor, name: str) -> Tensor:
 
 
 def slot_of(width: int, metadata: dict[str, str]) -> str:
-    """The text encoder of a tensor without a name: told by its width, else by our metadata, else CLIP-L."""
+    """The text encoder of a tensor without a name: by its width, else by our metadata, else CLIP-L."""
     told = metadata.get("ti_trainer.slots", "")
     return SLOT_OF_WIDTH.get(width) or (told if told in WIDTHS else "clip_l")
 

@@ -1,4 +1,4 @@
-"""The parts of a pipeline as their small files describe them: all that a family's facts are told from."""
+"""The parts of a pipeline as their small files describe them: everything that a family's facts are read from."""
 
 from __future__ import annotations
 

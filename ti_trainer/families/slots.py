@@ -28,7 +28,7 @@ class SlotKind:
 
     name: str  # of the slot, also in embedding files
     class_names: tuple[str, ...]  # of the encoder in transformers
-    told_by: Mapping[str, Any]  # entries of its config that tell it from other kinds of these classes
+    marks: Mapping[str, Any]  # entries of its config by which it differs from other kinds of these classes
     length: int  # of a window in tokens, with the special ones
     starts: bool = True  # whether a window begins with the start of text; all have the end of text after the text
     width_entry: str = "hidden_size"  # of its config
@@ -46,14 +46,14 @@ class SlotKind:
         return self.length - 1 - self.starts
 
     def fits(self, part: Part) -> bool:
-        return part.class_name in self.class_names and self.told_by.items() <= part.config.items()
+        return part.class_name in self.class_names and self.marks.items() <= part.config.items()
 
     def skip(self, layers: int) -> SlotKind:
         """The same kind, read so many layers earlier."""
         return replace(self, layer=self.layer - layers) if self.skippable else self
 
 
-# Which CLIP it is, is told from its config: OpenAI trained with quick_gelu and OpenCLIP with gelu; of the latter, SDXL
+# The config says which CLIP it is: OpenAI trained with quick_gelu and OpenCLIP with gelu; of the latter, SDXL
 # has one with a projection (bigG) and SD 2.x one without (H), published without its last layer.
 CLIP_CLASSES = ("CLIPTextModel", "CLIPTextModelWithProjection")
 CLIP_L = SlotKind("clip_l", CLIP_CLASSES, {"hidden_act": "quick_gelu"}, length=77)
@@ -131,8 +131,8 @@ def slot_specs(parts: Parts, kinds: Iterable[SlotKind], clip_skip: int = 0) -> t
         suffix = name.removeprefix(ENCODER)
         kind = next((kind for kind in kinds if kind.fits(part)), None)
         if kind is None:
-            told = ", ".join(kind.name for kind in kinds)
-            raise BadInput(f"the model's {name} is a {part.class_name} of another kind than {told}: no rows fit it")
+            known = ", ".join(kind.name for kind in kinds)
+            raise BadInput(f"the model's {name} is a {part.class_name} of another kind than {known}: no rows fit it")
         slot = SlotSpec(kind.skip(clip_skip), suffix, part.config[kind.width_entry], part.config[kind.layers_entry])
         if kind.skippable and clip_skip >= slot.layers - 1:
             raise BadInput(f"{flag('clip_skip')} is {clip_skip} and {kind.name} has {slot.layers} layers; choose fewer")

@@ -136,7 +136,7 @@ class Admission:
     def has_room(self, config: TrainConfig) -> bool:
         if not self.seats:
             return True
-        # told from settings alone, and not from the memory: all processes that share examples must let in the same
+        # from settings alone, and not from the memory: all processes that share examples must let in the same
         most = largest_batch(config)(self.seats.learners[0].data.shape) * self.processes.count
         return self.seats.examples + config.batch_size <= most
 

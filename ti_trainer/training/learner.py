@@ -23,7 +23,7 @@ from .validation import fixed_draw
 
 @dataclass(frozen=True)
 class Reading:
-    """What one step was, still on the device: nobody waits for it."""
+    """What one step was, still on the device: reading it can wait."""
 
     step: int  # after it
     lr: float
