@@ -65,6 +65,14 @@ def test_notes_on_long_rows(learner: Learner, times: float, said: str | None) ->
     assert all(str(said) in line for line in lines)
 
 
+def test_the_cure_for_rows_that_keep_a_length(make_config: MakeConfig) -> None:
+    """A length of 3 that left the rows 2.5 times as long as a word had to be 3 / 2.5 = 1.2."""
+    _, (learner,) = learners_of([make_config(num_vectors=2, optimizer="sphere:length=3")])
+    put(learner, 2.5, 20)
+    (line,) = warnings_of(learner)
+    assert line.endswith('; optimizer="sphere:length=1.2" makes them as long as one')
+
+
 def test_the_longest_limit_comes_first() -> None:
     assert list(TOO_LONG) == sorted(TOO_LONG, reverse=True) == [4.0, 2.0, 1.5]
 

@@ -48,7 +48,7 @@ def sphere(rows: Rows, lr: float, weight_decay: float, settings: Mapping[str, fl
 
 OPTIMIZERS: dict[str, UpdateRule] = {
     "adamw": UpdateRule(adamw, {"beta1": 0.9, "beta2": 0.999, "eps": 1e-8}),
-    # its steps do not depend on the size of gradients but through their moments, which clipping would bend
+    # it divides by the size of gradients: clipping some steps' would only change how much these count
     "sphere": UpdateRule(sphere, {"beta1": 0.9, "beta2": 0.99, "length": 1, "rho": 0}, clips=False, decays=False),
 }
 

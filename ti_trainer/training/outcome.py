@@ -5,6 +5,7 @@ from __future__ import annotations
 from ..files.wording import flag
 from ..method.lengths import length_ratio, turned
 from ..method.nearest import nearest_words
+from ..method.optimizers import parse_optimizer
 from .learner import Learner
 
 NEAREST = 3  # words that are shown for each row
@@ -42,13 +43,22 @@ def warnings_of(learner: Learner) -> list[str]:
     ratio = length_ratio(rows, learner.words).item()
     reason = next((reason for limit, reason in TOO_LONG.items() if ratio >= limit), None)
     if reason:
-        lines.append(
-            f"the rows are {ratio:.1f} times as long as a word: {reason}; {flag('optimizer', 'sphere')} keeps their "
-            f"length, and fewer {flag('steps')} or a lower {flag('lr')} leave them shorter"
-        )
+        lines.append(f"the rows are {ratio:.1f} times as long as a word: {reason}; {cure_for_length(learner, ratio)}")
     if turned(rows, learner.initial).max() < LEAST_TURN:
         lines.append(no_turn(learner))
     return lines
+
+
+def cure_for_length(learner: Learner, ratio: float) -> str:
+    """What makes the rows as long as a word; ratio: how many times as long they are."""
+    _, settings = parse_optimizer(learner.config.optimizer)
+    if "length" in settings:
+        wanted = f"sphere:length={settings['length'] / ratio:.2g}"
+        return f"{flag('optimizer', wanted)} makes them as long as one"
+    return (
+        f"{flag('optimizer', 'sphere')} keeps the length they start with, and fewer {flag('steps')} or a lower "
+        f"{flag('lr')} leave them shorter"
+    )
 
 
 def no_turn(learner: Learner) -> str:
