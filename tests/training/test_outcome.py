@@ -97,7 +97,7 @@ def test_rows_that_moved_and_became_worse(learner: Learner) -> None:
     learner.load({"clip_l": rotated(learner.initial["clip_l"], 40)})
     (line,) = warnings_of(learner)
     assert line.startswith("the saved rows are those of the start, because the fixed-noise loss did not fall")
-    assert "a lower lr than 0.015" in line
+    assert "more steps or a lower lr than 0.015" in line
 
 
 def test_what_the_terminal_says(make_config: MakeConfig, make_two: MakeTwo, capsys: pytest.CaptureFixture[str]) -> None:

@@ -70,6 +70,6 @@ def no_turn(learner: Learner) -> str:
             f"{learner.config.lr:g} or more {flag('steps')}"
         )
     return (
-        f"the saved rows are those of the start, because the fixed-noise loss did not fall: take a lower {flag('lr')} "
-        f"than {learner.config.lr:g}, or look at the pictures and captions"
+        f"the saved rows are those of the start, because the fixed-noise loss did not fall: take more {flag('steps')} "
+        f"or a lower {flag('lr')} than {learner.config.lr:g}, or look at the pictures and captions"
     )
