@@ -70,6 +70,14 @@ HELD_OUT = {
     "my-tree": ("tree", "pink", "striped", "white"),
 }
 
+# Others to report figures on, where settings were chosen on the held-out ones; the model may have seen these.
+OTHERS = {
+    "my-star": ("star", "purple", "spotted", "yellow"),
+    "my-heart": ("heart", "green", "striped", "orange"),
+    "my-flower": ("flower", "white", "striped", "blue"),
+}
+CREATURES = HELD_OUT | OTHERS
+
 
 def draw_description(rng: random.Random) -> Description:
     """A random description that is not held out."""
@@ -92,8 +100,8 @@ def draw_description(rng: random.Random) -> Description:
 
 
 def held_out_description(name: str, scene: str, rng: random.Random) -> Description:
-    """The creature `name`, a key of HELD_OUT, in a scene; everything else is random."""
-    thing, colour, pattern, accent = HELD_OUT[name]
+    """The creature `name`, a key of CREATURES, in a scene; everything else is random."""
+    thing, colour, pattern, accent = CREATURES[name]
     walls = [c for c in COLOURS if c not in (colour, accent)]
     return replace(
         draw_description(rng),

@@ -23,7 +23,7 @@ VIEWS = (
 
 
 def views(name: str, count: int = len(VIEWS)) -> list[tuple[Description, Image.Image]]:
-    """`count` pictures of the creature `name`, a key of HELD_OUT, in the VIEWS in turn."""
+    """`count` pictures of the creature `name`, a key of CREATURES, in the VIEWS in turn."""
     result = []
     for number in range(count):
         rng = random.Random(f"{SEED} {name} {number}")

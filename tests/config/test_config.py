@@ -146,3 +146,16 @@ def test_run_name() -> None:
     assert TrainConfig(concept=Concept("<my-cat>")).run_name == "my-cat"
     assert TrainConfig(concept=Concept("cat", tune=True)).run_name == "cat-tuned"
     assert TrainConfig(concept=CAT, name="other").run_name == "other"
+
+
+def test_weight_decay_is_refused_where_rows_keep_their_length() -> None:
+    """In one line that says what helps; other rules have it."""
+    with pytest.raises(BadInput) as refusal:
+        config_from_mapping({"token": "<a>", "optimizer": "sphere:rho=0.1", "weight_decay": 0.01})
+    assert str(refusal.value) == (
+        "weight_decay: 0.01 does nothing to rows that keep their length: leave it out, or choose another optimizer "
+        "than sphere:rho=0.1"
+    )
+    for optimizer, decay in (("sphere", 0.0), ("adamw", 0.01)):
+        config = config_from_mapping({"token": "<a>", "optimizer": optimizer, "weight_decay": decay})
+        assert (config.optimizer, config.weight_decay) == (optimizer, decay)

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 
+from tests.tiny_models import WORDS
 from ti_trainer.cli import main
 from ti_trainer.embedding_files import FORMATS, Embedding, write_embedding
 
@@ -40,10 +41,12 @@ def test_inspect_prints_the_files_numbers(
 
     assert main(["inspect", str(file), "--model", str(model)]) == 0
     out = capsys.readouterr().out
-    typical = table.norm(dim=1).median().item()
-    assert f"row 0: norm {first / typical:.2f} x median word; near cat 1.00, " in out
+    words = pipeline.tokenizer(" ".join(WORDS), add_special_tokens=False).input_ids  # all its whole words
+    lengths = table[words].norm(dim=1).sort().values
+    typical = lengths[(lengths.square().cumsum(0) < lengths.square().sum() / 2).sum()].item()
+    assert f"row 0: length {first / typical:.2f} x a word's; near cat 1.00, " in out
     cosine = torch.nn.functional.cosine_similarity(rows[1], table[snow], dim=0)
-    assert f"row 1: norm {second / typical:.2f} x median word; near snow {cosine:.2f}, " in out
+    assert f"row 1: length {second / typical:.2f} x a word's; near snow {cosine:.2f}, " in out
     every = torch.nn.functional.cosine_similarity(rows[:1], table, dim=1).sort(descending=True)
     words = [word.removesuffix("</w>") for word in pipeline.tokenizer.convert_ids_to_tokens(every.indices[:5].tolist())]
     wanted = ", ".join(f"{word} {value:.2f}" for word, value in zip(words, every.values, strict=False))
@@ -58,7 +61,7 @@ def test_inspect_prints_the_files_numbers(
     slot = figures["text_encoders"]["clip_l"]
     assert slot["width"] == 32
     assert slot["norms"] == pytest.approx([first, second], rel=1e-5)
-    assert [row["norm_ratio"] for row in slot["vocabulary"]] == pytest.approx([first / typical, second / typical])
+    assert [row["length_ratio"] for row in slot["vocabulary"]] == pytest.approx([first / typical, second / typical])
     near = dict(map(tuple, slot["vocabulary"][0]["nearest"]))
     assert near == pytest.approx(dict(zip(words, every.values.tolist(), strict=False)))
 

@@ -14,6 +14,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from tests.running import TOKEN, MakeTwo, checkpoint, exported
+from tests.tiny_models import WORDS
 from ti_trainer import Run, TrainConfig, train_all
 from ti_trainer.method.initializers import DEFAULT_VECTORS
 
@@ -50,13 +51,31 @@ def test_metrics(finished_run: Run) -> None:
     assert all(later["seconds"] >= earlier["seconds"] for earlier, later in pairwise(lines))
 
 
-def test_norm_ratio_is_in_units_of_a_typical_word(
+def test_length_ratio_is_in_units_of_the_words_from_which_rows_start(
     finished_run: Run, model: Path, reference_pipeline: Callable[[Path], Any]
 ) -> None:
-    table = reference_pipeline(model).text_encoder.get_input_embeddings().weight
-    last = checkpoint(finished_run.folder, 8)["rows.clip_l"]
-    wanted = last.norm(dim=1).mean() / table.norm(dim=1).mean()
-    assert finished_run.history[-1]["norm_ratio"] == pytest.approx(wanted.item(), rel=1e-5)
+    """Row 0 starts from "cat" itself, the others with noise."""
+    pipeline = reference_pipeline(model)
+    (cat,) = pipeline.tokenizer("cat", add_special_tokens=False).input_ids
+    table = pipeline.text_encoder.get_input_embeddings().weight
+    first, last = (checkpoint(finished_run.folder, step)["rows.clip_l"].norm(dim=1) for step in (0, 8))
+    assert first[0].item() == pytest.approx(table[cat].norm().item(), rel=1e-6)
+    assert finished_run.history[-1]["length_ratio"] == pytest.approx((last / first).mean().item(), rel=1e-5)
+    assert abs(finished_run.history[-1]["length_ratio"] - 1) > 1e-3
+
+
+def test_length_ratio_of_rows_that_start_from_no_word(
+    make_config: Callable[..., TrainConfig], model: Path, reference_pipeline: Callable[[Path], Any]
+) -> None:
+    """The random table's words are about equally long, and the yardstick is one of the two in their middle."""
+    run = train_all([make_config(init="random", num_vectors=2, steps=1, plots=False)])[0]
+    pipeline = reference_pipeline(model)
+    words = pipeline.tokenizer(" ".join(WORDS), add_special_tokens=False).input_ids
+    lengths = pipeline.text_encoder.get_input_embeddings().weight[words].norm(dim=1).sort().values
+    last = checkpoint(run.folder, 1)["rows.clip_l"].norm(dim=1).mean()
+    middle = lengths[len(lengths) // 2 - 1 : len(lengths) // 2 + 2]
+    candidates = [pytest.approx((last / length).item(), rel=1e-5) for length in middle]
+    assert run.history[-1]["length_ratio"] in candidates
 
 
 def test_files_of_several_concepts(make_two: MakeTwo) -> None:

@@ -10,7 +10,7 @@ from ..files.names import MAX_VECTORS, check_token
 from ..files.wording import flag
 from ..method.crops import CROPS
 from ..method.lr_schedules import LR_SCHEDULES, check_lr_schedule
-from ..method.optimizers import OPTIMIZERS, check_optimizer
+from ..method.optimizers import OPTIMIZERS, check_optimizer, check_weight_decay
 from ..method.timesteps import TIMESTEPS, parse_timesteps
 from ..method.weightings import GAMMA, WEIGHTINGS
 from .bundled import MY_CAT, TINY_SD
@@ -193,13 +193,14 @@ class TrainConfig(ModelConfig):
     """Steps over which the learning rate rises from 0."""
 
     optimizer: str = setting("adamw", choices=OPTIMIZERS, check=check_optimizer, exported=True)
-    """Update rule of the rows; settings of its own may follow: adamw:beta2=0.99,eps=1e-6."""
+    """Update rule of the rows; settings of its own may follow: adamw:beta2=0.99,eps=1e-6. With sphere the rows keep the
+    length they start with, or `length` times that, and the rate is an angle; `rho` pulls them to their start."""
 
     weight_decay: float = setting(0.0, low=0, high=1, exported=True)
     """Decoupled weight decay of the rows; 0 leaves their length to the loss."""
 
     max_grad_norm: float = setting(1.0, low=0, high=1e9, exported=True)
-    """Gradients are clipped to this norm; 0 switches clipping off."""
+    """Gradients are clipped to this norm; 0 switches clipping off, and sphere does without."""
 
     weighting: str = setting("uniform", choices=WEIGHTINGS, exported=True)
     """How much a timestep counts in the loss, by its noise."""
@@ -282,6 +283,7 @@ class TrainConfig(ModelConfig):
         super().__post_init__()
         if not isinstance(self.concept, Concept):
             raise BadInput(f"concept is {self.concept!r}; give a Concept")
+        check_weight_decay(self.optimizer, self.weight_decay)
         if self.resume and self.overwrite:
             raise BadInput(
                 f"{flag('resume', True)} goes on with a run and {flag('overwrite', True)} deletes it: choose one"

@@ -93,6 +93,11 @@ def split_init(init: str) -> tuple[str, str]:
     return "words", init
 
 
+def starts_from_words(start: Start) -> bool:
+    """Whether every row starts from the row of a word of the vocabulary."""
+    return start.tune or split_init(start.init)[0] in ("auto", "words")
+
+
 def from_words(vocabularies: Vocabularies, start: Start, words: str, draws: Draws) -> dict[str, Tensor]:
     """The vocabulary's row of each token of a word or phrase, {slot: (n, D)}; draws: of the noise of further rows.
 

@@ -16,10 +16,6 @@ if TYPE_CHECKING:
     from torch.nn import Parameter
     from torch.optim import Optimizer
 
-if TYPE_CHECKING:
-    from torch.nn import Parameter
-    from torch.optim import Optimizer
-
 Rows = Iterable["Parameter"]  # of one concept: (n, D) float32 for each of its slots
 
 
@@ -29,6 +25,8 @@ class UpdateRule:
 
     build: Callable[[Rows, float, float, Mapping[str, float]], Optimizer]  # rows, lr, weight decay, settings
     settings: Mapping[str, float] = field(default_factory=dict)  # its own, and their defaults
+    clips: bool = True  # whether gradients are clipped before it
+    decays: bool = True  # whether it knows weight decay
 
 
 def adamw(rows: Rows, lr: float, weight_decay: float, settings: Mapping[str, float]) -> Optimizer:
@@ -40,8 +38,18 @@ def adamw(rows: Rows, lr: float, weight_decay: float, settings: Mapping[str, flo
     return AdamW(rows, lr=lr, betas=betas, eps=settings["eps"], weight_decay=weight_decay, fused=True)
 
 
+def sphere(rows: Rows, lr: float, weight_decay: float, settings: Mapping[str, float]) -> Optimizer:
+    """Rows that turn and keep their length; weight_decay is 0."""
+    from .sphere import Sphere
+
+    betas = (settings["beta1"], settings["beta2"])
+    return Sphere(rows, lr, betas, settings["length"], settings["rho"])
+
+
 OPTIMIZERS: dict[str, UpdateRule] = {
     "adamw": UpdateRule(adamw, {"beta1": 0.9, "beta2": 0.999, "eps": 1e-8}),
+    # it divides by the size of gradients: clipping some steps' would only change how much these count
+    "sphere": UpdateRule(sphere, {"beta1": 0.9, "beta2": 0.99, "length": 1, "rho": 0}, clips=False, decays=False),
 }
 
 
@@ -70,6 +78,16 @@ def parse_optimizer(text: str) -> tuple[UpdateRule, dict[str, float]]:
 def check_optimizer(text: str) -> None:
     """Raises BadInput when there is no such optimiser, or no such setting of it."""
     parse_optimizer(text)
+
+
+def check_weight_decay(optimizer: str, weight_decay: float) -> None:
+    """Raises BadInput for a weight decay that the optimiser does not know."""
+    rule, _ = parse_optimizer(optimizer)
+    if weight_decay and not rule.decays:
+        raise BadInput(
+            f"{flag('weight_decay', weight_decay)} does nothing to rows that keep their length: leave it out, or "
+            f"choose another {flag('optimizer')} than {optimizer}"
+        )
 
 
 def make_optimizer(text: str, rows: Rows, lr: float, weight_decay: float) -> Optimizer:

@@ -7,13 +7,14 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ..config.config import ModelConfig
 from ..embedding_files import Embedding, read_embedding
 from ..families import TextSlot, load_family
 from ..files.wording import printable
+from ..method.lengths import word_length
+from ..method.nearest import nearest_words
 
 NEAREST = 5  # words that are shown for each vector
 
@@ -38,9 +39,7 @@ def contents(embedding: Embedding, slots: Mapping[str, TextSlot]) -> dict[str, A
         norms = [round(norm, 6) for norm in rows.norm(dim=1).tolist()]
         encoders[name] = {"width": rows.shape[1], "norms": norms}
         if slots:
-            table = slots[name].table.detach().float().cpu()
-            words = slots[name].tokenizer.convert_ids_to_tokens
-            encoders[name]["vocabulary"] = near_vocabulary(rows, table, words)
+            encoders[name]["vocabulary"] = near_vocabulary(rows, slots[name])
     return {
         "file": embedding.source,
         "token": embedding.token,
@@ -51,23 +50,14 @@ def contents(embedding: Embedding, slots: Mapping[str, TextSlot]) -> dict[str, A
     }
 
 
-def near_vocabulary(rows: Tensor, table: Tensor, words: Any) -> list[dict[str, Any]]:
-    """For each of rows (n, d) its norm, in units of the median norm of table (V, d), and the nearest words.
-
-    words: ids -> words of the table.
-    """
-    typical = table.norm(dim=1).median()
-    found = []
-    for row in rows:
-        cosines, ids = F.cosine_similarity(row[None], table, dim=1).topk(min(NEAREST, len(table)))  # (NEAREST,)
-        names = [word.removesuffix("</w>") for word in words(ids.tolist())]
-        found.append(
-            {
-                "norm_ratio": (row.norm() / typical).item(),
-                "nearest": [[name, cosine] for name, cosine in zip(names, cosines.tolist(), strict=True)],
-            }
-        )
-    return found
+def near_vocabulary(rows: Tensor, slot: TextSlot) -> list[dict[str, Any]]:
+    """For each of rows (n, d) its length in units of a word's, and the nearest words."""
+    ratios = (rows.norm(dim=1) / word_length(slot)).tolist()
+    nearest = nearest_words(rows, slot, NEAREST)
+    return [
+        {"length_ratio": ratio, "nearest": [[word, cosine] for word, cosine in words]}
+        for ratio, words in zip(ratios, nearest, strict=True)
+    ]
 
 
 def inspection_text(figures: Mapping[str, Any], as_json: bool) -> str:
@@ -85,6 +75,6 @@ def inspection_text(figures: Mapping[str, Any], as_json: bool) -> str:
         lines.append(f"  {name:9} width {encoder['width']}, norms {norms}")
         for number, row in enumerate(encoder.get("vocabulary", [])):
             near = ", ".join(f"{word} {cosine:.2f}" for word, cosine in row["nearest"])
-            lines.append(f"    row {number}: norm {row['norm_ratio']:.2f} x median word; near {near}")
+            lines.append(f"    row {number}: length {row['length_ratio']:.2f} x a word's; near {near}")
     lines += [f"  {key} = {value}" for key, value in figures["metadata"].items()]
     return "\n".join(printable(line) for line in lines)  # metadata may hold control characters

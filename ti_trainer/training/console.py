@@ -14,6 +14,7 @@ from ..reports.texts import how_to_use
 from ..runs.folder import RunFolder
 from .learner import Learner
 from .memory.plan import MemoryPlan
+from .outcome import describe_rows, warnings_of
 from .prepare import Session
 
 
@@ -101,6 +102,8 @@ class Terminal:
 
     def finished(self, learner: Learner, folder: RunFolder, peak: int) -> None:
         self.say(f"{folder.name}: rows of step {learner.best_step} in {folder.place(folder.files.embedding)}")
+        for warning in warnings_of(learner):
+            self.note(f"{folder.name}: {warning}")
 
     def failed(self, name: str, problem: Exception) -> None:
         self.say(f"{name} failed: {problem}")
@@ -129,6 +132,9 @@ class SingleTerminal(Terminal):
         if learner.config.plots:
             self.say(f"before and after:  {folder.place(folder.files.before_after)}")
         self.say(f"\n{concept.trigger}  (rows of step {learner.best_step})")
+        self.say("\n".join(describe_rows(learner)))
+        for warning in warnings_of(learner):
+            self.note(warning)
         self.say("\n".join(how_to_use(concept, folder, learner.session.family)))
 
     def failed(self, name: str, problem: Exception) -> None:

@@ -11,8 +11,10 @@ from torch import Tensor
 
 from ..data.batches import Draw, draw_example
 from ..method.clipping import clip_gradients
+from ..method.initializers import Start
+from ..method.lengths import lengths_of_words
 from ..method.lr_schedules import lr_factor
-from ..method.optimizers import make_optimizer
+from ..method.optimizers import make_optimizer, parse_optimizer
 from ..method.timesteps import parse_timesteps
 from ..method.weightings import get_weighting
 from ..runs.checkpoints import Checkpoint
@@ -44,15 +46,24 @@ class Learner:
         self.rows = session.rows
         self.parameters = list(session.rows.values())  # one (n, D) for each slot
         self.optimizer = make_optimizer(config.optimizer, self.parameters, config.lr, config.weight_decay)
+        rule, _ = parse_optimizer(config.optimizer)
+        self.max_grad_norm = config.max_grad_norm if rule.clips else 0.0
         self.weighting = get_weighting(config.weighting, config.gamma)
         self.timesteps = parse_timesteps(config.timesteps)
         self.step = 0  # steps done
         self.initial = self.snapshot()
+        self.words = self.lengths_of_words()
         self.best_rows = self.initial
         self.best_step = 0
         self.best_loss = float("inf")
         self.readings: list[Reading] = []
         self.good = self.checkpoint()  # the last rows whose loss is known to be finite
+
+    def lengths_of_words(self) -> dict[str, Tensor]:
+        """The length with which that of each row is compared, {slot: (n,)}."""
+        concept = self.config.concept
+        start = Start(concept.token, concept.init, concept.num_vectors, concept.tune)
+        return lengths_of_words(start, self.initial, {slot.name: slot for slot in self.session.family.slots})
 
     @property
     def is_done(self) -> bool:
@@ -86,7 +97,7 @@ class Learner:
         before = self.checkpoint()
         gradients = [rows.grad for rows in self.parameters if rows.grad is not None]
         finite = torch.stack([tensor.isfinite().all() for tensor in (loss, *gradients)]).all()
-        clip_gradients(gradients, config.max_grad_norm)
+        clip_gradients(gradients, self.max_grad_norm)
         lr = config.lr * lr_factor(config.lr_schedule, self.step, config.steps, config.warmup_steps)
         for group in self.optimizer.param_groups:
             group["lr"] = lr

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
+from ..method.lengths import length_ratio
 from ..method.tokens import fill
 from ..reports.plots import plot_losses
 from ..reports.previews import PROMPTS, generate, grid, save_image
@@ -29,8 +30,6 @@ class Report:
         self.folder = folder
         self.started = started
         self.callbacks = callbacks
-        slots = self.session.family.slots
-        self.vocabulary_norms = {slot.name: slot.table.float().norm(dim=1).mean().item() for slot in slots}
         self.writer: Any = None
 
     def open(self) -> None:
@@ -83,12 +82,12 @@ class Report:
         return records
 
     def geometry(self, rows: Mapping[str, Tensor]) -> dict[str, float]:
-        """How long the rows are, and how far they have turned; {slot: (n, D)}."""
+        """How long the rows are beside words, and how far they have turned; {slot: (n, D)}."""
         initial = self.learner.initial
         cosines = [F.cosine_similarity(own, initial[slot], dim=1) for slot, own in rows.items()]
-        ratios = [own.norm(dim=1) / self.vocabulary_norms[slot] for slot, own in rows.items()]
-        norm, cosine = torch.stack([torch.cat(ratios).mean(), torch.cat(cosines).mean()]).tolist()
-        return {"norm_ratio": norm, "cosine_to_init": cosine}
+        ratio = length_ratio(rows, self.learner.words)
+        length, cosine = torch.stack([ratio, torch.cat(cosines).mean()]).tolist()
+        return {"length_ratio": length, "cosine_to_init": cosine}
 
     def draw_preview(self, steps: int) -> None:
         """Draw the present rows where a preview has become due within the last `steps` steps."""
