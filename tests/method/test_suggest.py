@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ti_trainer.method.randomness import generator
-from ti_trainer.method.suggest import ROUNDS, Ledger, OutOfBudget, Phrase, Step, race, search
+from ti_trainer.method.suggest import ROUNDS, Ledger, OutOfBudget, Phrase, Step, race, search, shorten
 
 WORDS = (
     *("cat", "dog", "car", "tree", "house", "boat", "fish", "bird", "red", "orange", "yellow", "green", "blue", "pink"),
@@ -99,7 +99,7 @@ def test_noise_alone_adds_few_words() -> None:
 
 
 def test_a_word_that_is_certain_but_worth_little_is_not_added() -> None:
-    assert steps_of(MadeUp({"cat": 0.3, "moon": 0.01}, noise=1e-6))[-1].phrase.text == "cat"
+    assert steps_of(MadeUp({"cat": 0.3, "moon": 0.005}, noise=1e-6))[-1].phrase.text == "cat"
     assert "moon" in steps_of(MadeUp({"cat": 0.3, "moon": 0.05}, noise=1e-6))[-1].phrase.words
 
 
@@ -161,6 +161,15 @@ def test_nothing_is_measured_beyond_the_budget() -> None:
         ledger.measure([Phrase(("cat",)), Phrase(("dog",))], 6)
     assert losses.passes == ledger.passes == 0
     assert ledger.known == {}
+
+
+def test_the_least_useful_words_are_left_out_first() -> None:
+    """In the order of their gains, and only as many as need be; the thing keeps one word."""
+    losses = MadeUp(CAT)
+    phrase = Phrase(("striped", "orange", "cat"), ("blue",))
+    left = [shorten(losses, phrase, lambda each, n=n: len(each.words + each.part) <= n).text for n in (4, 3, 2, 1, 0)]
+    assert left == [phrase.text, "orange cat with a blue", "orange cat", "cat", "cat"]
+    assert losses.passes == 160 * ((4) + (4 + 3) + (4 + 3 + 2) * 2)
 
 
 def test_texts() -> None:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 
 import pytest
 import torch
 
 from tests.learning import prepare_all
-from ti_trainer import BadInput, Concept, TrainConfig
-from ti_trainer.method.suggest import ROUNDS
+from tests.running import exported
+from ti_trainer import BadInput, Concept, TrainConfig, train, train_all
+from ti_trainer.config.settings import read_yaml
+from ti_trainer.method.suggest import DECISIVE, ROUNDS, Phrase, Step
 from ti_trainer.training import suggestion
 from ti_trainer.training.suggestion import find_words, read_words, suggest
 from ti_trainer.training.word_losses import WordLosses
@@ -87,6 +90,66 @@ def test_a_search_that_is_stopped_keeps_what_it_found(
     Stopped.most = first - 1
     with pytest.raises(KeyboardInterrupt):
         find_words(session.family, views, words, 100_000, seed=0)
+
+
+@pytest.mark.parametrize("rows", [1, 2, None])
+def test_rows_start_from_as_many_words_as_there_are_rows(
+    make_config: Callable[..., TrainConfig], monkeypatch: pytest.MonkeyPatch, rows: int | None
+) -> None:
+    """Of "red snow cat" that whose loss is least of all with so many words."""
+    config = make_config(init="pictures", num_vectors=rows)
+    (session,) = prepare_all([make_config()])
+    losses = WordLosses(session.family, [view for (view,) in session.data.views], config.seed)
+    phrase = Phrase(("red", "snow", "cat"))
+    found = suggestion.Suggestion((Step("thing", (), phrase, 1),), 4, 5, 1.0, True)
+    monkeypatch.setattr(suggestion, "find_words", lambda *arguments: found)
+    wanted = phrase
+    if rows is not None:
+        pairs = [Phrase(two) for two in combinations(phrase.words, 2)]
+        means = losses([pair.text for pair in pairs], range(DECISIVE)).mean(1)
+        wanted = pairs[int(means.argmin())]
+    if rows == 1:
+        means = losses(list(reversed(wanted.words)), range(DECISIVE)).mean(1)
+        wanted = Phrase((wanted.words[1 - int(means.argmin())],))
+    assert suggestion.find_init(config, lambda: session.family).concept.init == wanted.text
+
+
+def test_a_run_starts_from_the_words_and_keeps_them(
+    make_config: Callable[..., TrainConfig], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The rows are those of a run from the phrase, bit for bit; a resumed run does not search again."""
+    config = make_config(init="pictures", steps=4, plots=False)
+    run = train(config)
+    saved = read_yaml(str(run.folder / "config.yaml"))
+    found = suggest(config, None, suggestion.PASSES)
+    assert saved["init"] == found.phrase.text
+    direct = train(make_config(init=found.phrase.text, steps=4, plots=False, name="direct"))
+    assert torch.equal(exported(run), exported(direct))
+
+    def refuse(*arguments: object, **how: object) -> None:
+        raise AssertionError("searched again")
+
+    monkeypatch.setattr(suggestion, "WordLosses", refuse)
+    longer = train(replace(config, steps=8, resume=True))
+    assert longer.history[-1]["step"] == 8
+    assert read_yaml(str(run.folder / "config.yaml"))["init"] == saved["init"]
+    with pytest.raises(AssertionError, match="searched again"):
+        train(replace(config, overwrite=True))
+
+
+def test_concepts_that_are_trained_together_find_what_each_finds_alone(
+    make_two: Callable[..., list[TrainConfig]],
+) -> None:
+    configs = [
+        replace(config, concept=replace(config.concept, init="pictures", num_vectors=1))
+        for config in make_two(steps=4, plots=False)
+    ]
+    together = {run.folder.name: exported(run) for run in train_all(configs)}
+    for config in configs:
+        alone = train(replace(config, output=f"{config.output}-alone"))
+        torch.testing.assert_close(exported(alone), together[alone.folder.name], rtol=1e-4, atol=1e-5)
+    inits = [read_yaml(f"{config.output}/{config.run_name}/config.yaml")["init"] for config in configs]
+    assert all(init in ("cat", "dog", "red", "snow", "beach") for init in inits)
 
 
 def test_what_is_refused(make_config: Callable[..., TrainConfig], few: str, tmp_path: Path) -> None:

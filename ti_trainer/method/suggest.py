@@ -35,7 +35,7 @@ MOST_OF_PART = 2  # for what it has
 CERTAIN = 3.0
 # and by such a part of what the first word makes it fall, from that of the middle one of all words: with thousands of
 # passes words that mean nothing are certain too.
-WORTH = 0.1
+WORTH = 0.05
 SHOWN = 8  # texts of a step's ranking
 
 
@@ -73,6 +73,12 @@ class Phrase:
             yield Phrase(words, part)
             yield Phrase(words, (*part, self.words[-1]))
 
+    def shortened(self) -> Iterator[Phrase]:
+        """Without each of its words in turn; one word for the thing stays."""
+        if len(self.words) > 1:
+            yield from (replace(self, words=fewer) for fewer in omissions(self.words))
+        yield from (replace(self, part=fewer) for fewer in omissions(self.part))
+
     def turned(self) -> Iterator[Phrase]:
         """With each of its words last in turn."""
         for last in self.words:
@@ -83,6 +89,11 @@ def extensions(words: tuple[str, ...], word: str) -> Iterator[tuple[str, ...]]:
     yield (word, *words)
     if words:
         yield (*words, word)
+
+
+def omissions(words: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    for place in range(len(words)):
+        yield words[:place] + words[place + 1 :]
 
 
 def with_article(words: str) -> str:
@@ -215,6 +226,20 @@ def search(losses: Losses, words: Sequence[str], budget: int) -> Iterator[Step]:
 
         ranked = race(ledger, growths([best], best_words, Phrase.renamed), best)
         yield step_of(ledger, "name", best, ranked, better(ledger, best, ranked[0], 0.0))
+
+
+def shorten(losses: Losses, phrase: Phrase, is_short: Callable[[Phrase], bool]) -> Phrase:
+    """The phrase without the words that the loss misses least, one after the other, until it is short or one word.
+
+    What is left out each time is decided by DECISIVE draws.
+    """
+    while not is_short(phrase):
+        fewer = list(phrase.shortened())
+        if not fewer:
+            break
+        means = losses([each.text for each in fewer], range(DECISIVE)).mean(1)  # (fewer,)
+        phrase = fewer[int(means.argmin())]
+    return phrase
 
 
 def growths(

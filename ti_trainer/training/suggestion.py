@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -18,11 +20,14 @@ from ..errors import BadInput
 from ..families import Family, fastest_device, load_family
 from ..files.text import read_text
 from ..files.wording import flag, printable
-from ..method.suggest import Phrase, Step, search
+from ..method.initializers import word_ids
+from ..method.suggest import Phrase, Step, search, shorten
 from ..method.word_list import candidate_words
 from . import preflight
 from .prepare import open_cache, reading, with_local_pictures
 from .word_losses import WordLosses
+
+PASSES = 8000  # at most, of a search that training asks for
 
 
 @dataclass(frozen=True)
@@ -51,24 +56,51 @@ def suggest(config: TrainConfig, words_file: str | None, budget: int) -> Suggest
     or model are not as they should be, or where the budget does not suffice for a first word.
     """
     listed = read_words(words_file) if words_file else None
+    device = fastest_device()
+    dtype = torch.float16 if device.type == "cuda" else torch.float32
+    family, views = encode_pictures(config, partial(load_family, config, device, dtype))
+    family.put_away_vae()
+    candidates = candidate_words(family.slots[0]) if listed is None else listed
+    return find_words(family, views, candidates, budget, config.seed)
+
+
+def find_init(config: TrainConfig, load: Callable[[], Family]) -> TrainConfig:
+    """A config whose `init` are the words of its pictures, as many as `num_vectors` rows can start from.
+
+    load: what gives the model, which is asked only when the pictures are good. The same config gives the same words.
+    Raises BadInput as `suggest` does.
+    """
+    family, views = encode_pictures(config, load)
+    found = find_words(family, views, candidate_words(family.slots[0]), PASSES, config.seed)
+    if not found.is_whole:
+        raise KeyboardInterrupt
+    rows = config.concept.num_vectors
+    phrase = found.phrase
+    if rows is not None:
+        losses = WordLosses(family, views, config.seed)
+        phrase = shorten(losses, phrase, lambda each: count_tokens(family, each) <= rows)
+    return replace(config, concept=replace(config.concept, init=phrase.text))
+
+
+def count_tokens(family: Family, phrase: Phrase) -> int:
+    """The tokens of a phrase, in the text encoder to which it has most."""
+    return max(len(word_ids(slot.tokenizer, phrase.text)) for slot in family.slots)
+
+
+def encode_pictures(config: TrainConfig, load: Callable[[], Family]) -> tuple[Family, list[CachedView]]:
+    """The model, and the first view of each of a concept's own pictures, encoded; raises BadInput as `prepare` does."""
     local, scratch = with_local_pictures(config.concept)
-    try:
+    with scratch or nullcontext():
         examples, _ = load_examples(local, config.skip_bad_images, reading)
-        device = fastest_device()
-        family = load_family(config, device, torch.float16 if device.type == "cuda" else torch.float32)
+        family = load()
         resolution = preflight.check_resolution(config, family)
         framing = Framing(resolution, crop=config.crop, alpha_color=local.alpha_color, seed=config.seed)
         encoder = ViewEncoder(family, local.alpha_color, open_cache(config, family))
         shown = views_of(examples, local.token, framing, config.mask_background, encoder)
         views = [own[0] for example, own in zip(examples, shown, strict=True) if not example.is_class]
-        for view in tqdm(views, desc="encoding", leave=False, disable=None):
+        for view in tqdm(views, desc="encoding pictures", leave=False, disable=None):
             view.encode()
-        family.put_away_vae()
-        candidates = listed if listed is not None else candidate_words(family.slots[0])
-        return find_words(family, views, candidates, budget, config.seed)
-    finally:
-        if scratch:
-            scratch.cleanup()
+        return family, views
 
 
 def read_words(path: str) -> list[str]:
