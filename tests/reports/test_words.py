@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 
-from ti_trainer.method.suggest import Phrase, Reading, Step
+from ti_trainer.method.phrases import Phrase
+from ti_trainer.method.suggest import Reading, Step
 from ti_trainer.reports.words import words_as_json, words_text
 
 CAT = Phrase(("cat",))

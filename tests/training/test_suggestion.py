@@ -14,7 +14,8 @@ from tests.learning import prepare_all
 from tests.running import exported
 from ti_trainer import BadInput, Concept, TrainConfig, train, train_all
 from ti_trainer.config.settings import read_yaml
-from ti_trainer.method.suggest import DECISIVE, ROUNDS, Phrase, Step
+from ti_trainer.method.phrases import Phrase
+from ti_trainer.method.suggest import DECISIVE, ROUNDS, Step
 from ti_trainer.training import suggestion
 from ti_trainer.training.suggestion import find_words, read_words, suggest
 from ti_trainer.training.word_losses import WordLosses

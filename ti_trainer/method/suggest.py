@@ -10,12 +10,14 @@ The search knows no model. It asks a function for losses, and gives each text as
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
+
+from .phrases import Phrase
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -37,68 +39,6 @@ CERTAIN = 3.0
 # passes words that mean nothing are certain too.
 WORTH = 0.05
 SHOWN = 8  # texts of a step's ranking
-
-
-@dataclass(frozen=True)
-class Phrase:
-    """Words for a thing, and for a part of it: "striped orange cat" and "blue collar"."""
-
-    words: tuple[str, ...]
-    part: tuple[str, ...] = ()
-
-    @property
-    def text(self) -> str:
-        """ "striped orange cat with a blue collar", without an article before it."""
-        words = " ".join(self.words)
-        return f"{words} with {with_article(' '.join(self.part))}" if self.part else words
-
-    def grown(self, word: str) -> Iterator[Phrase]:
-        """With one more word for the thing, in front and at the end, where the thing itself is named."""
-        if word not in self.words:
-            yield from (replace(self, words=both) for both in extensions(self.words, word))
-
-    def with_part(self, word: str) -> Iterator[Phrase]:
-        """With one more word for the part, in front and at the end."""
-        if word not in self.part and word not in self.words:
-            yield from (replace(self, part=both) for both in extensions(self.part, word))
-
-    def renamed(self, name: str) -> Iterator[Phrase]:
-        """With another name for the thing, which is named last; the old one goes, or becomes the name of the part.
-
-        What is named first may be a part that only this thing has: "white scarf" for a white dog with a scarf.
-        """
-        if name not in self.words:
-            words = (*self.words[:-1], name)
-            part = tuple(word for word in self.part if word != name)
-            yield Phrase(words, part)
-            yield Phrase(words, (*part, self.words[-1]))
-
-    def shortened(self) -> Iterator[Phrase]:
-        """Without each of its words in turn; one word for the thing stays."""
-        if len(self.words) > 1:
-            yield from (replace(self, words=fewer) for fewer in omissions(self.words))
-        yield from (replace(self, part=fewer) for fewer in omissions(self.part))
-
-    def turned(self) -> Iterator[Phrase]:
-        """With each of its words last in turn."""
-        for last in self.words:
-            yield replace(self, words=(*(word for word in self.words if word != last), last))
-
-
-def extensions(words: tuple[str, ...], word: str) -> Iterator[tuple[str, ...]]:
-    yield (word, *words)
-    if words:
-        yield (*words, word)
-
-
-def omissions(words: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
-    for place in range(len(words)):
-        yield words[:place] + words[place + 1 :]
-
-
-def with_article(words: str) -> str:
-    """The words with "a" or "an" before them, by their first letter."""
-    return ("an " if words[0] in "aeiou" else "a ") + words
 
 
 @dataclass(frozen=True)
@@ -138,7 +78,7 @@ class Ledger:
     def measure(self, phrases: Sequence[Phrase], count: int) -> None:
         """Give each phrase its first `count` draws; raises OutOfBudget, before anything is measured."""
         missing: dict[int, list[Phrase]] = {}
-        for phrase in phrases:
+        for phrase in dict.fromkeys(phrases):
             have = len(self.known.get(phrase, ()))
             if have < count:
                 missing.setdefault(have, []).append(phrase)
@@ -164,6 +104,11 @@ class Ledger:
         error = falls.std().item() / math.sqrt(count) if count > 1 else math.inf
         return falls.mean().item(), error
 
+    def may_fall(self, before: Phrase, after: Phrase, least: float) -> bool:
+        """Whether the loss falls by `least`, or misses that by no more than a standard error."""
+        fall, error = self.fall(before, after)
+        return fall + error >= least
+
 
 def race(ledger: Ledger, phrases: Sequence[Phrase], best: Phrase | None = None, least: float = 0.0) -> list[Phrase]:
     """The phrases, best first, each by as many draws as it needed: successive halving (Jamieson & Talwalkar 2016).
@@ -180,18 +125,19 @@ def race(ledger: Ledger, phrases: Sequence[Phrase], best: Phrase | None = None, 
         most = max(BEAM, math.ceil(SURVIVORS * len(ranked)))
         left = ranked[:most]
         beaten = ranked[most:] + beaten
-        if best and all(sum(ledger.fall(best, phrase)) < least for phrase in left):
+        if best and not any(ledger.may_fall(best, phrase, least) for phrase in left):
             break
     return left + beaten
 
 
-def search(losses: Losses, words: Sequence[str], budget: int) -> Iterator[Step]:
+def search(losses: Losses, words: Sequence[str], budget: int, describing: Collection[str] = ()) -> Iterator[Step]:
     """Yield the steps of a search for the phrase with the least loss; the last one holds what was found.
 
-    words: candidates; budget: forward passes. First all words race alone. Then the best few phrases are grown by the
+    words: candidates; budget: forward passes; describing: which of the words name no thing and so are not the last of a
+    phrase, as far as that is known. First all words race alone. Then the best few phrases are grown by the
     best words, in front and at the end, as long as the loss falls enough (CERTAIN, WORTH). Then the words are ordered,
-    and then what the thing has is found ("with a blue collar"). The search ends early where the passes that are left do
-    not suffice for a step.
+    what the thing has is found ("with a blue collar"), and other names for the thing are tried. The search ends early
+    where the passes that are left do not suffice for a step.
     """
     ledger = Ledger(losses, budget)
     with suppress(OutOfBudget):
@@ -202,30 +148,30 @@ def search(losses: Losses, words: Sequence[str], budget: int) -> Iterator[Step]:
         best_words = [phrase.words[0] for phrase in alone[:SHORTLIST]]
         beam = alone
         while len(best.words) < MOST_WORDS:
-            ranked = race(ledger, growths(beam[:BEAM], best_words, Phrase.grown), best, least)
-            step = step_of(ledger, "thing", best, ranked, better(ledger, best, ranked[0], least))
+            grown = growths(beam[:BEAM], best_words, lambda phrase, word: phrase.grown(word, describing))
+            step, beam = improve(ledger, "thing", best, grown, least)
             yield step
             if step.phrase == best:
                 break
             best = step.phrase
-            beam = ranked
         if len(best.words) > 1:
-            step = order(ledger, best, [phrase.words[0] for phrase in alone])
+            step = order(ledger, best, list(best.turned(describing)), [phrase.words[0] for phrase in alone])
             yield step
             best = step.phrase
 
         beam = [best]
         words_of_part = list(words)
         for _ in range(MOST_OF_PART):  # a first word that does not suffice alone may do so with a second one
-            ranked = race(ledger, growths(beam[:BEAM], words_of_part, Phrase.with_part), best, least)
-            step = step_of(ledger, "part", best, ranked, better(ledger, best, ranked[0], least))
+            grown = growths(beam[:BEAM], words_of_part, lambda phrase, word: phrase.with_part(word, describing))
+            step, beam = improve(ledger, "part", best, grown, least)
             yield step
             best = step.phrase
-            beam = ranked
-            words_of_part = [word for phrase in ranked[:SHORTLIST] for word in phrase.part]
+            words_of_part = [word for phrase in beam[:SHORTLIST] for word in phrase.part]
 
-        ranked = race(ledger, growths([best], best_words, Phrase.renamed), best)
-        yield step_of(ledger, "name", best, ranked, better(ledger, best, ranked[0], 0.0))
+        names = [word for word in best_words if word not in describing]
+        renamed = growths([best], names, lambda phrase, word: phrase.renamed(word, describing))
+        step, _ = improve(ledger, "name", best, renamed, 0.0)
+        yield step
 
 
 def shorten(losses: Losses, phrase: Phrase, is_short: Callable[[Phrase], bool]) -> Phrase:
@@ -249,26 +195,34 @@ def growths(
     return list(dict.fromkeys(grown for phrase in beam for word in words for grown in grow(phrase, word)))
 
 
+def improve(
+    ledger: Ledger, kind: str, best: Phrase, phrases: Sequence[Phrase], least: float
+) -> tuple[Step, list[Phrase]]:
+    """The step to the first of a race if it is better than `best`, and all that raced, best first."""
+    ranked = race(ledger, phrases, best, least)
+    chosen = better(ledger, best, ranked[0], least) if ranked else best
+    return step_of(ledger, kind, best, ranked, chosen), ranked
+
+
 def better(ledger: Ledger, before: Phrase, after: Phrase, least: float) -> Phrase:
     """`after` if its loss is less with certainty and by at least `least`, else `before`; raises OutOfBudget.
 
     `after` won a race, so luck is in what is known of it: where it may be better both get DECISIVE draws.
     """
     fall, error = ledger.fall(before, after)
-    if fall + error < least or fall < error:
+    if fall < error or not ledger.may_fall(before, after, least):
         return before
     ledger.measure([before, after], DECISIVE)
     fall, error = ledger.fall(before, after)
     return after if fall > max(CERTAIN * error, least) else before
 
 
-def order(ledger: Ledger, best: Phrase, alone: Sequence[str]) -> Step:
+def order(ledger: Ledger, best: Phrase, turned: Sequence[Phrase], alone: Sequence[str]) -> Step:
     """The step that finds the thing itself among the words of a phrase: it is named last.
 
-    alone: all words, best first. Of the words that may be last, the first of `alone` is, but for those that are worse
-    with certainty there than the best. Raises OutOfBudget.
+    turned: the phrase with each word last that may be; alone: all words, best first. Of the words that may be last, the
+    first of `alone` is, but for those that are worse with certainty there than the best. Raises OutOfBudget.
     """
-    turned = list(best.turned())
     ledger.measure([best, *turned], DECISIVE)
     ranked = sorted(turned, key=ledger.mean)
     possible = []

@@ -36,8 +36,10 @@ MATERIALS = """
     wooden wood metal steel iron bronze brass gold stone marble clay ceramic porcelain plastic rubber leather wool
     woolen knitted cotton silk paper cardboard crystal ice
 """
+# Words that may describe a thing: where a phrase has others, they are not its name. "orange" is one too.
+DESCRIBING_WORDS = frozenset(f"{COLOURS} {PATTERNS} {MATERIALS}".split())
 # Each once, in this order; a word may stand in two lists.
-DESCRIBING_WORDS = tuple(dict.fromkeys(f"{NOUNS} {COLOURS} {PATTERNS} {MATERIALS}".split()))
+LISTED_WORDS = tuple(dict.fromkeys(f"{NOUNS} {COLOURS} {PATTERNS} {MATERIALS}".split()))
 
 IDLE = """
     the this that these those with without and from for into onto over under near behind front left right centre center
@@ -54,7 +56,7 @@ END_OF_WORD = "</w>"  # how entries of CLIP's vocabularies end that are whole wo
 # entries exceed are left out.
 TRAINED = 0.5
 LONG = 0.25
-MOST_WORDS = 400  # a vocabulary with more of them is asked for DESCRIBING_WORDS only
+MOST_WORDS = 400  # a vocabulary with more of them is asked for LISTED_WORDS only
 
 
 def whole_words(vocabulary: Vocabulary) -> list[str]:
@@ -72,9 +74,9 @@ def whole_words(vocabulary: Vocabulary) -> list[str]:
 def candidate_words(vocabulary: Vocabulary) -> list[str]:
     """The words that are tried where nobody says which.
 
-    Those are all of a small vocabulary but IDLE_WORDS, and of a large one the DESCRIBING_WORDS that it knows.
+    Those are all of a small vocabulary but IDLE_WORDS, and of a large one the LISTED_WORDS that it knows.
     """
     words = whole_words(vocabulary)
     if 0 < len(words) <= MOST_WORDS:
         return [word for word in words if word not in IDLE_WORDS]
-    return [word for word in DESCRIBING_WORDS if is_known_word(vocabulary.tokenizer, word)]
+    return [word for word in LISTED_WORDS if is_known_word(vocabulary.tokenizer, word)]

@@ -11,13 +11,14 @@ from torch import Tensor
 from ..data.batches import Draw, same_shape, stack_draws
 from ..data.latents import CachedView
 from ..families import Family
+from ..method.phrases import with_article
 from ..method.randomness import generator
-from ..method.suggest import with_article
 from ..method.weightings import Weighting, uniform
 from .memory.plan import BUSY
 from .objective import masked_mean
 
 CAPTION = "a photo of {}"
+TEXTS = 64  # that are encoded at once: an encoder keeps the outputs of all its layers
 GOLDEN = (5**0.5 - 1) / 2  # its multiples, modulo 1, are spread evenly however many there are
 
 
@@ -59,9 +60,13 @@ class WordLosses:
         """None for the posterior and that of the schedule."""
         return torch.zeros(shape), torch.randn(shape, generator=generator(self.seed, "words", index))
 
-    @torch.no_grad()
     def __call__(self, texts: Sequence[str], draws: range) -> Tensor:
         """The weighted loss of "a photo of a TEXT" for each text and draw, (texts, draws) float32 on the CPU."""
+        return torch.cat([self.measure(texts[at : at + TEXTS], draws) for at in range(0, len(texts), TEXTS)])
+
+    @torch.no_grad()
+    def measure(self, texts: Sequence[str], draws: range) -> Tensor:
+        """The same for texts that are encoded at once."""
         family = self.family
         schedule = family.schedule
         told = family.encode_text([CAPTION.format(with_article(text)) for text in texts])  # (texts, L, D)
