@@ -94,6 +94,20 @@ def test_words_that_are_known_to_describe_are_not_the_last() -> None:
     assert told.passes < blind.passes
 
 
+def test_a_word_that_is_certain_only_when_the_part_is_known() -> None:
+    """ "striped" helps nothing before the text says "with a blue": it is found afterwards, and is no part."""
+
+    class Late(MadeUp):
+        def level(self, text: str) -> float:
+            return super().level(text) - (
+                0.1 if "striped" in text.split(" with ")[0] and "with a blue" in text else 0.0
+            )
+
+    last = steps_of(Late({"cat": 0.3, "orange": 0.2, "striped": -0.02, "with blue": 0.15}))[-1]
+    assert set(last.phrase.words) == {"cat", "orange", "striped"}
+    assert last.phrase.part == ("blue",)
+
+
 def test_a_part_that_takes_two_words() -> None:
     """Neither word helps alone: both together are what the pictures show."""
 

@@ -10,9 +10,9 @@ The search knows no model. It asks a function for losses, and gives each text as
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -136,8 +136,8 @@ def search(losses: Losses, words: Sequence[str], budget: int, describing: Collec
     words: candidates; budget: forward passes; describing: which of the words name no thing and so are not the last of a
     phrase, as far as that is known. First all words race alone. Then the best few phrases are grown by the
     best words, in front and at the end, as long as the loss falls enough (CERTAIN, WORTH). Then the words are ordered,
-    what the thing has is found ("with a blue collar"), and other names for the thing are tried. The search ends early
-    where the passes that are left do not suffice for a step.
+    what the thing has is found ("with a blue collar"), more words for the thing are tried, and other names for it. The
+    search ends early where the passes that are left do not suffice for a step.
     """
     ledger = Ledger(losses, budget)
     with suppress(OutOfBudget):
@@ -146,14 +146,7 @@ def search(losses: Losses, words: Sequence[str], budget: int, describing: Collec
         yield step_of(ledger, "word", best, alone, best)
         least = WORTH * ledger.fall(alone[len(alone) // 2], best)[0]
         best_words = [phrase.words[0] for phrase in alone[:SHORTLIST]]
-        beam = alone
-        while len(best.words) < MOST_WORDS:
-            grown = growths(beam[:BEAM], best_words, lambda phrase, word: phrase.grown(word, describing))
-            step, beam = improve(ledger, "thing", best, grown, least)
-            yield step
-            if step.phrase == best:
-                break
-            best = step.phrase
+        best = yield from describe(ledger, best, alone, best_words, describing, least)
         if len(best.words) > 1:
             step = order(ledger, best, list(best.turned(describing)), [phrase.words[0] for phrase in alone])
             yield step
@@ -165,13 +158,37 @@ def search(losses: Losses, words: Sequence[str], budget: int, describing: Collec
             grown = growths(beam[:BEAM], words_of_part, lambda phrase, word: phrase.with_part(word, describing))
             step, beam = improve(ledger, "part", best, grown, least)
             yield step
-            best = step.phrase
             words_of_part = [word for phrase in beam[:SHORTLIST] for word in phrase.part]
+            if step.phrase != best and len(step.phrase.part) < MOST_OF_PART:
+                # what a part explains is no noise any more, and a further word may be certain now
+                best = yield from describe(ledger, step.phrase, [step.phrase], best_words, describing, least)
+                beam = [replace(phrase, words=best.words) for phrase in beam]
+            else:
+                best = step.phrase
 
         names = [word for word in best_words if word not in describing]
         renamed = growths([best], names, lambda phrase, word: phrase.renamed(word, describing))
         step, _ = improve(ledger, "name", best, renamed, 0.0)
         yield step
+
+
+def describe(
+    ledger: Ledger,
+    best: Phrase,
+    beam: Sequence[Phrase],
+    words: Sequence[str],
+    describing: Collection[str],
+    least: float,
+) -> Generator[Step, None, Phrase]:
+    """Yield the steps that add words for the thing until none helps; returns the phrase. Raises OutOfBudget."""
+    while len(best.words) < MOST_WORDS:
+        grown = growths(beam[:BEAM], words, lambda phrase, word: phrase.grown(word, describing))
+        step, beam = improve(ledger, "thing", best, grown, least)
+        yield step
+        if step.phrase == best:
+            break
+        best = step.phrase
+    return best
 
 
 def shorten(losses: Losses, phrase: Phrase, is_short: Callable[[Phrase], bool]) -> Phrase:
