@@ -108,6 +108,17 @@ def test_a_word_that_is_certain_only_when_the_part_is_known() -> None:
     assert last.phrase.part == ("blue",)
 
 
+def test_a_thing_has_a_name() -> None:
+    """ "blue with a flower" is as good as "blue flower", and the search comes to it first."""
+
+    class Flower(MadeUp):
+        def level(self, text: str) -> float:
+            return {"blue": 2.0, "blue with a hat": 1.5, "blue hat": 1.5}.get(text, 3.0)
+
+    words = ["blue", "hat", "moon", "snow"]
+    assert list(search(Flower({}), words, 100_000, {"blue"}))[-1].phrase.text == "blue hat"
+
+
 def test_a_part_that_takes_two_words() -> None:
     """Neither word helps alone: both together are what the pictures show."""
 

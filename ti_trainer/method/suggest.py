@@ -104,6 +104,11 @@ class Ledger:
         error = falls.std().item() / math.sqrt(count) if count > 1 else math.inf
         return falls.mean().item(), error
 
+    def is_less(self, before: Phrase, after: Phrase, least: float = 0.0) -> bool:
+        """Whether the loss falls with certainty and by more than `least`."""
+        fall, error = self.fall(before, after)
+        return fall > max(CERTAIN * error, least)
+
     def may_fall(self, before: Phrase, after: Phrase, least: float) -> bool:
         """Whether the loss falls by `least`, or misses that by no more than a standard error."""
         fall, error = self.fall(before, after)
@@ -168,7 +173,10 @@ def search(losses: Losses, words: Sequence[str], budget: int, describing: Collec
 
         names = [word for word in best_words if word not in describing]
         renamed = growths([best], names, lambda phrase, word: phrase.renamed(word, describing))
-        step, _ = improve(ledger, "name", best, renamed, 0.0)
+        is_named = best.words[-1] not in describing
+        step, ranked = improve(ledger, "name", best, renamed, 0.0 if is_named else -math.inf)
+        if not is_named and ranked and not ledger.is_less(ranked[0], best):  # a thing has a name
+            step = replace(step, phrase=ranked[0])
         yield step
 
 
@@ -230,8 +238,7 @@ def better(ledger: Ledger, before: Phrase, after: Phrase, least: float) -> Phras
     if fall < error or not ledger.may_fall(before, after, least):
         return before
     ledger.measure([before, after], DECISIVE)
-    fall, error = ledger.fall(before, after)
-    return after if fall > max(CERTAIN * error, least) else before
+    return after if ledger.is_less(before, after, least) else before
 
 
 def order(ledger: Ledger, best: Phrase, turned: Sequence[Phrase], alone: Sequence[str]) -> Step:
@@ -242,11 +249,7 @@ def order(ledger: Ledger, best: Phrase, turned: Sequence[Phrase], alone: Sequenc
     """
     ledger.measure([best, *turned], DECISIVE)
     ranked = sorted(turned, key=ledger.mean)
-    possible = []
-    for phrase in ranked:
-        fall, error = ledger.fall(phrase, ranked[0])
-        if fall <= CERTAIN * error:
-            possible.append(phrase)
+    possible = [phrase for phrase in ranked if not ledger.is_less(phrase, ranked[0])]
     chosen = min(possible, key=lambda phrase: alone.index(phrase.words[-1]))
     return step_of(ledger, "order", best, ranked, chosen)
 
