@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from tests.run_folders import DOG, checkpoint, made, settings, started
 from ti_trainer.config.config import Concept, TrainConfig
 from ti_trainer.errors import BadInput
 from ti_trainer.runs.folder import RunFolder
-from ti_trainer.runs.resume import check_folder, resume_command
+from ti_trainer.runs.resume import check_folder, resume_command, with_found_words
 
 
 def test_folder_that_holds_a_run(tmp_path: Path) -> None:
@@ -108,3 +109,16 @@ def test_resuming_one_of_many_that_has_not_begun(tmp_path: Path) -> None:
     check_folder(RunFolder(settings(tmp_path, resume=True)), {})
     with pytest.raises(BadInput, match="holds a run"):
         check_folder(RunFolder(settings(tmp_path)), {})
+
+
+def test_words_that_were_found_when_the_run_began(tmp_path: Path) -> None:
+    """A resumed run that is asked to find its words has those of its config.yaml, or of the manifest; others search."""
+    asked = settings(tmp_path, concept=Concept("<cat>", init="pictures"))
+    resumed = replace(asked, resume=True)
+    assert with_found_words(resumed) == resumed
+    started(tmp_path, concept=Concept("<cat>", init="orange cat"))
+    assert with_found_words(asked) == asked
+    assert with_found_words(resumed).concept == Concept("<cat>", init="orange cat")
+    assert with_found_words(replace(resumed, concept=Concept("<cat>", init="dog"))).concept.init == "dog"
+    manifest = {"cat": {"config": {"init": "striped cat"}}}
+    assert with_found_words(resumed, manifest).concept.init == "striped cat"

@@ -16,6 +16,8 @@ from ..method.weightings import GAMMA, WEIGHTINGS
 from .bundled import MY_CAT, TINY_SD
 from .fields import Settings, required, setting
 
+FROM_PICTURES = "pictures"  # the value of `init` that training replaces by the words that it finds
+
 
 @dataclass(frozen=True)
 class Concept(Settings):
@@ -36,8 +38,9 @@ class Concept(Settings):
     """Column of the captions there; "text" or "caption" by default."""
 
     init: str = setting("auto", first=True, metavar="WORD")
-    """Where the rows start: a word, a phrase (a row for each of its tokens), "random", "file:PATH", or "auto"
-    (the last word of the token that the model knows: "cat" for "<my-cat>")."""
+    """Where the rows start: a word, a phrase (a row for each of its tokens), "random", "file:PATH", "auto" (the last
+    word of the token that the model knows: "cat" for "<my-cat>"), or "pictures" (the phrase that `ti-trainer suggest`
+    finds in them, as much of it as `num_vectors` has room for; that takes some thousand forward passes)."""
 
     num_vectors: int | None = setting(None, low=1, high=MAX_VECTORS, first=True)
     """Rows to learn, of which most concepts need 1 to 4; by default 4, or as many as the phrase or the file of `init`

@@ -47,7 +47,7 @@ class Start:
     """What a user says about where the rows of a token start."""
 
     token: str
-    init: str = "auto"  # a word, a phrase, "random", "file:PATH", or "auto": the last word of the token
+    init: str = "auto"  # a word, a phrase, "random", "file:PATH", "auto": the token's last word, or "pictures": unknown
     num_vectors: int | None = None  # rows; None: as many as `init` has, else DEFAULT_VECTORS
     tune: bool = False  # the token is a word that the model knows, and its own rows are the start
 
@@ -86,9 +86,9 @@ def count_rows(start: Start, tokenizer: PreTrainedTokenizerBase) -> int:
 
 
 def split_init(init: str) -> tuple[str, str]:
-    """`Start.init` as "auto" or a key of INITIALIZERS, and the text that belongs to it: a path, or the words."""
+    """`Start.init` as "auto", "pictures" or a key of INITIALIZERS, and its text: a path, or the words."""
     kind, _, argument = init.partition(":")
-    if init == "auto" or (kind in INITIALIZERS and kind != "words"):
+    if init in ("auto", "pictures") or (kind in INITIALIZERS and kind != "words"):
         return kind, argument
     return "words", init
 

@@ -44,6 +44,10 @@ class RunFolder:
         self.metrics = Metrics(self.files.metrics)
         self._lock = FileLock(self.files.lock, timeout=0)
 
+    def resolve(self, config: TrainConfig) -> None:
+        """Take the config with what has been found for it, such as the words to start from; `create` writes it."""
+        self.config = config
+
     @property
     def path(self) -> Path:
         """The local folder."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
+from ..config.config import FROM_PICTURES, TrainConfig
 from ..config.settings import config_to_mapping, marked, read_yaml
 from ..errors import BadInput
 from ..files.wording import flag
@@ -17,6 +19,18 @@ Entry = Mapping[str, Any]  # of the manifest
 
 def resume_command(folder: RunFolder) -> str:
     return f"accelerate launch train.py --config {shlex.quote(str(folder.files.config))} --resume"
+
+
+def with_found_words(config: TrainConfig, manifest: Mapping[str, Entry] | None = None) -> TrainConfig:
+    """The config, where its run is resumed with the words that were found when it began; manifest: as below."""
+    if not config.resume or config.concept.init != FROM_PICTURES:
+        return config
+    folder = RunFolder(config)
+    entry = finished(folder) if manifest is None else with_config(manifest.get(folder.name))
+    if entry is None and not folder.files.config.exists():
+        return config
+    saved = entry["config"] if entry else read_yaml(str(folder.files.config))
+    return replace(config, concept=replace(config.concept, init=saved.get("init", FROM_PICTURES)))
 
 
 def check_folder(folder: RunFolder, manifest: Mapping[str, Entry] | None = None) -> None:

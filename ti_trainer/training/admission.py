@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Sequence
 from contextlib import ExitStack
 
-from ..config.config import TrainConfig
+from ..config.config import FROM_PICTURES, TrainConfig
 from ..errors import BadInput
 from ..families import Family
 from ..families.borrowing import Pipeline
@@ -25,6 +25,7 @@ from .processes import Processes
 from .report import Report
 from .seats import Seat, Seats
 from .step import SharedStep, largest_batch
+from .suggestion import find_init
 
 
 class SharedModel:
@@ -153,6 +154,10 @@ class Admission:
             if self.is_list and is_complete(folder):
                 self.console.say(f"{config.run_name} is finished already")
                 return None
+            if config.concept.init == FROM_PICTURES:
+                config = find_init(config, self.model.load)
+                folder.resolve(config)
+                self.console.say(f"{config.run_name} starts from '{config.concept.init}'")
             owner = f"{config.output}/{config.run_name}"  # two concepts of a job may have one token
             session = prepare(config, self.model.load, owner)
             undo.callback(session.close)

@@ -12,7 +12,7 @@ from ..errors import Incomplete, Interrupted
 from ..families.borrowing import Pipeline
 from ..files.wording import flag
 from ..runs.folder import RunFolder
-from ..runs.resume import check_folder, resume_command
+from ..runs.resume import check_folder, resume_command, with_found_words
 from ..runs.storage import Storage
 from .admission import Admission, SharedModel
 from .console import Console, Silence, SingleTerminal, Terminal
@@ -70,6 +70,7 @@ def train_all(
     is_list = len(configs) > 1
     outputs = {config.output for config in configs} if is_list else ()
     manifests = {output: Storage(output).published() for output in outputs}  # each in one go: it may be far away
+    configs = [with_found_words(config, manifests.get(config.output)) for config in configs]
     for config in configs:
         check_folder(RunFolder(config), manifests.get(config.output))
     processes = Processes(configs[0].precision)

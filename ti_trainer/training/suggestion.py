@@ -1,0 +1,141 @@
+"""From pictures to the words that best start their concept."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+from ..config.config import TrainConfig
+from ..data.geometry import Framing
+from ..data.latents import CachedView, ViewEncoder, views_of
+from ..data.scanning import load_examples
+from ..errors import BadInput
+from ..families import Family, fastest_device, load_family
+from ..files.text import read_text
+from ..files.wording import flag, printable
+from ..method.initializers import word_ids
+from ..method.phrases import Phrase
+from ..method.suggest import Step, search, shorten
+from ..method.word_list import DESCRIBING_WORDS, candidate_words
+from . import preflight
+from .prepare import open_cache, reading, with_local_pictures
+from .word_losses import WordLosses
+
+PASSES = 8000  # at most, of a search that training asks for
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """The words that were found, and what finding them took."""
+
+    steps: tuple[Step, ...]
+    pictures: int
+    words: int  # candidates
+    seconds: float  # of the search alone
+    is_whole: bool  # nobody stopped it
+
+    @property
+    def phrase(self) -> Phrase:
+        return self.steps[-1].phrase
+
+    @property
+    def passes(self) -> int:
+        return self.steps[-1].passes
+
+
+def suggest(config: TrainConfig, words_file: str | None, budget: int) -> Suggestion:
+    """Search for the words of a concept's pictures; Ctrl-C ends the search with what it has found.
+
+    words_file: candidates, one in a line; by default those of `candidate_words`. Raises BadInput where pictures, words
+    or model are not as they should be, or where the budget does not suffice for a first word.
+    """
+    listed = read_words(words_file) if words_file else None
+    device = fastest_device()
+    dtype = torch.float16 if device.type == "cuda" else torch.float32
+    family, views = encode_pictures(config, partial(load_family, config, device, dtype))
+    family.put_away_vae()
+    candidates = candidate_words(family.slots[0]) if listed is None else listed
+    return find_words(family, views, candidates, budget, config.seed)
+
+
+def find_init(config: TrainConfig, load: Callable[[], Family]) -> TrainConfig:
+    """A config whose `init` are the words of its pictures, as many as `num_vectors` rows can start from.
+
+    load: what gives the model, which is asked only when the pictures are good. The same config gives the same words.
+    Raises BadInput as `suggest` does.
+    """
+    family, views = encode_pictures(config, load)
+    found = find_words(family, views, candidate_words(family.slots[0]), PASSES, config.seed)
+    if not found.is_whole:
+        raise KeyboardInterrupt
+    rows = config.concept.num_vectors
+    phrase = found.phrase
+    if rows is not None:
+        losses = WordLosses(family, views, config.seed)
+        phrase = shorten(losses, phrase, lambda each: count_tokens(family, each) <= rows)
+    return replace(config, concept=replace(config.concept, init=phrase.text))
+
+
+def count_tokens(family: Family, phrase: Phrase) -> int:
+    """The tokens of a phrase, in the text encoder to which it has most."""
+    return max(len(word_ids(slot.tokenizer, phrase.text)) for slot in family.slots)
+
+
+def encode_pictures(config: TrainConfig, load: Callable[[], Family]) -> tuple[Family, list[CachedView]]:
+    """The model, and the first view of each of a concept's own pictures, encoded; raises BadInput as `prepare` does."""
+    local, scratch = with_local_pictures(config.concept)
+    with scratch or nullcontext():
+        examples, _ = load_examples(local, config.skip_bad_images, reading)
+        family = load()
+        resolution = preflight.check_resolution(config, family)
+        framing = Framing(resolution, crop=config.crop, alpha_color=local.alpha_color, seed=config.seed)
+        encoder = ViewEncoder(family, local.alpha_color, open_cache(config, family))
+        shown = views_of(examples, local.token, framing, config.mask_background, encoder)
+        views = [own[0] for example, own in zip(examples, shown, strict=True) if not example.is_class]
+        for view in tqdm(views, desc="encoding pictures", leave=False, disable=None):
+            view.encode()
+        return family, views
+
+
+def read_words(path: str) -> list[str]:
+    """The lines of a file of candidate words that are not blank; raises BadInput where there is none."""
+    words = [" ".join(line.split()) for line in read_text(Path(path)).splitlines()]
+    words = [word for word in dict.fromkeys(words) if word]
+    if not words:
+        raise BadInput(f"{printable(path)} has no words: write one in each line")
+    return words
+
+
+def find_words(family: Family, views: Sequence[CachedView], words: Sequence[str], budget: int, seed: int) -> Suggestion:
+    """Search among candidate words with a progress bar; the same arguments give the same words.
+
+    Raises BadInput where there are no words, or where the budget does not suffice for a first one.
+    """
+    if not words:
+        raise BadInput(f"the model knows none of our words; list some in a file and give it as {flag('words', 'FILE')}")
+    started = time.perf_counter()
+    steps: list[Step] = []
+    is_whole = True
+    with tqdm(total=budget, desc="words", unit="pass", leave=False, disable=None) as bar:
+        losses = WordLosses(family, views, seed, passed=bar.update)
+        try:
+            for step in search(losses, words, budget, DESCRIBING_WORDS):
+                steps.append(step)
+                bar.set_description(step.phrase.text)
+        except KeyboardInterrupt:
+            is_whole = False
+    if not steps and not is_whole:
+        raise KeyboardInterrupt
+    if not steps:
+        raise BadInput(
+            f"{flag('passes', budget)} do not suffice to compare {len(words)} words; give more of them, or fewer "
+            f"words ({flag('words', 'FILE')})"
+        )
+    return Suggestion(tuple(steps), len(views), len(words), time.perf_counter() - started, is_whole)
