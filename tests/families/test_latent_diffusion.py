@@ -77,7 +77,8 @@ def test_a_flow_is_another_process() -> None:
 
 def test_the_user_may_say_what_an_odd_config_does_not() -> None:
     parts = changed(SD1, "scheduler", prediction_type="sample")
-    StableDiffusion.spec_of(parts, ModelConfig(prediction_type="epsilon"))
+    spec = StableDiffusion.spec_of(parts, ModelConfig(prediction_type="epsilon"))
+    assert spec == StableDiffusion.spec_of(SD1, ModelConfig())
 
 
 @pytest.mark.parametrize("kind", [PNDMScheduler, EulerDiscreteScheduler, DDIMScheduler])
