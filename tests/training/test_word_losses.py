@@ -11,6 +11,7 @@ import torch
 
 from tests.learning import prepare_all
 from ti_trainer import TrainConfig
+from ti_trainer.method.placeholders import NOBODY
 from ti_trainer.method.randomness import generator
 from ti_trainer.method.weightings import debiased
 from ti_trainer.training.prepare import Session
@@ -90,3 +91,13 @@ def test_views_of_several_shapes(make_config: Callable[..., TrainConfig], shaped
     for number, view in enumerate(views):
         alone = WordLosses(session.family, [view] * 4, SEED)(TEXTS, range(number, number + 1))
         torch.testing.assert_close(together[:, number : number + 1], alone, rtol=1e-5, atol=1e-6)
+
+
+def test_words_are_the_models_own(session: Session) -> None:
+    """Also while another concept is present whose token is one of them, as a tuned word is."""
+    before = losses_of(session)(TEXTS, range(4))
+    slot = session.family.slots[0]
+    session.family.placeholders.add("cat", {slot.name: 9 * slot.table[:1].detach()}, "tuned")
+    assert torch.equal(losses_of(session)(TEXTS, range(4)), before)
+    own, tuned = (session.family.encode_text(CAPTIONS[:1], owners).context for owners in ([NOBODY], None))
+    assert not torch.allclose(own, tuned)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..config.config import Concept
+from ..method.initializers import Start
 from .images import Picture
 
 
@@ -29,3 +31,8 @@ class Example:
     # concept has in common with its class. Their captions mention the token too, because the rows get no gradient from
     # a caption without it. Validation leaves them out, because they do not show the concept.
     is_class: bool = False
+
+
+def start_of(concept: Concept) -> Start:
+    """Where the rows of a concept are asked to start."""
+    return Start(concept.token, concept.init, concept.num_vectors, concept.tune)

@@ -74,7 +74,7 @@ class Family(Protocol):
     def encode_text(self, captions: Sequence[str], owners: Sequence[str] | None = None) -> Conditioning:
         """Captions with unexpanded tokens -> what `encode_prompt` of the family's pipeline gives.
 
-        owners: the concept with whose rows each caption is read; None: with everybody's.
+        owners: the concept with whose rows each caption is read, or NOBODY; None: with everybody's.
         """
         ...
 

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 from .tokens import expand
 
+NOBODY = ""  # owner of captions in which every token is an ordinary word
+
 Rows = dict[str, nn.Parameter]  # of a concept, {slot: (n, D)} float32, as many for each slot
 
 
@@ -59,9 +61,9 @@ class Placeholders:
         return numbers
 
     def expand(self, caption: str, owner: str | None = None) -> tuple[str, list[int]]:
-        """`tokens.expand` with the rows of one concept; owner None: with those of all that are present."""
+        """`tokens.expand` with the rows of one concept; owner None: of all that are present; NOBODY: without any."""
         numbers = self.numbers()
-        owners = self.present if owner is None else [owner]
+        owners = self.present if owner is None else [owner] if owner != NOBODY else []
         return expand(caption, {self.present[each][0]: numbers[each] for each in owners})
 
 

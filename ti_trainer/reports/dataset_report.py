@@ -18,13 +18,13 @@ from ..data.checks import (
     small_pictures,
     token_problem,
 )
-from ..data.examples import Example
+from ..data.examples import Example, start_of
 from ..data.geometry import Box, Framing, View, mask_weights, subject_box
 from ..data.masks import read_mask
 from ..data.scanning import Progress, Scan, scan
 from ..families.facts import read_model_facts
 from ..files.wording import flag, listing
-from ..method.initializers import Start, count_rows
+from ..method.initializers import count_rows
 from ..method.tokens import ROW, fill
 
 
@@ -74,8 +74,7 @@ def report_dataset(
     bucket_step = facts.spec.bucket_step if config.buckets else None
     framing = Framing(resolution, bucket_step, config.crop, config.crops, seed=config.seed)
     facts.tokenizer.add_tokens([ROW])
-    start = Start(concept.token, concept.init, concept.num_vectors, concept.tune)
-    rows = count_rows(start, facts.tokenizer)
+    rows = count_rows(start_of(concept), facts.tokenizer)
     readings = read_captions(concept, found.examples, facts.tokenizer, facts.window, rows, config.long_captions)
     pictures = []
     missed: list[str] = []

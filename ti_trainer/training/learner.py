@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from ..data.batches import Draw, draw_example
+from ..data.examples import start_of
 from ..method.clipping import clip_gradients
-from ..method.initializers import Start
 from ..method.lengths import lengths_of_words
 from ..method.lr_schedules import lr_factor
 from ..method.optimizers import make_optimizer, parse_optimizer
@@ -61,9 +61,8 @@ class Learner:
 
     def lengths_of_words(self) -> dict[str, Tensor]:
         """The length with which that of each row is compared, {slot: (n,)}."""
-        concept = self.config.concept
-        start = Start(concept.token, concept.init, concept.num_vectors, concept.tune)
-        return lengths_of_words(start, self.initial, {slot.name: slot for slot in self.session.family.slots})
+        vocabularies = {slot.name: slot for slot in self.session.family.slots}
+        return lengths_of_words(start_of(self.config.concept), self.initial, vocabularies)
 
     @property
     def is_done(self) -> bool:

@@ -15,6 +15,7 @@ from ..config.config import Concept, TrainConfig
 from ..data.batches import ConceptData
 from ..data.captions import CaptionPolicy
 from ..data.checks import missed_subject
+from ..data.examples import start_of
 from ..data.geometry import Framing
 from ..data.latent_cache import LatentCache
 from ..data.latents import ViewEncoder, views_of
@@ -24,7 +25,7 @@ from ..data.sources.urls import fetch
 from ..families import Family, borrow_family, load_family
 from ..families.borrowing import Pipeline
 from ..files.remote import is_remote
-from ..method.initializers import Start, initial_rows
+from ..method.initializers import initial_rows
 from ..method.placeholders import Rows
 from . import preflight
 
@@ -82,11 +83,7 @@ def prepare(config: TrainConfig, load: Callable[[], Family], owner: str = "") ->
         resolution, bucket_step, config.crop, config.crops, config.flip, concept.alpha_color, seed=config.seed
     )
     preflight.check_token_is_new(concept, family.slots)
-    initial = initial_rows(
-        Start(concept.token, concept.init, concept.num_vectors, concept.tune),
-        {slot.name: slot for slot in family.slots},
-        config.seed,
-    )
+    initial = initial_rows(start_of(concept), {slot.name: slot for slot in family.slots}, config.seed)
     warnings += preflight.picture_warnings(examples, framing)
     count = len(next(iter(initial.values())))
     for slot in family.slots:

@@ -12,6 +12,7 @@ from ..data.batches import Draw, same_shape, stack_draws
 from ..data.latents import CachedView
 from ..families import Family
 from ..method.phrases import with_article
+from ..method.placeholders import NOBODY
 from ..method.randomness import generator
 from ..method.weightings import Weighting, uniform
 from .memory.plan import BUSY
@@ -69,7 +70,9 @@ class WordLosses:
         """The same for texts that are encoded at once."""
         family = self.family
         schedule = family.schedule
-        told = family.encode_text([CAPTION.format(with_article(text)) for text in texts])  # (texts, L, D)
+        captions = [CAPTION.format(with_article(text)) for text in texts]
+        # words are the model's own, whatever other concepts make of them
+        told = family.encode_text(captions, [NOBODY] * len(captions))  # (texts, L, D)
         found = torch.empty(len(texts), len(draws))
         numbered = {place: self.draw(index) for place, index in enumerate(draws)}
         for group in same_shape(numbered, lambda shape: len(draws)):
