@@ -15,14 +15,10 @@ import torch
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from tests.embeddings import refusal, rows
 from ti_trainer.embedding_files import Embedding, read_embedding, write_embedding
 from ti_trainer.embedding_files.cards import scramble, write_pixels
 from ti_trainer.embedding_files.formats import pack_card_on
-from ti_trainer.errors import BadInput
-
-
-def rows(count: int = 2, width: int = 768) -> torch.Tensor:
-    return torch.randn(count, width, generator=torch.Generator().manual_seed(0))
 
 
 def sequence() -> Iterator[int]:
@@ -55,13 +51,6 @@ def card_with_text(path: Path, text: bytes) -> Path:
     info.add_text("sd-ti-embedding", text.decode("latin-1"))
     Image.new("RGB", (64, 64), "green").save(path, pnginfo=info)
     return path
-
-
-def refusal(path: Path) -> str:
-    with pytest.raises(BadInput) as caught:
-        read_embedding(path)
-    assert str(path) in str(caught.value)
-    return str(caught.value)
 
 
 @pytest.fixture(scope="module")

@@ -9,26 +9,15 @@ import torch
 from PIL import Image
 from safetensors.torch import save
 
+from tests.embeddings import refusal, rows
 from ti_trainer.embedding_files import Embedding, read_embedding
 from ti_trainer.embedding_files.cards import read_card
 from ti_trainer.embedding_files.content import HEAD, kind_of, parse
 from ti_trainer.embedding_files.formats import pack_card
 from ti_trainer.embedding_files.pickles import read_pickle
 from ti_trainer.embedding_files.tensors import read_tensors
-from ti_trainer.errors import BadInput
 
 pytestmark = pytest.mark.usefixtures("bounded_memory")
-
-
-def rows(count: int = 2, width: int = 768) -> torch.Tensor:
-    return torch.randn(count, width, generator=torch.Generator().manual_seed(0))
-
-
-def refusal(path: Path) -> str:
-    with pytest.raises(BadInput) as caught:
-        read_embedding(path, "<cat>")
-    assert str(path) in str(caught.value)
-    return str(caught.value)
 
 
 def pickled(zipped: bool) -> bytes:

@@ -14,22 +14,12 @@ import numpy as np
 import pytest
 import torch
 
+from tests.embeddings import refusal, rows
 from ti_trainer.embedding_files import read_embedding
 from ti_trainer.errors import BadInput
 
 pytestmark = pytest.mark.usefixtures("bounded_memory")
 MIB = 2**20
-
-
-def rows(count: int = 2, width: int = 768) -> torch.Tensor:
-    return torch.randn(count, width, generator=torch.Generator().manual_seed(0))
-
-
-def refusal(path: Path) -> str:
-    with pytest.raises(BadInput) as caught:
-        read_embedding(path, "<cat>")
-    assert str(path) in str(caught.value)
-    return str(caught.value)
 
 
 # --- traps ---
@@ -78,7 +68,7 @@ def test_names_that_are_hidden(tmp_path: Path) -> None:
         + text(b"encode") + b"0" + b"h\x00h\x01\x93" + text(str(place).encode()) + b"\x85R."
     )  # fmt: skip
     (tmp_path / "x.pt").write_bytes(program)
-    refusal(tmp_path / "x.pt")
+    refusal(tmp_path / "x.pt", "<cat>")
     assert not place.exists()
     pickle.loads(program)
     assert place.exists()

@@ -1,25 +1,14 @@
 """What is read from files that are as they should be, and which are refused by name."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import save, save_file
 
+from tests.embeddings import pickled, refusal, rows
 from ti_trainer.embedding_files import Embedding, read_embedding, write_embedding
 from ti_trainer.errors import BadInput
-
-
-def rows(count: int = 2, width: int = 768, seed: int = 0) -> torch.Tensor:
-    return torch.randn(count, width, generator=torch.Generator().manual_seed(seed))
-
-
-def refusal(path: Path, token: str | None = None) -> str:
-    with pytest.raises(BadInput) as caught:
-        read_embedding(path, token)
-    assert str(path.parent) in str(caught.value)
-    return str(caught.value)
 
 
 def equal(found: Embedding, wanted: dict[str, torch.Tensor]) -> bool:
@@ -27,11 +16,6 @@ def equal(found: Embedding, wanted: dict[str, torch.Tensor]) -> bool:
         vectors.dtype == torch.float32 and vectors.is_contiguous() and torch.equal(vectors, wanted[slot].float())
         for slot, vectors in found.vectors.items()
     )
-
-
-def pickled(content: Any, path: Path, legacy: bool = False) -> Path:
-    torch.save(content, path, _use_new_zipfile_serialization=not legacy)
-    return path
 
 
 # keys as files have them -> slots; widths choose where the key says nothing
@@ -230,7 +214,8 @@ def test_second_file_that_is_damaged(tmp_path: Path) -> None:
     """Half of an embedding is not taken for a whole one."""
     save_file({"<cat>": rows()}, tmp_path / "cat.safetensors")
     (tmp_path / "cat_2.safetensors").write_bytes(save({"<cat>": rows(2, 1280)})[:500])
-    assert "cat_2.safetensors is no whole safetensors file" in refusal(tmp_path / "cat.safetensors")
+    with pytest.raises(BadInput, match=f"{tmp_path / 'cat_2.safetensors'} is no whole safetensors file"):
+        read_embedding(tmp_path / "cat.safetensors")
 
 
 def test_pair_of_different_lengths(tmp_path: Path) -> None:

@@ -7,27 +7,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from ti_trainer.embedding_files import read_embedding
+from tests.embeddings import pickled, refusal, rows
 from ti_trainer.embedding_files.content import Content
 from ti_trainer.embedding_files.refusals import MAX_TENSORS, REFUSALS, check_kind
-from ti_trainer.errors import BadInput
-
-
-def rows(count: int = 2, width: int = 768) -> torch.Tensor:
-    return torch.randn(count, width, generator=torch.Generator().manual_seed(0))
-
-
-def refusal(path: Path) -> str:
-    with pytest.raises(BadInput) as caught:
-        read_embedding(path)
-    assert str(path) in str(caught.value)
-    return str(caught.value)
-
-
-def pickled(content: Any, path: Path, legacy: bool = False) -> Path:
-    torch.save(content, path, _use_new_zipfile_serialization=not legacy)
-    return path
-
 
 XTI = ("IN01", "IN02", "IN04", "IN05", "IN07", "IN08", "MID", *(f"OUT{number:02d}" for number in range(3, 12)))
 

@@ -9,14 +9,11 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load, save
 
+from tests.embeddings import rows
 from ti_trainer.embedding_files.tensors import modelspec_hash, read_tensors, sort_metadata, tensor_bytes
 from ti_trainer.errors import BadInput
 
 METADATA = {letter: letter.upper() for letter in "qwertyuiopasdfghjklzxcvbnm"}
-
-
-def rows(count: int = 2, width: int = 768) -> torch.Tensor:
-    return torch.randn(count, width, generator=torch.Generator().manual_seed(0))
 
 
 def split(data: bytes) -> tuple[dict[str, dict[str, object]], bytes]:

@@ -7,14 +7,10 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 
+from tests.embeddings import rows
 from tests.published_widths import PUBLISHED
 from ti_trainer.embedding_files import FORMATS, Embedding, read_embedding, write_embedding
 from ti_trainer.errors import BadInput
-
-
-def rows(count: int = 2, width: int = 768) -> torch.Tensor:
-    return torch.randn(count, width, generator=torch.Generator().manual_seed(0))
-
 
 METADATA = {f"ti_trainer.{letter}": letter.upper() for letter in "qwertyuiopasdfghjkl"} | {"ti_trainer.token": "<cät>"}
 
