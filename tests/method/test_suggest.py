@@ -2,65 +2,11 @@
 
 from __future__ import annotations
 
-import math
-import statistics
-from collections.abc import Mapping, Sequence
-
 import pytest
-import torch
-from torch import Tensor
 
+from tests.made_up_losses import CAT, WORDS, MadeUp
 from ti_trainer.method.phrases import Phrase
-from ti_trainer.method.randomness import generator
-from ti_trainer.method.suggest import ROUNDS, Ledger, OutOfBudget, Step, race, search, shorten
-
-WORDS = (
-    *("cat", "dog", "car", "tree", "house", "boat", "fish", "bird", "red", "orange", "yellow", "green", "blue", "pink"),
-    *("striped", "spotted", "small", "shiny", "collar", "hat", "wheels", "roof", "moon", "snow"),
-)
-
-
-class MadeUp:
-    """Losses that fall by `gains` for each of these words that a text has, and rise by `cost` for each other word.
-
-    A word after "with" counts as "with WORD". Every draw adds something to all texts alike (of size 1, far more than
-    any word), and something to each text (of size `noise`). misplaced: what it costs that "cat" is not the last word.
-    """
-
-    def __init__(
-        self,
-        gains: Mapping[str, float],
-        cost: float = 0.02,
-        noise: float = 0.05,
-        seed: int = 0,
-        misplaced: float = 0.02,
-    ) -> None:
-        self.gains = gains
-        self.cost = cost
-        self.misplaced = misplaced
-        self.noise = noise
-        self.seed = seed
-        self.passes = 0
-
-    def level(self, text: str) -> float:
-        thing, _, part = text.partition(" with ")
-        words = [*thing.split(), *(f"with {word}" for word in part.split()[1:])]
-        last = thing.split()[-1]
-        misplaced = self.misplaced if "cat" in words and last != "cat" else 0.0
-        return 3 + misplaced - sum(self.gains.get(word, -self.cost) for word in words)
-
-    def __call__(self, texts: Sequence[str], draws: range) -> Tensor:
-        self.passes += len(texts) * len(draws)
-        rows = [
-            [self.level(text) + self.at(draw) + self.noise * self.at(text, draw) for draw in draws] for text in texts
-        ]
-        return torch.tensor(rows)
-
-    def at(self, *place: str | int) -> float:
-        return torch.randn((), generator=generator(self.seed, *place)).item()
-
-
-CAT = {"cat": 0.3, "orange": 0.2, "striped": 0.1, "with blue": 0.15}
+from ti_trainer.method.suggest import Step, search, shorten
 
 
 def steps_of(losses: MadeUp, budget: int = 100_000) -> list[Step]:
@@ -120,14 +66,24 @@ def test_a_thing_has_a_name() -> None:
 
 
 def test_a_part_that_takes_two_words() -> None:
-    """Neither word helps alone: both together are what the pictures show."""
+    """Neither word helps there alone; but the part's name is among the best ones for the thing."""
 
     class Pair(MadeUp):
         def level(self, text: str) -> float:
             return super().level(text) - (0.3 if text.endswith("blue collar") else 0.0)
 
-    last = steps_of(Pair({"cat": 0.3, "with blue": 0.0, "with collar": 0.0}))[-1]
-    assert last.phrase.text == "cat with a blue collar"
+    gains = {"cat": 0.3, "collar": 0.1, "cat collar": 0.0, "with blue": 0.0, "with collar": 0.0}
+    steps = list(search(Pair(gains), WORDS, 100_000, {"red", "blue", "green", "striped"}))
+    assert steps[-1].phrase.text == "cat with a blue collar"
+
+
+def test_a_part_is_no_name_where_another_does_as_well() -> None:
+    """A hat tells the same as the cat that has it, and is found first; what is a hat and no cat stays one."""
+    alike = {"hat": 0.32, "cat": 0.3, "blue": 0.2}
+    for gains, name in ((alike, "blue cat"), ({**alike, "cat": 0.2}, "blue hat")):
+        found = list(search(MadeUp(gains, misplaced=0.0), WORDS, 100_000, {"red", "blue"}, {"hat", "collar"}))
+        assert found[0].phrase.text == "hat"
+        assert found[-1].phrase.text == name
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -161,17 +117,6 @@ def test_budget(budget: int) -> None:
         assert losses.passes == steps[-1].passes
 
 
-def test_passes_of_a_race() -> None:
-    """24 phrases, then a third, then a ninth at least three: each gets only the draws that it has not had."""
-    losses = MadeUp(CAT)
-    ledger = Ledger(losses, 100_000)
-    ranked = race(ledger, [Phrase((word,)) for word in WORDS])
-    assert [len(ledger.known[phrase]) for phrase in ranked] == [80] * 3 + [20] * 5 + [10] * 16
-    assert ROUNDS == (10, 20, 40, 80)
-    assert ledger.passes == losses.passes == 24 * 10 + 8 * 10 + 3 * 20 + 3 * 40
-    assert len(set(ranked)) == len(WORDS)
-
-
 def test_the_same_again() -> None:
     first, again = steps_of(MadeUp(CAT)), steps_of(MadeUp(CAT))
     assert first == again
@@ -190,30 +135,7 @@ def test_steps_come_as_they_are_found() -> None:
     losses = MadeUp(CAT)
     first = next(search(losses, WORDS, 100_000))
     assert first.phrase.text == "cat"
-    assert losses.passes == first.passes == 500
-
-
-def test_fall_and_its_error_are_those_of_paired_draws() -> None:
-    losses = MadeUp(CAT)
-    ledger = Ledger(losses, 1000)
-    cat, dog = Phrase(("cat",)), Phrase(("dog",))
-    ledger.measure([cat], 30)
-    ledger.measure([dog], 20)
-    pairs = torch.stack([losses(["dog"], range(20))[0], losses(["cat"], range(20))[0]]).double().tolist()
-    differences = [before - after for before, after in zip(*pairs, strict=True)]
-    fall, error = ledger.fall(dog, cat)
-    assert fall == pytest.approx(statistics.mean(differences), rel=1e-9)
-    assert error == pytest.approx(statistics.stdev(differences) / math.sqrt(20), rel=1e-9)
-    assert ledger.passes == 50
-
-
-def test_nothing_is_measured_beyond_the_budget() -> None:
-    losses = MadeUp(CAT)
-    ledger = Ledger(losses, 10)
-    with pytest.raises(OutOfBudget):
-        ledger.measure([Phrase(("cat",)), Phrase(("dog",))], 6)
-    assert losses.passes == ledger.passes == 0
-    assert ledger.known == {}
+    assert losses.passes == first.passes == 24 * 5 + 12 * 10 + 3 * 25
 
 
 def test_the_least_useful_words_are_left_out_first() -> None:

@@ -22,7 +22,9 @@ NOUNS = """
     apple banana orange lemon strawberry cherry grapes tomato carrot pumpkin bread cake cookie pizza burger sandwich
     egg cheese soup salad coffee tea wine candy heart
     painting drawing sketch cartoon illustration watercolor mosaic collage poster logo
-    collar ribbon bow roof wheels sail stem wings horns tail ears fins badge trunk
+"""
+PARTS = """
+    collar ribbon bow roof wheels sail stem wings horns tail ears fins badge trunk hat cap helmet scarf glasses
 """
 COLOURS = """
     red orange yellow green blue purple violet pink brown black white grey gray beige golden silver turquoise dark
@@ -39,7 +41,9 @@ MATERIALS = """
 # Words that may describe a thing: where a phrase has others, they are not its name. "orange" is one too.
 DESCRIBING_WORDS = frozenset(f"{COLOURS} {PATTERNS} {MATERIALS}".split())
 # Each once, in this order; a word may stand in two lists.
-LISTED_WORDS = tuple(dict.fromkeys(f"{NOUNS} {COLOURS} {PATTERNS} {MATERIALS}".split()))
+LISTED_WORDS = tuple(dict.fromkeys(f"{NOUNS} {PARTS} {COLOURS} {PATTERNS} {MATERIALS}".split()))
+# Words for what other things have: a model that sees a hat on birds only takes "a hat" for a bird with one.
+PART_WORDS = frozenset(PARTS.split())
 
 IDLE = """
     the this that these those with without and from for into onto over under near behind front left right centre center

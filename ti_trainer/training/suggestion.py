@@ -23,7 +23,7 @@ from ..files.wording import flag, printable
 from ..method.initializers import word_ids
 from ..method.phrases import Phrase
 from ..method.suggest import Step, search, shorten
-from ..method.word_list import DESCRIBING_WORDS, candidate_words
+from ..method.word_list import DESCRIBING_WORDS, PART_WORDS, candidate_words
 from . import preflight
 from .prepare import open_cache, reading, with_local_pictures
 from .word_losses import WordLosses
@@ -126,7 +126,7 @@ def find_words(family: Family, views: Sequence[CachedView], words: Sequence[str]
     with tqdm(total=budget, desc="words", unit="pass", leave=False, disable=None) as bar:
         losses = WordLosses(family, views, seed, passed=bar.update)
         try:
-            for step in search(losses, words, budget, DESCRIBING_WORDS):
+            for step in search(losses, words, budget, DESCRIBING_WORDS, PART_WORDS):
                 steps.append(step)
                 bar.set_description(step.phrase.text)
         except KeyboardInterrupt:
