@@ -51,7 +51,7 @@ def steps_of_one_row(
         mean = [betas[0] * m + (1 - betas[0]) * a for m, a in zip(mean, slope, strict=True)]
         square = [betas[1] * v + (1 - betas[1]) * a * a for v, a in zip(square, slope, strict=True)]
         step = [m / (1 - betas[0] ** t) / math.sqrt(v / (1 - betas[1] ** t)) for m, v in zip(mean, square, strict=True)]
-        moved = [a - lr * b for a, b in zip(u, tangent(step, u), strict=True)]
+        moved = [a - lr / math.sqrt(len(row)) * b for a, b in zip(u, tangent(step, u), strict=True)]
         norm = math.sqrt(dot(moved, moved))
         u = [a / norm for a in moved]
         row = [kept * a for a in u]
@@ -68,7 +68,7 @@ def steps_of_one_row(
     ],
 )
 def test_steps_against_the_formulas(name: str, betas: tuple[float, float], length: float, rho: float) -> None:
-    lr = 0.03
+    lr = 0.07
     rows = Parameter(randn(3, 5))
     gradients = [1e-3 * randn(3, 5, seed=number) for number in range(1, 7)]
     wanted = [
@@ -86,11 +86,11 @@ def test_steps_against_the_formulas(name: str, betas: tuple[float, float], lengt
 
 
 def test_the_length_stays_and_the_step_is_an_angle() -> None:
-    """Each step turns each row by atan(lr |step in the tangent|); the first one's is the sign of the gradient."""
+    """The first step turns each row by atan(lr |P(sign of the gradient)| / sqrt(D)), which is nearly lr."""
     rows = Parameter(randn(4, 16) * torch.tensor([[0.01], [0.4], [1.0], [30.0]]))
     lengths = rows.detach().double().norm(dim=1)
     before = rows.detach().clone()
-    optimizer = make_optimizer("sphere", [rows], 0.01, 0.0)
+    optimizer = make_optimizer("sphere", [rows], 0.04, 0.0)
     for number in range(300):
         rows.grad = randn(4, 16, seed=number + 1)
         optimizer.step()
@@ -98,8 +98,9 @@ def test_the_length_stays_and_the_step_is_an_angle() -> None:
             u = before.double() / lengths[:, None]
             slope = rows.grad.double() - (rows.grad.double() * u).sum(1, keepdim=True) * u
             sign = slope.sign() - (slope.sign() * u).sum(1, keepdim=True) * u
-            wanted = (0.01 * sign.norm(dim=1)).atan().rad2deg()
-            torch.testing.assert_close(turned({"": rows.detach()}, {"": before}), wanted, rtol=1e-4, atol=0)
+            angles = turned({"": rows.detach()}, {"": before})
+            torch.testing.assert_close(angles, (0.04 * sign.norm(dim=1) / 4).atan().rad2deg(), rtol=1e-4, atol=0)
+            assert angles.min() > 0.9 * math.degrees(0.04)
     torch.testing.assert_close(rows.detach().double().norm(dim=1), lengths, rtol=1e-6, atol=0)
     assert turned({"": rows.detach()}, {"": before}).min() > 5
 
@@ -108,7 +109,7 @@ def test_another_length() -> None:
     """Nothing is rescaled before the first step, so that what is measured at step 0 is the start."""
     rows = Parameter(randn(2, 8))
     before = rows.detach().clone()
-    optimizer = make_optimizer("sphere:length=1.5", [rows], 0.02, 0.0)
+    optimizer = make_optimizer("sphere:length=1.5", [rows], 0.06, 0.0)
     assert torch.equal(rows, before)
     for number in range(3):
         rows.grad = randn(2, 8, seed=number + 1)
@@ -122,8 +123,8 @@ def test_rows_move_one_by_one() -> None:
     alone = [Parameter(part.clone()) for part in both.detach().split([2, 3])]
     idle = Parameter(randn(1, 8, seed=9))
     before = idle.detach().clone()
-    ours = make_optimizer("sphere:rho=0.3", [both, idle], 0.02, 0.0)
-    theirs = [make_optimizer("sphere:rho=0.3", [part], 0.02, 0.0) for part in alone]
+    ours = make_optimizer("sphere:rho=0.3", [both, idle], 0.06, 0.0)
+    theirs = [make_optimizer("sphere:rho=0.3", [part], 0.06, 0.0) for part in alone]
     for step in range(4):
         gradient = randn(5, 8, seed=step + 1)
         both.grad = gradient
@@ -145,9 +146,9 @@ def test_the_pull_leads_back_to_the_start() -> None:
     angles = {}
     for rho in (0.0, 2.0):
         rows = Parameter(start[None].clone())
-        optimizer = make_optimizer(f"sphere:rho={rho}", [rows], 0.01, 0.0)
+        optimizer = make_optimizer(f"sphere:rho={rho}", [rows], 0.025, 0.0)
         for number in range(600):
-            optimizer.param_groups[0]["lr"] = 0.01 * (1 - number / 600)
+            optimizer.param_groups[0]["lr"] = 0.025 * (1 - number / 600)
             (rows.grad,) = torch.autograd.grad(1 - torch.nn.functional.normalize(rows, dim=1) @ aim, [rows])
             optimizer.step()
         angles[rho] = turned({"": rows.detach()}, {"": start[None]}).item()
@@ -162,7 +163,7 @@ def test_angles_do_not_depend_on_the_scale_of_the_table(model: Path, make_config
     """
     differences = {}
     for optimizer in ("sphere:rho=0.2", "adamw"):
-        config = make_config(model=str(model), optimizer=optimizer, lr=0.02, lr_schedule="cosine", validate_every=0)
+        config = make_config(model=str(model), optimizer=optimizer, lr=0.1, lr_schedule="cosine", validate_every=0)
         plain_step, (plain,) = learners_of([config])
         take_steps(plain_step, [plain], 6)
         scaled_step, scaled = scaled_learner(config, 3.0)
@@ -190,7 +191,7 @@ def scaled_learner(config: TrainConfig, scale: float) -> tuple[SharedStep, Learn
 
 
 def test_two_concepts_learn_what_each_learns_alone(make_two: MakeTwo) -> None:
-    configs = make_two(optimizer="sphere:rho=0.1", lr=0.01, lr_schedule="cosine")
+    configs = make_two(optimizer="sphere:rho=0.1", lr=0.06, lr_schedule="cosine")
     step, together = learners_of(configs)
     take_steps(step, together, 4)
     for config, learner in zip(configs, together, strict=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -24,11 +25,11 @@ class Sphere(Optimizer):
         g = g - rho |g| P(s)                    a pull towards the start
         m = beta1 m + (1 - beta1) g
         v = beta2 v + (1 - beta2) g^2           in every column
-        u = d / |d|, d = u - lr P((m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + EPS))
+        u = d / |d|, d = u - lr P((m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + EPS)) / sqrt(D)
         r = L u
 
-    so that a step turns the row by atan(lr |P(...)|), whatever the scale of the model's table and of the loss. The
-    first step turns a row of D columns by about lr sqrt(D) radians; a schedule brings lr to 0. After Directional
+    with D columns, so that a step turns the row by atan(lr |P(...)| / sqrt(D)), whatever the scale of the model's table
+    and of the loss, and the first one by about lr radians, whatever D. A schedule brings lr to 0. After Directional
     Textual Inversion (2025, arXiv 2512.13672), which divides the gradient by its norm, has no moments, and pulls by a
     constant.
     """
@@ -41,7 +42,7 @@ class Sphere(Optimizer):
         length: float = 1,
         rho: float = 0,
     ) -> None:
-        """rows: (n, D), of which none may be zero; lr: as above; betas: beta1 and beta2, of the moments.
+        """rows: (n, D), of which none may be zero; lr: in radians; betas: beta1 and beta2, of the moments.
 
         length: L in units of the length that each row has now, which it gets with the first step; rho: the pull in
         units of the gradient, 0 for none. Raises ValueError for other values than that.
@@ -90,7 +91,7 @@ class Sphere(Optimizer):
         state["square"].lerp_(slope.square(), 1 - group["beta2"])
         mean = state["mean"] / (1 - group["beta1"] ** state["step"])
         square = state["square"] / (1 - group["beta2"] ** state["step"])
-        step = to_tangent(mean / (square.sqrt() + EPS), direction)
+        step = to_tangent(mean / (square.sqrt() + EPS), direction) / math.sqrt(own.shape[1])
         own.copy_(state["length"] * F.normalize(direction - group["lr"] * step, dim=1))
 
 
