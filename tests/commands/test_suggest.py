@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ def test_what_is_printed(pictures: Path, model: Path, capsys: pytest.CaptureFixt
     assert main(arguments) == 0
     shown = capsys.readouterr().out
     wanted = suggest(TrainConfig(Concept("<x>", str(pictures)), model=str(model), seed=2), None, 300)
-    assert shown.splitlines()[-1] == f"ti-trainer train --init {wanted.phrase.text}"
+    assert shown.splitlines()[-1] == f"ti-trainer train --init {shlex.quote(wanted.phrase.text)}"
     assert f"{wanted.phrase.text}: from 4 pictures in {wanted.passes} passes and " in shown
     assert main([*arguments, "--json"]) == 0
     figures = json.loads(capsys.readouterr().out)
@@ -33,7 +34,7 @@ def test_what_was_found_until_it_was_stopped(
     monkeypatch.setattr("ti_trainer.training.suggestion.suggest", lambda *arguments: stopped)
     assert main(["suggest", str(pictures), "--model", str(model)]) == 130
     found = capsys.readouterr()
-    assert found.out.splitlines()[-1] == f"ti-trainer train --init {stopped.phrase.text}"
+    assert found.out.splitlines()[-1] == f"ti-trainer train --init {shlex.quote(stopped.phrase.text)}"
     assert found.err == "\nstopped\n"
 
 

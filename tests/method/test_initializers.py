@@ -15,7 +15,6 @@ from ti_trainer.method.initializers import (
     count_rows,
     initial_rows,
     is_known_word,
-    word_in_token,
 )
 
 TOKENIZER = tiny_tokenizer()
@@ -144,21 +143,6 @@ def test_files_that_do_not_fit(tmp_path) -> None:
         start(Start("<x>", init="file:nowhere.safetensors"))
 
 
-@pytest.mark.parametrize(
-    ("token", "word"),
-    [("<my-cat>", "cat"), ("<cat-my>", "my"), ("<dog_7>", "dog"), ("<dog-xyz>", "dog"), ("reddog-cat2", "cat")],
-)
-def test_auto_takes_the_last_known_word(token: str, word: str) -> None:
-    assert word_in_token(TOKENIZER, token) == word
-    assert torch.equal(start(Start(token))[0], row_of(word))
-
-
-def test_auto_without_a_known_word() -> None:
-    for token in ("<xyz>", "<a-7>", "<cats>"):  # single letters are no words, and a plural is another word
-        with pytest.raises(BadInput, match=f"no part of '{token}' .* init=\"random\""):
-            start(Start(token))
-
-
 def test_known_words() -> None:
     assert [is_known_word(TOKENIZER, word) for word in ("cat", "Cat", "cats", "red cat", "")] == [
         True,
@@ -203,8 +187,8 @@ def test_rows_are_counted_as_they_start(tmp_path) -> None:
     """The tokenizer, or the file, says beforehand how many rows there will be."""
     file = f"file:{saved(tmp_path, torch.zeros(3, WIDTH))}"
     for asked, count in {
-        Start("<x-cat>"): DEFAULT_VECTORS,
-        Start("<x-cat>", num_vectors=2): 2,
+        Start("<x-cat>", init="cat"): DEFAULT_VECTORS,
+        Start("<x-cat>", init="cat", num_vectors=2): 2,
         Start("<x>", init="cat"): DEFAULT_VECTORS,
         Start("<x>", init="a fluffy cat"): 3,
         Start("<x>", init="a fluffy cat", num_vectors=7): 7,

@@ -78,7 +78,7 @@ def test_with_what_rows_are_compared() -> None:
     """Rows that start from words with their own start, others with a word of the vocabulary."""
     known = {"clip_l": Known(Words("red</w>", "cat</w>", "dog</w>"), of_lengths([0.38, 0.40, 0.42]))}
     initial = {"clip_l": of_lengths([3.0, 5.0])}
-    for start in (Start("<my-cat>"), Start("<my-cat>", "red cat"), Start("cat", tune=True)):
+    for start in (Start("<my-cat>", "cat"), Start("<my-cat>", "red cat"), Start("cat", tune=True)):
         own = lengths_of_words(start, initial, known)["clip_l"]
         torch.testing.assert_close(own, torch.tensor([3.0, 5.0]))
     for init in ("random", "file:old.safetensors"):

@@ -113,7 +113,7 @@ def test_resuming_one_of_many_that_has_not_begun(tmp_path: Path) -> None:
 
 def test_words_that_were_found_when_the_run_began(tmp_path: Path) -> None:
     """A resumed run that is asked to find its words has those of its config.yaml, or of the manifest; others search."""
-    asked = settings(tmp_path, concept=Concept("<cat>", init="pictures"))
+    asked = settings(tmp_path, concept=Concept("<cat>", init="auto"))
     resumed = replace(asked, resume=True)
     assert with_found_words(resumed) == resumed
     started(tmp_path, concept=Concept("<cat>", init="orange cat"))

@@ -15,7 +15,8 @@ from tests.running import exported
 from ti_trainer import BadInput, Concept, TrainConfig, train, train_all
 from ti_trainer.config.settings import read_yaml
 from ti_trainer.method.phrases import Phrase
-from ti_trainer.method.suggest import DECISIVE, ROUNDS, Step
+from ti_trainer.method.racing import DECISIVE, ROUNDS
+from ti_trainer.method.suggest import Step
 from ti_trainer.training import suggestion
 from ti_trainer.training.suggestion import find_words, read_words, suggest
 from ti_trainer.training.word_losses import WordLosses
@@ -29,11 +30,11 @@ def few(tmp_path: Path) -> str:
 
 
 def test_the_bundled_cat_is_found(few: str) -> None:
-    """With passes for one word only: 4 words x 10 draws, then three x 10, 20 and 40 more; its colour comes next."""
-    found = suggest(TrainConfig(Concept("<words>")), few, 40 + 3 * 70)
+    """With passes for one word only: each of the three names gets 40 draws; its colour comes next."""
+    found = suggest(TrainConfig(Concept("<words>")), few, 120)
     assert found.phrase.text == "cat"
-    assert (found.passes, found.pictures, found.words, found.is_whole) == (250, 5, 4, True)
-    assert [reading.draws for reading in found.steps[0].ranking] == [ROUNDS[-1]] * 3 + [ROUNDS[0]]
+    assert (found.passes, found.pictures, found.words, found.is_whole) == (120, 5, 4, True)
+    assert [reading.draws for reading in found.steps[0].ranking] == [ROUNDS[-1]] * 3
     assert found.steps[0].ranking[0].loss < found.steps[0].ranking[1].loss
 
 
@@ -98,7 +99,7 @@ def test_rows_start_from_as_many_words_as_there_are_rows(
     make_config: Callable[..., TrainConfig], monkeypatch: pytest.MonkeyPatch, rows: int | None
 ) -> None:
     """Of "red snow cat" that whose loss is least of all with so many words."""
-    config = make_config(init="pictures", num_vectors=rows)
+    config = make_config(init="auto", num_vectors=rows)
     (session,) = prepare_all([make_config()])
     losses = WordLosses(session.family, [view for (view,) in session.data.views], config.seed)
     phrase = Phrase(("red", "snow", "cat"))
@@ -107,10 +108,10 @@ def test_rows_start_from_as_many_words_as_there_are_rows(
     wanted = phrase
     if rows is not None:
         pairs = [Phrase(two) for two in combinations(phrase.words, 2)]
-        means = losses([pair.text for pair in pairs], range(DECISIVE)).mean(1)
+        means = losses([pair.text for pair in pairs], range(DECISIVE[-1])).mean(1)
         wanted = pairs[int(means.argmin())]
     if rows == 1:
-        means = losses(list(reversed(wanted.words)), range(DECISIVE)).mean(1)
+        means = losses(list(reversed(wanted.words)), range(DECISIVE[-1])).mean(1)
         wanted = Phrase((wanted.words[1 - int(means.argmin())],))
     assert suggestion.find_init(config, lambda: session.family).concept.init == wanted.text
 
@@ -119,7 +120,7 @@ def test_a_run_starts_from_the_words_and_keeps_them(
     make_config: Callable[..., TrainConfig], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """The rows are those of a run from the phrase, bit for bit; a resumed run does not search again."""
-    config = make_config(init="pictures", steps=4, plots=False)
+    config = make_config(init="auto", steps=4, plots=False)
     run = train(config)
     saved = read_yaml(str(run.folder / "config.yaml"))
     found = suggest(config, None, suggestion.PASSES)
@@ -142,7 +143,7 @@ def test_concepts_that_are_trained_together_find_what_each_finds_alone(
     make_two: Callable[..., list[TrainConfig]],
 ) -> None:
     configs = [
-        replace(config, concept=replace(config.concept, init="pictures", num_vectors=1))
+        replace(config, concept=replace(config.concept, init="auto", num_vectors=1))
         for config in make_two(steps=4, plots=False)
     ]
     together = {run.folder.name: exported(run) for run in train_all(configs)}
@@ -154,8 +155,8 @@ def test_concepts_that_are_trained_together_find_what_each_finds_alone(
 
 
 def test_what_is_refused(make_config: Callable[..., TrainConfig], few: str, tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match="passes=39 do not suffice to compare 4 words"):
-        suggest(make_config(), few, 39)
+    with pytest.raises(BadInput, match="passes=14 do not suffice to compare 4 words"):
+        suggest(make_config(), few, 14)
     empty = tmp_path / "empty.txt"
     empty.write_text("\n \n", encoding="utf-8")
     with pytest.raises(BadInput, match=r"empty\.txt has no words"):

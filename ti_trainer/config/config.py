@@ -16,7 +16,7 @@ from ..method.weightings import GAMMA, WEIGHTINGS
 from .bundled import MY_CAT, TINY_SD
 from .fields import Settings, required, setting
 
-FROM_PICTURES = "pictures"  # the value of `init` that training replaces by the words that it finds
+FROM_PICTURES = "auto"  # the value of `init` that training replaces by the words that it finds
 
 
 @dataclass(frozen=True)
@@ -37,14 +37,13 @@ class Concept(Settings):
     caption_column: str | None = setting(None)
     """Column of the captions there; "text" or "caption" by default."""
 
-    init: str = setting("auto", first=True, metavar="WORD")
-    """Where the rows start: a word, a phrase (a row for each of its tokens), "random", "file:PATH", "auto" (the last
-    word of the token that the model knows: "cat" for "<my-cat>"), or "pictures" (the phrase that `ti-trainer suggest`
-    finds in them, as much of it as `num_vectors` has room for; that takes some thousand forward passes)."""
+    init: str = setting(FROM_PICTURES, first=True, metavar="WORD")
+    """Where the rows start: a word, a phrase (a row for each of its tokens), "random", "file:PATH", or "auto": the
+    phrase that `ti-trainer suggest` finds in the pictures, as much of it as `num_vectors` has room for; that takes some
+    thousand forward passes."""
 
     num_vectors: int | None = setting(None, low=1, high=MAX_VECTORS, first=True)
-    """Rows to learn, of which most concepts need 1 to 4; by default 4, or as many as the phrase or the file of `init`
-    has."""
+    """Rows to learn; by default as many as the phrase or the file of `init` has, and 4 where that is a single word."""
 
     tune: bool = setting(False)
     """The token is a word that the model knows: train its rows, and export them as "<WORD-tuned>"."""
@@ -88,7 +87,7 @@ class Concept(Settings):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_token(self.token, known_word=self.tune)
-        if self.tune and (self.num_vectors is not None or self.init != "auto"):
+        if self.tune and (self.num_vectors is not None or self.init != FROM_PICTURES):
             raise BadInput(
                 f"{flag('tune', True)} trains the rows that '{self.token}' has: leave out {flag('init')} and "
                 f"{flag('num_vectors')}"

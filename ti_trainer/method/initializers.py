@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
@@ -47,7 +46,7 @@ class Start:
     """What a user says about where the rows of a token start."""
 
     token: str
-    init: str = "auto"  # a word, a phrase, "random", "file:PATH", "auto": the token's last word, or "pictures": unknown
+    init: str = "auto"  # a word, a phrase, "random", "file:PATH", or "auto": words of the pictures, still to be found
     num_vectors: int | None = None  # rows; None: as many as `init` has, else DEFAULT_VECTORS
     tune: bool = False  # the token is a word that the model knows, and its own rows are the start
 
@@ -86,16 +85,16 @@ def count_rows(start: Start, tokenizer: PreTrainedTokenizerBase) -> int:
 
 
 def split_init(init: str) -> tuple[str, str]:
-    """`Start.init` as "auto", "pictures" or a key of INITIALIZERS, and its text: a path, or the words."""
+    """`Start.init` as "auto" or a key of INITIALIZERS, and its text: a path, or the words."""
     kind, _, argument = init.partition(":")
-    if init in ("auto", "pictures") or (kind in INITIALIZERS and kind != "words"):
+    if init == "auto" or (kind in INITIALIZERS and kind != "words"):
         return kind, argument
     return "words", init
 
 
 def starts_from_words(start: Start) -> bool:
     """Whether every row starts from the row of a word of the vocabulary."""
-    return start.tune or split_init(start.init)[0] in ("auto", "words")
+    return start.tune or split_init(start.init)[0] == "words"
 
 
 def from_words(vocabularies: Vocabularies, start: Start, words: str, draws: Draws) -> dict[str, Tensor]:
@@ -162,17 +161,6 @@ INITIALIZERS: dict[str, Initializer] = {
 }
 
 
-def word_in_token(tokenizer: PreTrainedTokenizerBase, token: str) -> str:
-    """The last word of a token that the model knows: "<my-cat>" -> "cat"; raises BadInput when there is none."""
-    for word in reversed(re.findall(r"[a-z]{2,}", token)):
-        if is_known_word(tokenizer, word):
-            return word
-    raise BadInput(
-        f"{flag('init')} auto: no part of '{token}' is a word that the model knows; add {flag('init', 'WORD')} or "
-        f"{flag('init', 'random')}"
-    )
-
-
 def initial_rows(start: Start, vocabularies: Vocabularies, seed: int) -> dict[str, Tensor]:
     """The rows from which a token starts, {slot: (n, D)} float32 on the CPU, with the same n in every slot.
 
@@ -184,9 +172,7 @@ def initial_rows(start: Start, vocabularies: Vocabularies, seed: int) -> dict[st
             for slot, vocabulary in vocabularies.items()
         }
     kind, argument = split_init(start.init)
-    if kind == "auto":
-        kind = "words"
-        argument = word_in_token(next(iter(vocabularies.values())).tokenizer, start.token)
+    assert kind != "auto", "the words of the pictures have not been found"
     draws = {slot: generator(seed, "init", start.token, slot) for slot in vocabularies}
     rows = INITIALIZERS[kind](vocabularies, start, argument, draws)
     counts = {slot: len(own) for slot, own in rows.items()}
