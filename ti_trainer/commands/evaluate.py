@@ -9,12 +9,8 @@ from ..config.config import Concept, ModelConfig
 from ..config.fields import settings_of
 from .flags import Parser, add_drawing, add_model, add_number, add_settings
 
-USAGE = "FILE|RUN [--images DIR] [--judge DIR|HUB_ID ...]"
-EXAMPLE = (
-    "ti-trainer evaluate runs/my-dog/my-dog.safetensors --model models/sd15 --images photos \\\n"
-    "    --judge openai/clip-vit-base-patch32 facebook/dinov2-base --against old-dog.safetensors\n"
-    "  ti-trainer evaluate runs/my-dog --checkpoints"
-)
+USAGE = "FILE [--images DIR] [--judge MODEL ...] [--against FILE ...]"
+EXAMPLE = "ti-trainer evaluate runs/my-dog --checkpoints --against old-dog.safetensors --judge facebook/dinov2-base"
 OF_CONCEPT = ("images", "masks", "image_column", "alpha_color")
 
 

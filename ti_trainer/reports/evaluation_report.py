@@ -13,6 +13,7 @@ from PIL import Image
 from ..files.atomic import write_bytes
 from ..method.bootstrap import LEVEL
 from .arms import Arm, Subject, export_checkpoint
+from .dataset_report import counted
 from .evaluation import BEST, Evaluation, choose_checkpoint, judges_of_best
 from .plots import plot_checkpoints
 from .previews import grid, save_image
@@ -82,12 +83,12 @@ def report_text(figures: Mapping[str, Any], as_json: bool) -> str:
     """The figures as text for a person, or as JSON."""
     if as_json:
         return json.dumps(figures)
-    prompts, seeds = len(figures["prompts"]), len(figures["seeds"])
+    prompts, seeds = counted(len(figures["prompts"]), "prompt"), counted(len(figures["seeds"]), "seed")
     best = figures.get("best")
     lines = [
-        f'{figures["token"]} on {figures["model"]}, a "{figures["word"]}": {prompts} prompts, each from {seeds} seeds; '
+        f'{figures["token"]} on {figures["model"]}, a "{figures["word"]}": {prompts}, each from {seeds}; '
         f"{figures['steps']} steps, guidance {figures['guidance']:g}",
-        f"{figures['references']} real pictures, {figures['masked']} of them masked",
+        f"{counted(figures['references'], 'picture of the concept')}, {figures['masked']} of them masked",
     ]
     for judge in figures["judges"]:
         own = [each for each in figures["figures"] if each["judge"] == judge["name"]]

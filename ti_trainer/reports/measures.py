@@ -12,6 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from ..config.bundled import JUDGE, TINY_CLIP, TINY_SD
+from .judge import IDENTITY as CREATURE
 from .judge import AttributeJudge, attribute_accuracy
 from .prompts import Prompt
 from .scorers import PADDING, ClipScorer, ImageScorer, Source
@@ -56,9 +57,8 @@ class Likeness:
         self.name = source.name
         self.kind = self.scorer.kind
         self.revision = source.revision(self.scorer.model)
-        self.measures: tuple[str, ...] = (
-            (IDENTITY, PROMPT, WITHOUT_NOUN) if isinstance(self.scorer, ClipScorer) else (IDENTITY,)
-        )
+        self.reader = self.scorer if isinstance(self.scorer, ClipScorer) else None
+        self.measures: tuple[str, ...] = (IDENTITY, PROMPT, WITHOUT_NOUN) if self.reader else (IDENTITY,)
         self.references = self.scorer.image_features(references).double()  # (R, P)
 
     def real(self) -> dict[str, float]:
@@ -66,8 +66,8 @@ class Likeness:
         count = len(self.references)
         if count < 2:
             return {}
-        cosines = self.references @ self.references.T  # (R, R)
-        return {IDENTITY: ((cosines.sum() - cosines.trace()) / (count * (count - 1))).item()}
+        pairs = self.references @ self.references.T  # (R, R)
+        return {IDENTITY: ((pairs.sum() - pairs.trace()) / (count * (count - 1))).item()}
 
     def values(self, images: Pictures, prompts: Sequence[Prompt], word: str) -> Values:
         drawn = self.scorer.image_features(images).double()  # (B, P)
@@ -92,11 +92,11 @@ class Attributes:
     """Whether each picture shows the attributes that most real ones have, and the scene that was asked for."""
 
     kind = "attributes"
-    measures: tuple[str, ...] = ("object", "colour", "pattern", "accent", "attributes", "scene")
+    measures: tuple[str, ...] = (*CREATURE, "attributes", "scene")
 
     def __init__(self, source: Source, references: Pictures) -> None:
         with source.explained():
-            self.judge = AttributeJudge(source.place)
+            self.judge = AttributeJudge(source.place, **source.how)
         self.name = source.name
         self.revision = source.revision(self.judge.model)
         self.seen = self.judge(references)
@@ -126,9 +126,14 @@ class Kind:
     open: Callable[[Source, Pictures], Judge]
 
 
+def tells_attributes(config: Any) -> bool:
+    """Whether a classifier's labels are values of the attributes that the bundled world's creatures have."""
+    return {label.partition(":")[0] for label in config.id2label.values()} >= {*CREATURE, "scene"}
+
+
 # the first that fits
 KINDS = (
-    Kind(lambda config: all(":" in label for label in config.id2label.values()), Attributes),
+    Kind(tells_attributes, Attributes),
     Kind(lambda config: config.model_type in PADDING, partial(Likeness, scorer=ClipScorer)),
     Kind(lambda config: True, partial(Likeness, scorer=ImageScorer)),
 )

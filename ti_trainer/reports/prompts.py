@@ -27,7 +27,7 @@ SCENES = {
 LISTED = re.compile(r"""['"](?P<prompt>.+)['"]\.format\(""")
 HEADING = re.compile(r"(?P<name>\w+).* Prompts")  # of such a list: "Live Subject Prompts" is called "live"
 # The subject with what only leads to it: "a photo of a {token} at night" -> "a photo at night"
-SUBJECT = re.compile(rf"(?:\bof )?(?:\b(?:a|an|the|my|one) )?{re.escape(TOKEN_FIELD)}", re.IGNORECASE)
+SUBJECT = re.compile(rf"\s*(?:\bof )?(?:\b(?:a|an|the|my|one) )?{re.escape(TOKEN_FIELD)}", re.IGNORECASE)
 
 
 @dataclass(frozen=True)

@@ -85,9 +85,7 @@ class ImageScorer:
         lacking = sorted(loading["missing_keys"])
         self.has_pooler = not lacking
         if any("pooler" not in name for name in lacking):
-            raise BadInput(
-                f"{self.source.shown} has no weights for {lacking[0]}: it is no whole {type(model).__name__}"
-            )
+            raise BadInput(f"{self.source.shown} is no whole {type(model).__name__}: it has no {lacking[0]}")
         self.model = model.eval().to(self.device)
 
     @property
