@@ -109,7 +109,9 @@ def test_the_best_checkpoint() -> None:
     assert chosen["both"][1] == "identity (a) x prompt (b)"
     without = replace(found, judges=found.judges[:1])
     assert choose_checkpoint(without, "identity")[0].step == 40
-    with pytest.raises(BadInput, match='no judge measures prompt: add judge="openai/clip-vit-base-patch32"'):
+    with pytest.raises(
+        BadInput, match='best="both" needs a judge that measures prompt: add judge="openai/clip-vit-base-patch32"'
+    ):
         choose_checkpoint(without, "both")
 
 
@@ -141,7 +143,7 @@ def test_settings_are_the_runs_unless_others_are_given(finished_run: Run, model:
 
 def test_nothing_is_drawn_for_what_cannot_work(dino_folder: Path, finished_run: Run, tmp_path: Path) -> None:
     run = str(finished_run.folder)
-    with pytest.raises(BadInput, match="no judge measures prompt"):
+    with pytest.raises(BadInput, match="needs a judge that measures prompt"):
         evaluate_file(run, {}, judge=[str(dino_folder)], checkpoints=True)
     with pytest.raises(BadInput, match="cannot be loaded"):
         evaluate_file(run, {}, judge=[str(tmp_path)])

@@ -94,11 +94,13 @@ def test_a_pooler_without_weights_is_not_used(tmp_path: Path, images: list[Image
     torch.testing.assert_close(found, F.normalize(token, dim=1), rtol=1e-4, atol=1e-5)
 
 
-def test_a_network_without_tokens_is_judged_by_its_pooled_output(judge_folder: Path, images: list[Image.Image]) -> None:
+def test_a_network_without_tokens_is_judged_by_its_pooled_output(
+    judge_folder: Path, tmp_path: Path, images: list[Image.Image]
+) -> None:
     """A RegNet gives (B, C, 1, 1); of a classifier the head is left out."""
     from transformers import ConvNextImageProcessorPil, RegNetForImageClassification
 
-    folder = shutil.copytree(judge_folder, judge_folder.parent / "regnet")
+    folder = shutil.copytree(judge_folder, tmp_path / "regnet")
     ConvNextImageProcessorPil(size={"shortest_edge": 32}, crop_pct=1.0).save_pretrained(folder)
     model = RegNetForImageClassification.from_pretrained(folder).eval()
     scorer = ImageScorer(str(folder))

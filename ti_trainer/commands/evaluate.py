@@ -1,4 +1,4 @@
-"""Measure an embedding: likeness to its pictures and faithfulness to prompts, beside what that means."""
+"""Measure how like its pictures an embedding is, and how well it follows prompts, beside what it should beat."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..config.fields import settings_of
 from .flags import Parser, add_drawing, add_model, add_number, add_settings
 
 USAGE = "FILE [--images DIR] [--judge MODEL ...] [--against FILE ...]"
-EXAMPLE = "ti-trainer evaluate runs/my-dog --checkpoints --against old-dog.safetensors --judge facebook/dinov2-base"
+EXAMPLE = "ti-trainer evaluate runs/my-dog --checkpoints --judge openai/clip-vit-base-patch32 facebook/dinov2-base"
 OF_CONCEPT = ("images", "masks", "image_column", "alpha_color")
 
 
@@ -22,7 +22,7 @@ def add_flags(parser: Parser) -> None:
     )
     parser.add(
         "--judge",
-        metavar="DIR",
+        metavar="MODEL",
         nargs="+",
         action="extend",
         default=[],
@@ -45,7 +45,11 @@ def add_flags(parser: Parser) -> None:
         "(default: a photo of a {token}, and in five scenes)",
     )
     parser.add("--prompt_list", metavar="NAME", help="which list of DreamBench's file: object or live")
-    parser.add("--word", help="class noun in place of the token where texts are compared (default: its last word)")
+    parser.add(
+        "--word",
+        help="the class: stands for the token where texts are compared, and is drawn untrained beside it (default: the "
+        "token's last word)",
+    )
     add_number(parser, "seeds", 4, "pictures of each prompt, each from noise of its own", low=1, high=1_000)
     add_number(parser, "seed", 0, "the first of these seeds", low=0, high=2**32)
     parser.add("--checkpoints", action="store_true", help="measure a run's checkpoints too, and write the best one")

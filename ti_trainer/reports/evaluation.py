@@ -1,4 +1,4 @@
-"""How good an embedding is: like its pictures, faithful to prompts, and beside what it should be compared with."""
+"""How good an embedding is: likeness to its pictures and faithfulness to prompts, beside what it should beat."""
 
 from __future__ import annotations
 
@@ -123,7 +123,8 @@ def judges_of_best(judges: Sequence[Judge], best: str) -> list[tuple[int, str]]:
     for measure in BEST[best]:
         having = [number for number, judge in enumerate(judges) if measure in judge.measures]
         if not having:
-            raise BadInput(f"no judge measures {measure}: add {flag('judge', PUBLISHED[0])}, or choose {flag('best')}")
+            cure = f"add {flag('judge', PUBLISHED[0])}"
+            raise BadInput(f"{flag('best', best)} needs a judge that measures {measure}: {cure}")
         found.append((having[0], measure))
     return found
 
@@ -166,7 +167,7 @@ def evaluate_file(
     arms += [embedding_arm(family, other, name) for name, other in others.items()]
     arms += checkpoint_arms(family, subject) if checkpoints else []
     references = read_references(examples, concept.alpha_color, family.spec.resolution)
-    names = judge or JUDGES.get(model.model, PUBLISHED)
+    names = dict.fromkeys(judge or JUDGES.get(model.model, PUBLISHED))
     judges = [open_judge(Source(name, model.cache_dir, model.offline), references) for name in names]
     if checkpoints:
         judges_of_best(judges, best)
