@@ -91,6 +91,7 @@ def test_evaluate_command(demo: tuple[Path, str], tmp_path: Path, capsys: pytest
 
     assert main(["evaluate", str(demo[0]), "--seeds", "1", "--output", str(tmp_path), "--json"]) == 0
     figures = {each["measure"]: each for each in json.loads(capsys.readouterr().out)["figures"]}
-    (word,) = figures["identity"]["differences"].values()
+    (word,) = figures["attributes"]["differences"].values()
     assert word["low"] > 0
+    assert figures["identity"]["means"]["<my-cat>"] > figures["identity"]["means"]['"cat", untrained']
     assert figures["object"]["means"]["<my-cat>"] > 0.5
