@@ -174,7 +174,7 @@ def test_flags_of_a_small_class(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
         (["preview", "--prompt", "x", "--lean_unet"], "--lean_unet is not a flag of ti-trainer preview"),
         (["preview"], "the following arguments are required: --prompt"),
         (["evaluate", "x", "--guidance", "-1"], "--guidance is -1.0; choose a number from 0 to 100"),
-        (["evaluate", "x", "--count", "few"], "--count is 'few'; give a whole number"),
+        (["evaluate", "x", "--seeds", "few"], "--seeds is 'few'; give a whole number"),
         (["dataset", "--crop", "middle"], "--crop is 'middle'; choose one of centre, random, subject"),
     ],
 )

@@ -1,184 +1,161 @@
-"""Scores against a simple recomputation with transformers on tiny random models, and against closed forms."""
+"""Evaluations against their single pictures, drawn and measured one arm at a time."""
 
 from __future__ import annotations
 
-import json
-import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import load_file
 
-from tests.tiny_judge import labels_seen
-from ti_trainer import BadInput, ModelConfig, Run
-from ti_trainer.cli import main
+from tests.evaluations import Told, evaluation
+from ti_trainer import BadInput, Concept, ModelConfig, Run
 from ti_trainer.embedding_files import Embedding, read_embedding, write_embedding
 from ti_trainer.families import load_with_embeddings
+from ti_trainer.method.bootstrap import mean_intervals
+from ti_trainer.reports.arms import read_subject
 from ti_trainer.reports.evaluation import (
-    ClipScorer,
-    class_word,
+    choose_checkpoint,
     draw_in_scenes,
-    evaluate,
+    evaluate_file,
+    settings_of_subject,
 )
-from ti_trainer.reports.judge import AttributeJudge, attribute_accuracy
-from ti_trainer.reports.previews import generate, preview
+from ti_trainer.reports.measures import open_judge
+from ti_trainer.reports.previews import generate
+from ti_trainer.reports.prompts import Prompt
+from ti_trainer.reports.scorers import Source
 
 TOKEN = "<my-cat>"
+HOW: dict[str, Any] = {"steps": 2, "guidance": 3.0}
 
 
-@pytest.fixture(scope="module")
-def clip_folder(tmp_path_factory: pytest.TempPathFactory, tokenizer: Any) -> Path:
-    """A tiny random CLIPModel folder."""
-    from transformers import CLIPConfig, CLIPImageProcessorPil, CLIPModel
-
-    folder = tmp_path_factory.mktemp("clip")
-    torch.manual_seed(1)
-    tower = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
-    ids = {
-        "bos_token_id": tokenizer.bos_token_id,
-        "eos_token_id": tokenizer.eos_token_id,
-        "pad_token_id": tokenizer.pad_token_id,
-    }
-    config = CLIPConfig(
-        text_config={**tower, **ids, "vocab_size": len(tokenizer)},
-        vision_config={**tower, "image_size": 32, "patch_size": 8},
-        projection_dim=16,
-    )
-    CLIPModel(config).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    size = {"height": 32, "width": 32}
-    CLIPImageProcessorPil(size={"shortest_edge": 32}, crop_size=size).save_pretrained(folder)
-    return folder
+@pytest.fixture
+def other(finished_run: Run, tmp_path: Path) -> str:
+    """Another embedding of the same token."""
+    found = read_embedding(finished_run.embedding)
+    write_embedding(Embedding(TOKEN, {"clip_l": -found.vectors["clip_l"]}), tmp_path / "other.safetensors", "webui")
+    return str(tmp_path / "other.safetensors")
 
 
-def cosines(clip_folder: Path, images: list[Image.Image], texts: list[str]) -> torch.Tensor:
-    """Pictures x texts, one pair at a time, from CLIPModel's own logits."""
-    from transformers import AutoTokenizer, CLIPImageProcessorPil, CLIPModel
-
-    model = CLIPModel.from_pretrained(clip_folder).eval()
-    tokenizer = AutoTokenizer.from_pretrained(clip_folder)
-    processor = CLIPImageProcessorPil.from_pretrained(clip_folder)
-    table = torch.zeros(len(images), len(texts))
-    for row, image in enumerate(images):
-        for column, text in enumerate(texts):
-            with torch.no_grad():
-                output = model(
-                    input_ids=tokenizer(text, return_tensors="pt").input_ids,
-                    pixel_values=processor(image, return_tensors="pt").pixel_values,
-                )
-            table[row, column] = output.logits_per_image[0, 0] / model.logit_scale.exp()
-    return table
-
-
-def test_clip_features_give_clips_own_cosines(clip_folder: Path, images: list[Image.Image]) -> None:
-    scorer = ClipScorer(str(clip_folder))
-    texts = ["a photo of a cat", "a red dog on the beach in the snow", "cat"]
-    found = scorer.image_features(images) @ scorer.text_features(texts).T
-    torch.testing.assert_close(found, cosines(clip_folder, images, texts), rtol=1e-4, atol=1e-5)
-    for features in (scorer.image_features(images), scorer.text_features(texts)):
-        torch.testing.assert_close(features.norm(dim=1), torch.ones(len(features)))
-    assert found.std() > 1e-3
-
-
-def test_a_clip_folder_that_is_none(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match=re.escape(f'clip="{tmp_path}" cannot be loaded')):
-        ClipScorer(str(tmp_path))
-
-
-def test_class_word() -> None:
-    assert [class_word(token) for token in ("<my-cat>", "<fluffy-red-dog>", "cat2", "<cat-tuned>", "<7>")] == [
-        "cat",
-        "dog",
-        "cat",
-        "tuned",
-        "<7>",
-    ]
-
-
-def test_evaluation_is_the_mean_of_single_comparisons(
-    model: Path, clip_folder: Path, judge_folder: Path, finished_run: Run, images: list[Image.Image]
-) -> None:
-    family = load_with_embeddings(ModelConfig(model=str(model)), [read_embedding(finished_run.embedding)])
-    scorer, judge = ClipScorer(str(clip_folder)), AttributeJudge(str(judge_folder))
-    references, how = images[:4], {"count": 8, "seed": 3, "steps": 2, "guidance": 3.0}
-    figures = evaluate(family, TOKEN, references, scorer, judge, **how)
-
-    scenes = ["", "on grass", "in the snow", "at night", "on the beach", "at sunset", "", "on grass"]
-    prompts = [f"a photo of a <my-cat> {scene}".strip() for scene in scenes]
-    drawn = generate(family, prompts, seed=3, steps=2, guidance=3.0)
-    nouns = [prompt.replace("<my-cat>", "cat") for prompt in prompts]
-    clip_t = [cosines(clip_folder, [image], [noun]).item() for image, noun in zip(drawn, nouns, strict=True)]
-    features = scorer.image_features([*drawn, *references])
-    clip_i = [float(features[i] @ features[8 + k]) for i in range(8) for k in range(4)]
-    assert figures["pictures"] == 8
-    assert figures["clip_t"] == pytest.approx(sum(clip_t) / 8, rel=1e-3)
-    assert figures["clip_i"] == pytest.approx(sum(clip_i) / 32, rel=1e-3)
-    wanted = [None, "grass", "snow", "night", "beach", "sunset", None, "grass"]
-    assert draw_in_scenes(family, TOKEN, 8, 3, 2, 3.0)[:2] == (prompts, wanted)
-    seen = [labels_seen(judge_folder, image) for image in drawn]
-    usual = [labels_seen(judge_folder, image) for image in references]
-    assert {key: figures[key] for key in ("object", "scene", "attributes")} == {
-        key: value
-        for key, value in attribute_accuracy(seen, usual, wanted).items()
-        if key in ("object", "scene", "attributes")
-    }
-    replaced = evaluate(family, TOKEN, references, scorer, word="dog", **how)
-    assert replaced["clip_i"] == figures["clip_i"]
-    assert replaced["clip_t"] != figures["clip_t"]
-    assert set(replaced) == {"pictures", "clip_i", "clip_t"}
-
-
-def test_evaluate_command(
+def test_every_arm_is_drawn_from_the_same_prompts_and_noise(
     model: Path,
     clip_folder: Path,
     judge_folder: Path,
     finished_run: Run,
+    other: str,
     pictures: Path,
     images: list[Image.Image],
-    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
 ) -> None:
-    file = str(finished_run.embedding)
-    arguments = ["evaluate", file, "--model", str(model), "--clip", str(clip_folder), "--images", str(pictures)]
-    arguments += ["--judge", str(judge_folder), "--count", "3", "--seed", "5", "--steps", "2"]
-    assert main([*arguments, "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)
-    family = load_with_embeddings(ModelConfig(model=str(model)), [read_embedding(file)])
-    judge = AttributeJudge(str(judge_folder))
-    wanted = evaluate(family, TOKEN, images[:4], ClipScorer(str(clip_folder)), judge, count=3, seed=5, steps=2)
-    assert found == pytest.approx(wanted, rel=1e-5)
-    assert main(arguments) == 0
-    table = dict(line.split() for line in capsys.readouterr().out.splitlines())
-    assert set(table) == set(wanted)
-    assert float(table["clip_i"]) == pytest.approx(wanted["clip_i"], abs=6e-4)
+    (tmp_path / "prompts.txt").write_text("a {token}\na {token} in the snow\n")
+    settings = {"model": str(model), "images": str(pictures)}
+    _, found = evaluate_file(
+        str(finished_run.embedding),
+        settings,
+        against=[other],
+        judge=[str(clip_folder), str(judge_folder)],
+        prompts=str(tmp_path / "prompts.txt"),
+        seeds=2,
+        seed=5,
+        **HOW,
+    )
+    names = [TOKEN, '"cat", untrained', other]
+    assert [arm.name for arm in found.arms] == names
+    assert len(found.references) == 4
+    judges = [open_judge(Source(str(folder)), images[:4]) for folder in (clip_folder, judge_folder)]
+    prompts = (Prompt("a {token}"), Prompt("a {token} in the snow"))
+    for name, word, file in zip(names, (TOKEN, "cat", TOKEN), (finished_run.embedding, None, other), strict=True):
+        family = load_with_embeddings(ModelConfig(model=str(model)), [read_embedding(file)] if file else [])
+        drawn = [generate(family, [f"a {word}", f"a {word} in the snow"], seed, **HOW) for seed in (5, 6)]
+        assert [image.tobytes() for image in found.shown[name]] == [image.tobytes() for image in drawn[0]]
+        for judge, values in zip(judges, found.values[name], strict=True):
+            wanted = judge.values([*drawn[0], *drawn[1]], prompts * 2, "cat")
+            assert values.keys() == wanted.keys()
+            for measure, each in wanted.items():
+                torch.testing.assert_close(values[measure], each, rtol=1e-5, atol=1e-7)
+    assert found.values[TOKEN][0]["prompt without noun"].shape == (2,)  # of two seeds and one prompt
 
 
-def test_two_files_in_one_preview(model: Path, tmp_path: Path, finished_run: Run) -> None:
-    """Each token means its own file's rows."""
-    rows = load_file(finished_run.embedding)["emb_params"]
-    write_embedding(Embedding("<other>", {"clip_l": -rows[:1]}), tmp_path / "other.safetensors", "webui")
-    files = [str(finished_run.embedding), str(tmp_path / "other.safetensors")]
-    family = load_with_embeddings(ModelConfig(model=str(model)), [read_embedding(file) for file in files])
-    for file, caption in zip(files, ["a <my-cat>", "a <other>"], strict=True):
-        alone = load_with_embeddings(ModelConfig(model=str(model)), [read_embedding(file)])
-        assert torch.equal(family.encode_text([caption]).context, alone.encode_text([caption]).context)
-    assert preview(
-        files, ["a <my-cat> and a <other>"], ModelConfig(model=str(model)), str(tmp_path / "x.png"), steps=1
-    ).exists()
+def test_differences_are_paired() -> None:
+    """Picture by picture: as much as all have in common changes nothing."""
+    draws = torch.randn(3, 50, generator=torch.Generator().manual_seed(0)).double()
+    common, own, others = 100 * draws[0], 0.1 * draws[1] + 1, 0.1 * draws[2]
+    values = {TOKEN: common + own, "x": common + others, "y": common}
+    found = evaluation({arm: {"a.identity": each.tolist()} for arm, each in values.items()}, [Told("a", ("identity",))])
+    for (mean, low, high), apart in zip(
+        found.differences(found.arms[1:], 0, "identity"), (own - others, own), strict=True
+    ):
+        ends = mean_intervals(apart[:, None], seed=7)
+        assert mean == pytest.approx(apart.mean().item(), abs=1e-4)
+        assert (low, high) == pytest.approx(tuple(end.item() for end in ends), abs=1e-4)
+        assert 0.8 < low < mean < high < 1.2
 
 
-def test_two_files_of_one_token_are_refused(model: Path, finished_run: Run) -> None:
-    found = read_embedding(finished_run.embedding)
-    with pytest.raises(BadInput, match="two of the embedding files are called '<my-cat>': draw them one at a time"):
-        load_with_embeddings(ModelConfig(model=str(model)), [found, found])
+def test_the_best_checkpoint() -> None:
+    """Identity is that of the first judge that tells it, and prompt that of the first that reads."""
+    values = {
+        TOKEN: {"a.identity": [9.0], "b.identity": [9.0], "b.prompt": [9.0]},
+        "step 0": {"a.identity": [0.2], "b.identity": [0.9], "b.prompt": [0.4]},  # product .08
+        "step 20": {"a.identity": [0.5], "b.identity": [0.1], "b.prompt": [0.3]},  # .15
+        "step 40": {"a.identity": [0.6], "b.identity": [0.1], "b.prompt": [0.2]},  # .12
+        "step 60": {"a.identity": [-0.9], "b.identity": [0.1], "b.prompt": [-0.9]},
+    }
+    judges = [Told("a", ("identity",)), Told("b", ("identity", "prompt"))]
+    found = evaluation(values, judges)
+    chosen = {best: choose_checkpoint(found, best) for best in ("identity", "prompt", "both")}
+    assert {best: arm.step for best, (arm, _) in chosen.items()} == {"identity": 40, "prompt": 0, "both": 20}
+    assert chosen["both"][1] == "identity (a) x prompt (b)"
+    without = replace(found, judges=found.judges[:1])
+    assert choose_checkpoint(without, "identity")[0].step == 40
+    with pytest.raises(
+        BadInput, match='best="both" needs a judge that measures prompt: add judge="openai/clip-vit-base-patch32"'
+    ):
+        choose_checkpoint(without, "both")
 
 
-def test_a_pickle_draws_as_the_file_for_webuis_does(model: Path, tmp_path: Path, finished_run: Run) -> None:
-    """Every format that can be read can be drawn with."""
-    found = read_embedding(finished_run.embedding)
-    write_embedding(found, tmp_path / "cat.pt", "a1111-pt")
-    other = load_with_embeddings(ModelConfig(model=str(model)), [read_embedding(tmp_path / "cat.pt")])
-    wanted = load_with_embeddings(ModelConfig(model=str(model)), [found])
-    assert torch.equal(other.encode_text(["a <my-cat>"]).context, wanted.encode_text(["a <my-cat>"]).context)
+def test_checkpoints_of_a_run_with_its_own_model_and_pictures(dino_folder: Path, finished_run: Run) -> None:
+    subject, found = evaluate_file(
+        str(finished_run.folder), {}, judge=[str(dino_folder)], seeds=1, checkpoints=True, best="identity", **HOW
+    )
+    assert [arm.step for arm in found.arms] == [None, None, 0, 2, 4, 6, 8]
+    assert found.drawing.model == subject.config.model
+    own = {arm.step: found.values[arm.name][0]["identity"] for arm in found.arms[2:]}
+    best_step = int(subject.embedding.metadata["ti_trainer.step"])
+    torch.testing.assert_close(own[best_step], found.values[TOKEN][0]["identity"])
+    assert not torch.allclose(own[0], own[8])
+
+
+def test_settings_are_the_runs_unless_others_are_given(finished_run: Run, model: Path, pictures: Path) -> None:
+    run = read_subject(str(finished_run.folder))
+    assert settings_of_subject(run, {}) == (
+        ModelConfig(model=str(model)),
+        Concept(TOKEN, str(pictures), init="cat"),
+    )
+    given = settings_of_subject(run, {"images": "photos", "masks": "none", "model": "sd15", "clip_skip": 1})
+    assert given == (ModelConfig(model="sd15", clip_skip=1), Concept(TOKEN, "photos", init="cat", masks="none"))
+    file = read_subject(str(finished_run.embedding))
+    assert settings_of_subject(file, {}) == (ModelConfig(), Concept(TOKEN))
+    with pytest.raises(BadInput, match="there is nothing to compare with: give the concept's pictures, images="):
+        settings_of_subject(file, {"model": "sd15"})
+
+
+def test_nothing_is_drawn_for_what_cannot_work(dino_folder: Path, finished_run: Run, tmp_path: Path) -> None:
+    run = str(finished_run.folder)
+    with pytest.raises(BadInput, match="needs a judge that measures prompt"):
+        evaluate_file(run, {}, judge=[str(dino_folder)], checkpoints=True)
+    with pytest.raises(BadInput, match="cannot be loaded"):
+        evaluate_file(run, {}, judge=[str(tmp_path)])
+    with pytest.raises(BadInput, match=r"gone\.safetensors is not a file"):
+        evaluate_file(run, {}, against=["gone.safetensors"])
+
+
+def test_scenes_follow_each_other(model: Path) -> None:
+    family = load_with_embeddings(ModelConfig(model=str(model)), [])
+    prompts, scenes, drawn = draw_in_scenes(family, "cat", 8, 3, **HOW)
+    wanted = ["", "on grass", "in the snow", "at night", "on the beach", "at sunset", "", "on grass"]
+    assert prompts == [f"a photo of a cat {scene}".strip() for scene in wanted]
+    assert scenes == [None, "grass", "snow", "night", "beach", "sunset", None, "grass"]
+    same = generate(family, prompts, 3, **HOW)
+    assert [image.tobytes() for image in drawn] == [image.tobytes() for image in same]

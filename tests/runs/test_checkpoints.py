@@ -14,6 +14,7 @@ def test_checkpoint_round_trip(tmp_path: Path) -> None:
     for step in (0, 9, 10, 1_000_000):
         folder.checkpoints.save(checkpoint(step))
     assert folder.checkpoints.steps() == [0, 9, 10, 1_000_000]
+    assert torch.equal(folder.checkpoints.load(9).tensors["rows.clip_l"], checkpoint(9).tensors["rows.clip_l"])
     found, expected = folder.checkpoints.load_last(), checkpoint(1_000_000)
     assert found.step == 1_000_000
     assert found.info == expected.info  # infinity and the last bit of 0.1 + 0.2 too

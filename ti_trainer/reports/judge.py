@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from PIL import Image
@@ -14,11 +15,12 @@ from ..data.images import to_pixels
 class AttributeJudge:
     """An image classifier with labels of the form "attribute:value"."""
 
-    def __init__(self, source: str) -> None:
-        """source: a folder or hub id."""
+    def __init__(self, source: str, **how: Any) -> None:
+        """source: a folder or hub id; how: what `from_pretrained` takes, such as its revision."""
         from transformers import AutoModelForImageClassification
 
-        self.model = AutoModelForImageClassification.from_pretrained(resolve(source), dtype=torch.float32).eval()
+        model = AutoModelForImageClassification.from_pretrained(resolve(source), dtype=torch.float32, **how)
+        self.model = model.eval()
         names = [self.model.config.id2label[i].partition(":") for i in range(self.model.config.num_labels)]
         self.groups: dict[str, list[tuple[int, str]]] = {}  # attribute -> (index of the label, value) of each value
         for index, (attribute, _, value) in enumerate(names):

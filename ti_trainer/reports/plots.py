@@ -25,3 +25,28 @@ def plot_losses(records: Sequence[Mapping[str, Any]], file: Path) -> None:
     right.legend()
     figure.savefig(file, dpi=100)
     plt.close(figure)
+
+
+def plot_checkpoints(
+    steps: Mapping[int, tuple[float, float]],
+    named: Mapping[str, tuple[float, float]],
+    labels: Sequence[str],
+    file: Path,
+) -> None:
+    """Two measures of a run's checkpoints as a line with its steps, and of other things as points with their names.
+
+    steps, named: (x, y); labels: of x and y.
+    """
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(7, 5), layout="constrained")
+    axes.plot(*zip(*steps.values(), strict=True), marker=".", linewidth=0.8, color="tab:blue")
+    axes.scatter(*zip(*named.values(), strict=True), color="tab:orange", zorder=3)
+    for name, place in [*steps.items(), *named.items()]:
+        axes.annotate(str(name), place, xytext=(4, 4), textcoords="offset points", fontsize=8)
+    axes.set(xlabel=labels[0], ylabel=labels[1])
+    figure.savefig(file, dpi=100)
+    plt.close(figure)

@@ -46,11 +46,15 @@ class Checkpoints:
         write_tensors(tensors, info, file)
         return file
 
-    def load_last(self) -> Checkpoint:
-        with safe_open(self.file(self.steps()[-1]), framework="pt") as file:
+    def load(self, step: int) -> Checkpoint:
+        """The checkpoint of a step that is saved."""
+        with safe_open(self.file(step), framework="pt") as file:
             info = json.loads(file.metadata()["info"])
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
         return Checkpoint(info.pop("step"), tensors, info)
+
+    def load_last(self) -> Checkpoint:
+        return self.load(self.steps()[-1])
 
     def drop_after(self, step: int) -> None:
         for later in self.steps():

@@ -1,0 +1,89 @@
+"""What is compared in an evaluation: an embedding, others, the class word, and the checkpoints of a run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from torch import Tensor
+
+from ..config.config import TrainConfig
+from ..config.settings import config_from_mapping, read_yaml
+from ..embedding_files import Embedding, read_embedding, write_embedding
+from ..errors import BadInput
+from ..families import Family
+from ..files.wording import printable
+from ..method.placeholders import NOBODY
+from ..runs.checkpoints import Checkpoints
+from ..runs.files import RunFiles
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is evaluated: an embedding and, where it is named by the folder of its run, the run."""
+
+    name: str  # as the user wrote it
+    embedding: Embedding
+    config: TrainConfig | None = None
+    checkpoints: Checkpoints | None = None
+
+    def rows_at(self, step: int) -> dict[str, Tensor]:
+        """The rows of a checkpoint, {slot: (n, D)}."""
+        assert self.checkpoints is not None
+        tensors = self.checkpoints.load(step).tensors
+        return {name.removeprefix("rows."): rows for name, rows in tensors.items() if name.startswith("rows.")}
+
+
+def read_subject(name: str) -> Subject:
+    """The embedding in a file, or in the folder of a run that is finished; raises BadInput."""
+    folder = Path(name)
+    if not folder.is_dir():
+        return Subject(name, read_embedding(name))
+    shown = printable(name)
+    if not RunFiles(folder, "").config.exists():
+        raise BadInput(f"{shown} is a folder without config.yaml; give an embedding file or the folder of a run")
+    config = config_from_mapping(read_yaml(str(RunFiles(folder, "").config)))
+    files = RunFiles(folder, config.concept.stem)
+    if not files.embedding.exists():
+        raise BadInput(f"{shown} has no {files.embedding.name} yet; let its run end, or go on with it with --resume")
+    return Subject(name, read_embedding(files.embedding), config, Checkpoints(files.checkpoints))
+
+
+@dataclass(frozen=True)
+class Arm:
+    """Whose pictures are measured, all of them from the same prompts and noise."""
+
+    name: str
+    word: str  # stands for {token} in prompts
+    owner: str  # of the rows with which prompts are read; NOBODY: the model as it is
+    step: int | None = None  # of a checkpoint
+
+
+def class_arm(word: str) -> Arm:
+    """The class word, untrained."""
+    return Arm(f'"{word}", untrained', word, NOBODY)
+
+
+def embedding_arm(family: Family, embedding: Embedding, name: str, step: int | None = None) -> Arm:
+    """An embedding, whose rows are put into the model under its name; raises BadInput when it does not fit."""
+    rows = embedding.fit({slot.name: slot.width for slot in family.slots})
+    family.placeholders.add(embedding.token, rows, name)
+    return Arm(name, embedding.token, name, step)
+
+
+def checkpoint_arms(family: Family, subject: Subject) -> list[Arm]:
+    """The checkpoints of a run, rising; raises BadInput where there are none."""
+    steps = subject.checkpoints.steps() if subject.checkpoints else []
+    if not steps:
+        raise BadInput(f"{printable(subject.name)} holds no checkpoints; give the folder of a run")
+    return [
+        embedding_arm(family, replace(subject.embedding, vectors=subject.rows_at(step)), f"step {step}", step)
+        for step in steps
+    ]
+
+
+def export_checkpoint(subject: Subject, step: int, reason: str, path: Path) -> None:
+    """Write the rows of a checkpoint as its run has written those of its best step; reason: why this one."""
+    embedding = subject.embedding
+    metadata = {**embedding.metadata, "ti_trainer.step": str(step), "ti_trainer.chosen_by": reason}
+    write_embedding(replace(embedding, vectors=subject.rows_at(step), metadata=metadata), path, "webui")
