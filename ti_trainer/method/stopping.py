@@ -1,0 +1,33 @@
+"""When a run has learned what it can: its fixed-noise loss has stopped falling."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+LEAST = 0.1  # of the whole fall of the loss, by which a measurement has to improve to count
+
+
+@dataclass
+class Progress:
+    """How the fixed-noise loss has fallen, and at which step it last did so by a part worth going on for.
+
+    At the loss L of a measurement, L0 of the first one and L* of the last that counted, it counts if
+
+        L* - L >= LEAST (L0 - L) > 0
+
+    Measured by its own fall, a concept of which little is to be learned ends as soon as one of which much is.
+    """
+
+    first: float = float("inf")  # L0
+    loss: float = float("inf")  # L*
+    step: int = 0  # of L*
+
+    def measure(self, step: int, loss: float) -> None:
+        """Take note of a measurement."""
+        if self.first == float("inf"):
+            self.first = loss
+            self.loss = loss
+            self.step = step
+        elif self.loss - loss >= LEAST * (self.first - loss) > 0:
+            self.loss = loss
+            self.step = step
