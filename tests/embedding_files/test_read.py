@@ -260,8 +260,8 @@ def with_value(value: float, dtype: torch.dtype = torch.float32) -> torch.Tensor
     [
         (torch.ones(2, 768, dtype=torch.int64), "no plain tensor of fractions"),
         (torch.ones(2, 768, dtype=torch.bool), "no plain tensor of fractions"),
-        (rows().view(2, 2, 384), "has the shape (2, 2, 384)"),
-        (torch.tensor(1.0), "has the shape ()"),
+        (rows().view(2, 2, 384), "has 3 dimensions"),
+        (torch.tensor(1.0), "has 0 dimensions"),
         (with_value(float("nan")), "not finite"),
         (with_value(float("-inf")), "not finite"),
         (with_value(1e300, torch.float64), "not finite"),

@@ -11,6 +11,7 @@ import torch
 
 from ..config.config import Concept
 from ..errors import BadInput
+from ..files.reading import LINES
 from ..files.text import read_text
 from ..files.wording import flag
 from ..method.tokens import TOKEN_FIELD, fill, mentions, token_pattern
@@ -162,7 +163,7 @@ def name_token(text: str, token: str) -> str:
 
 def words_of_file(stem: str) -> str:
     """The words of a file's name: "03-black_cat on_sofa (2)" -> "black cat on sofa"."""
-    return " ".join(re.sub(r"^\d+(?![^\W_])[\s_.-]*|\s*\(\d+\)$", "", stem).replace("_", " ").split())
+    return " ".join(re.sub(r"^\d+(?![^\W_])[\s_.-]*|\(\d+\)$", "", stem).replace("_", " ").split())
 
 
 def load_templates(name: str) -> tuple[str, ...]:
@@ -174,7 +175,7 @@ def load_templates(name: str) -> tuple[str, ...]:
         return TEMPLATES[name]
     if not Path(name).is_file():
         raise BadInput(f"{flag('templates')} is '{name}': choose {' or '.join(TEMPLATES)}, or a UTF-8 text file")
-    lines = [line.strip() for line in read_text(Path(name)).splitlines()]
+    lines = [line.strip() for line in read_text(Path(name), LINES).splitlines()]
     templates = tuple(line.replace(NAME_FIELD, TOKEN_FIELD).replace("{}", TOKEN_FIELD) for line in lines if line)
     for template in templates:
         if TOKEN_FIELD not in template:

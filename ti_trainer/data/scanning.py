@@ -14,6 +14,7 @@ from PIL import ImageColor
 from ..config.bundled import resolve
 from ..config.config import Concept
 from ..errors import BadInput
+from ..files.reading import CAPTION
 from ..files.text import read_text
 from ..files.wording import flag, listing, printable, shorten
 from .captions import choose_captions, load_templates, words_of_file
@@ -165,7 +166,7 @@ def own_captions(found: Found) -> tuple[str, ...]:
     """The captions that came with a picture; raises BadInput when its caption file is empty or is not text."""
     if found.caption_file is None:
         return found.captions
-    text = " ".join(read_text(found.caption_file).split())
+    text = " ".join(read_text(found.caption_file, CAPTION).split())
     if not text:
         file = printable(found.caption_file)
         raise BadInput(f"{file} is empty; write a caption with the token in it, or delete the file")
