@@ -16,7 +16,7 @@ from ..errors import BadInput
 from .reading import LIST, Kind, read
 from .wording import listing, printable
 
-MOST_ROWS = 300_000  # of a list: each takes some hundred bytes of memory even if it is empty
+MOST_ROWS = 100_000  # of a list: each takes some hundred bytes of memory even if it is empty
 MOST_PARTS = 2_000_000  # commas, colons, brackets and lines of a list: of each becomes an object when it is parsed
 LONGEST_NUMBER = 100  # letters: numbers of thousands of digits take long to read, and nothing here has more than 20
 LONGEST_NAME = 200  # letters of a column's name
