@@ -81,3 +81,21 @@ def test_header_that_is_too_long_is_not_read(tmp_path: Path) -> None:
         (tmp_path / "x").write_bytes(size.to_bytes(8, "little") + b"{}")
         with pytest.raises(BadInput, match=message):
             read_tensors(tmp_path / "x")
+
+
+def test_headers_are_counted_before_they_are_parsed(tmp_path: Path) -> None:
+    """A hundred thousand tensors of no bytes took a quarter of a minute."""
+    tensor = {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]}
+    for count, message in ((8_000, "header for 8,001 tensors"), (100_000, "bytes, and 4,194,304 is the most")):
+        header = json.dumps({str(number): tensor for number in range(count)}).encode()
+        (tmp_path / "x").write_bytes(len(header).to_bytes(8, "little") + header)
+        with pytest.raises(BadInput, match=message):
+            read_tensors(tmp_path / "x")
+
+
+def test_messages_do_not_repeat_the_file(tmp_path: Path) -> None:
+    header = b'{"a":{"dtype":"' + b"F" * 1_000_000 + b'","shape":[1],"data_offsets":[0,4]}}'
+    (tmp_path / "x").write_bytes(len(header).to_bytes(8, "little") + header + bytes(4))
+    with pytest.raises(BadInput) as refusal:
+        read_tensors(tmp_path / "x")
+    assert len(str(refusal.value)) < 500

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path, PurePath
 from typing import Any
@@ -47,7 +48,7 @@ def read_and_pack(path: Path) -> Any:
 
 def read_name(path: Path) -> Any:
     """The text of a file as the name of a picture, which lists may give and is longer than names of files."""
-    return words_of_file(path.read_text())
+    return words_of_file(os.fsdecode(path.read_bytes()))
 
 
 READERS: dict[str, Callable[[Path], Any]] = {

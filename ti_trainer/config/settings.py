@@ -20,7 +20,7 @@ from ..files.wording import flag, keys_of_a_file
 from ..files.yaml_text import read_yaml_file
 from .bundled import resolve_config
 from .config import Concept, TrainConfig
-from .fields import Setting, settings_of
+from .fields import LONGEST_TEXT, Setting, settings_of
 
 
 @cache
@@ -89,9 +89,9 @@ def configs_from_mapping(values: Mapping[str, Any], flags: Mapping[str, Any] | N
 def check_keys(values: Mapping[str, Any], known: list[str]) -> None:
     for key in values:
         if key not in known:
-            near = difflib.get_close_matches(str(key), known, n=1)
+            near = difflib.get_close_matches(str(key)[:LONGEST_TEXT], known, n=1)
             hint = f"did you mean '{near[0]}'?" if near else f"known are {', '.join(known)}"
-            raise BadInput(f"'{key}' is not a setting; {hint}")
+            raise BadInput(f"{reprlib.repr(str(key))} is not a setting; {hint}")
 
 
 def read_yaml(path: str) -> dict[str, Any]:
