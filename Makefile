@@ -2,6 +2,8 @@
 
 PYTHON ?= python3
 WORKERS ?= 2
+SECONDS ?= 3600
+SEED ?= 0
 
 VENV := .venv
 # With .venv/bin first on the path a recipe reads like the command a user would type.
@@ -13,7 +15,7 @@ MADE := $(VENV)/.made-by-$(subst /,_,$(PYTHON))
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check format wheel
+.PHONY: help demo test check format fuzz wheel
 # The targets share .venv: `make -j` must not install into it twice at once.
 .NOTPARALLEL:
 
@@ -41,6 +43,10 @@ check: $(VENV)/.installed-dev  ## lint, format check, types and the order of imp
 format: $(VENV)/.installed-dev  ## put the code into shape
 	$(RUN) ruff check --fix
 	$(RUN) ruff format
+
+# SECONDS=60 goes on for a minute; SEED=7 makes other inputs.
+fuzz: $(VENV)/.installed-dev  ## read changed files for an hour, and keep those that a reader does not survive
+	$(RUN) OMP_NUM_THREADS=1 python -m tests.strangers.mutations --seconds $(SECONDS) --seed $(SEED)
 
 wheel: $(MADE)  ## build dist/*.whl, sample data included
 	$(VENV)/bin/python -m pip wheel --disable-pip-version-check --quiet --no-deps --wheel-dir dist .

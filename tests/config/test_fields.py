@@ -154,3 +154,10 @@ def test_settings_load_nothing_heavy() -> None:
     done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert not {"torch", "diffusers", "transformers", "accelerate", "numpy", "PIL"} & set(done.stdout.split())
+
+
+def test_texts_are_bounded() -> None:
+    """By the length of a path: a megabyte would be shown in messages and kept in files."""
+    assert Concept("<a>", images="x" * 4_096).images == "x" * 4_096
+    with pytest.raises(BadInput, match=r"^images has 4,097 letters, and at most 4,096; shorten it$"):
+        Concept("<a>", images="x" * 4_097)

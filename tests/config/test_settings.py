@@ -162,8 +162,8 @@ def test_settings_that_are_refused(values: dict, message: str) -> None:
         (b"", "holds no settings"),
         (b"- a\n- b\n", "holds no settings"),
         (b"steps: [1\n", "is not YAML"),
-        (b"steps: \xff\xfe\n", "is not YAML"),
-        (b"x: !!python/object/apply:os.system ['true']\n", "is not YAML"),
+        (b"steps: \xff\xfe\n", "cannot be read as UTF-8 text"),
+        (b"x: !!python/object/apply:os.system ['true']\n", "line 1 has the tag '!!python/"),
     ],
 )
 def test_yaml_that_cannot_be_read(tmp_path, content: bytes | None, message: str) -> None:

@@ -1,11 +1,16 @@
+from pathlib import Path
+
 import pytest
 import torch
 
 from ti_trainer.config.config import Concept
 from ti_trainer.data.captions import (
     AS_WRITTEN,
+    LONGEST_CAPTION,
+    MOST_TEMPLATES,
     TEMPLATES,
     CaptionPolicy,
+    checked_length,
     choose_captions,
     draw_caption,
     load_templates,
@@ -145,4 +150,34 @@ def test_words_that_are_missing_leave_no_comma() -> None:
     ],
 )
 def test_words_of_a_file(stem: str, words: str) -> None:
+    assert words_of_file(stem) == words
+
+
+def test_captions_are_bounded() -> None:
+    """Their length, and how many templates and words make of one picture."""
+    assert checked_length("a" * LONGEST_CAPTION, "x.txt") == "a" * LONGEST_CAPTION
+    with pytest.raises(BadInput, match=r"^x\.txt: a caption has 10,001 letters, and at most 10,000; shorten it$"):
+        checked_length("a" * (LONGEST_CAPTION + 1), "x.txt")
+    own = ["b" * 1_000]
+    with pytest.raises(BadInput, match="a caption has 11,0"):
+        choose_captions(Concept("<cat>", captions="templates"), own, "w", ["{token} " + "[filewords] " * 11])
+    with pytest.raises(BadInput, match="make 20,000 captions of a picture; at most 10,000 are read"):
+        choose_captions(Concept("<cat>", captions="templates"), own * 20, "w", ["{token}"] * 1_000)
+
+
+def test_templates_are_bounded(tmp_path: Path) -> None:
+    (tmp_path / "x.txt").write_text("".join(f"{n} {{token}}\n" for n in range(MOST_TEMPLATES)))
+    assert len(load_templates(str(tmp_path / "x.txt"))) == MOST_TEMPLATES
+    (tmp_path / "x.txt").write_text("{token}\n" * (MOST_TEMPLATES + 1))
+    with pytest.raises(BadInput, match="has 1,001 templates; at most 1,000 are read"):
+        load_templates(str(tmp_path / "x.txt"))
+    (tmp_path / "x.txt").write_text("a" * 5_000)
+    with pytest.raises(BadInput, match=r"^'aaaaaaaaaaaa\.\.\.aaaaaaaaaaaaa' in .* does not say where the token goes"):
+        load_templates(str(tmp_path / "x.txt"))
+
+
+@pytest.mark.parametrize(
+    ("stem", "words"), [("a   (2)", "a"), ("a (2) b", "a (2) b"), ("(2)", ""), ("a(2)", "a"), ("a _(12)", "a")]
+)
+def test_numbers_of_copies_are_no_words(stem: str, words: str) -> None:
     assert words_of_file(stem) == words

@@ -18,9 +18,9 @@ import pytest
 from PIL import Image
 
 from ti_trainer.config.config import Concept
-from ti_trainer.data.images import MAX_BYTES
 from ti_trainer.data.scanning import load_examples
 from ti_trainer.errors import BadInput
+from ti_trainer.files.reading import PICTURE
 
 
 @dataclass
@@ -73,7 +73,7 @@ def png_text_bomb(data: bytes) -> bytes:
 
 def sparse_giant(folder: Folder) -> None:
     with (folder.path / "x.png").open("wb") as file:
-        file.truncate(MAX_BYTES + 1)
+        file.truncate(PICTURE.most + 1)
 
 
 def zero_bytes(folder: Folder) -> None:
@@ -103,11 +103,11 @@ REFUSED: dict[str, tuple[Callable[[Folder], object], str]] = {
     ),
     "decompression bomb": (lambda f: f.text("x.png", png_bomb()), "x.png is too large"),
     "bomb in a comment": (lambda f: f.spoil("x.png", png_text_bomb), "x.png is damaged"),
-    "giant file": (sparse_giant, "x.png has 1.0 GiB"),
+    "giant file": (sparse_giant, "x.png has 419,430,401 bytes, and a picture has at most"),
     "link to nowhere": (lambda f: (f.path / "x.png").symlink_to("gone.png"), "x.png cannot be read: No such file"),
     "link to itself": (lambda f: (f.path / "x.png").symlink_to("x.png"), "x.png cannot be read"),
-    "pipe": (lambda f: os.mkfifo(f.path / "x.png"), "x.png is not a file"),
-    "device": (lambda f: (f.path / "x.png").symlink_to("/dev/zero"), "x.png is not a file"),
+    "pipe": (lambda f: os.mkfifo(f.path / "x.png"), "x.png is not a file but a pipe"),
+    "device": (lambda f: (f.path / "x.png").symlink_to("/dev/zero"), "x.png is not a file but a device"),
     "damaged picture with a line break in its name": (lambda f: f.text("x\ny.png", b""), "x\\ny.png is not a picture"),
     "damaged picture whose name is no text": (lambda f: f.text(os.fsdecode(b"x\xff.png"), b""), "x\\udcff.png is not"),
     "floating-point pixels": (

@@ -2,6 +2,7 @@ import hashlib
 import random
 import struct
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,19 @@ import pytest
 import torch
 from PIL import Image, ImageCms
 
-from ti_trainer.data.images import Picture, centre_square, decode, read_image, to_pixels
+from ti_trainer.data.images import (
+    Picture,
+    Room,
+    centre_square,
+    check_size,
+    decode,
+    eight_bits,
+    in_strips,
+    on_ground,
+    open_picture,
+    read_image,
+    to_pixels,
+)
 from ti_trainer.errors import BadInput
 
 # EXIF 2.32, tag 274: what the 0th row and the 0th column of the file are in the picture, as an upright picture
@@ -342,3 +355,54 @@ def test_pixels() -> None:
     image = Image.fromarray(np.array([[[0, 51, 255], [255, 102, 0]]], dtype=np.uint8))
     expected = torch.tensor([[[-1.0, 1.0]], [[-0.6, -0.2]], [[1.0, -1.0]]])
     torch.testing.assert_close(to_pixels(image), expected)
+
+
+def test_strips_are_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same levels as in one piece, whatever the height of the last strip."""
+    pixels = random_pixels(37, 10, 4)
+    monkeypatch.setattr("ti_trainer.data.images.STRIP", 80)
+    ground = Image.new("RGBA", (10, 37), "#123456")
+    ground.alpha_composite(Image.fromarray(pixels))
+    assert np.array_equal(np.asarray(on_ground(Image.fromarray(pixels), "#123456")), np.asarray(ground.convert("RGB")))
+    grey = np.random.default_rng(0).integers(0, 65_536, (37, 10)).astype(np.uint16)
+    found = in_strips(Image.fromarray(grey), "L", eight_bits)
+    assert np.array_equal(np.asarray(found), (grey / 257).round())
+
+
+def test_sizes_that_cameras_make_and_others() -> None:
+    for size in ((12_000, 9_000), (8_742, 11_656), (65_535, 1_800)):
+        check_size(size, "x")
+    with pytest.raises(BadInput, match=r"^x is 13,300 x 13,300, more than 120,000,000 pixels; scale it down$"):
+        check_size((13_300, 13_300), "x")
+    with pytest.raises(BadInput, match=r"^x is 24 x 4,194,324, and a side has at most 65,535 pixels; cut it up$"):
+        check_size((24, 4_194_324), "x")
+
+
+def test_header_tells_what_decoding_tells(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[274] = 6
+    Image.fromarray(random_pixels(300, 200)).save(tmp_path / "x.jpg", exif=exif)
+    opened = open_picture(Picture.at(tmp_path / "x.jpg"), at_least=64)
+    assert (opened.size, opened.orientation, opened.pixels) == ((300, 200), 6, 100 * 150)
+    assert opened.decode().size == (300, 200)
+    assert open_picture(Picture.at(tmp_path / "x.jpg")).pixels == 300 * 200
+
+
+def test_room() -> None:
+    """Ten threads with pictures of up to 60 pixels in a room of 100: never more, and in the end nothing."""
+    room = Room(100)
+    seen: list[int] = []
+
+    def hold(pixels: int) -> None:
+        with room.take(pixels):
+            seen.append(room.taken)
+
+    with ThreadPoolExecutor(10) as pool:
+        list(pool.map(hold, [random.Random(n).randrange(1, 60) for n in range(500)]))
+    assert max(seen) <= 100
+    assert room.taken == 0
+    with room.take(1_000):  # alone, more than there is room for
+        assert room.taken == 1_000
+    with pytest.raises(KeyError), room.take(5):
+        raise KeyError
+    assert room.taken == 0

@@ -1,12 +1,16 @@
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from ti_trainer.config.config import Concept
 from ti_trainer.data.captions import TEMPLATES
-from ti_trainer.data.scanning import load_examples
+from ti_trainer.data.images import Room
+from ti_trainer.data.scanning import load_examples, scan
 from ti_trainer.data.sources.folders import find_pictures
 from ti_trainer.errors import BadInput
 
@@ -110,3 +114,39 @@ def test_nothing_but_damaged_pictures(tmp_path: Path, skip: bool) -> None:
     (tmp_path / "d.png").write_text("no picture", encoding="utf-8")
     with pytest.raises(BadInput, match="not one picture can be used"):
         load_examples(cat(tmp_path), skip_bad_images=skip)
+
+
+def test_pictures_wait_for_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures and masks that are each larger than the room are decoded one after the other, and all are read."""
+    for number in range(6):
+        pixels = np.random.default_rng(number).integers(1, 256, (40, 40, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"{number}.png")
+        Image.fromarray(pixels).save(tmp_path / f"{number}.mask.png")
+    seen: list[int] = []
+
+    class WatchedRoom(Room):
+        @contextmanager
+        def take(self, pixels: int) -> Iterator[None]:
+            with super().take(pixels):
+                seen.append(self.taken)
+                yield
+
+    room = WatchedRoom(100)
+    monkeypatch.setattr("ti_trainer.data.scanning.ROOM", room)
+    monkeypatch.setattr("ti_trainer.data.masks.ROOM", room)
+    monkeypatch.setattr("os.cpu_count", lambda: 4)
+    result = scan(Concept("<cat>", str(tmp_path)))
+    assert [example.mask is not None for example in result.examples] == [True] * 6
+    assert seen == [1_600] * 12
+    assert room.taken == 0
+
+
+def test_long_captions_are_named(tmp_path: Path) -> None:
+    Image.new("RGB", (8, 8)).save(tmp_path / "x.png")
+    (tmp_path / "x.txt").write_text("a " * 6_000)
+    result = scan(Concept("<cat>", str(tmp_path)))
+    assert result.bad_captions == [f"{tmp_path}/x.txt: a caption has 11,999 letters, and at most 10,000; shorten it"]
+    (tmp_path / "x.txt").unlink()
+    (tmp_path / "metadata.jsonl").write_text(f'{{"file_name": "x.png", "text": "{"a" * 10_001}"}}')
+    result = scan(Concept("<cat>", str(tmp_path)))
+    assert result.bad_captions == [f"{tmp_path}/x.png: a caption has 10,001 letters, and at most 10,000; shorten it"]

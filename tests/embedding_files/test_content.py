@@ -150,4 +150,4 @@ def test_large_model_is_not_read(tmp_path: Path) -> None:
 
 def test_not_a_file(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "nowhere.safetensors"):
-        assert "is not a file" in refusal(path)
+        assert ("is not a file but a folder" if path.is_dir() else "cannot be read: No such file") in refusal(path)

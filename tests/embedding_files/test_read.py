@@ -260,8 +260,8 @@ def with_value(value: float, dtype: torch.dtype = torch.float32) -> torch.Tensor
     [
         (torch.ones(2, 768, dtype=torch.int64), "no plain tensor of fractions"),
         (torch.ones(2, 768, dtype=torch.bool), "no plain tensor of fractions"),
-        (rows().view(2, 2, 384), "has the shape (2, 2, 384)"),
-        (torch.tensor(1.0), "has the shape ()"),
+        (rows().view(2, 2, 384), "has 3 dimensions"),
+        (torch.tensor(1.0), "has 0 dimensions"),
         (with_value(float("nan")), "not finite"),
         (with_value(float("-inf")), "not finite"),
         (with_value(1e300, torch.float64), "not finite"),
@@ -275,3 +275,18 @@ def test_tensors_that_are_refused(tmp_path: Path, tensor: torch.Tensor, message:
     (tmp_path / "x.safetensors").write_bytes(save({"emb_params": tensor}))
     assert message in refusal(tmp_path / "x.safetensors")
     assert message in refusal(pickled({"emb_params": tensor}, tmp_path / "x.pt"))
+
+
+def test_metadata_that_no_other_file_can_hold_is_left_out(tmp_path: Path) -> None:
+    """Half a surrogate pair cannot be written as UTF-8, and was an error where the embedding was converted."""
+    content = {
+        "string_to_param": {"*": rows()},
+        "name": "\ud800",
+        "sd_checkpoint_name": "\udc80",
+        "ti_trainer": {"a": "b", "c": "\udfff", "\ud800": "d", "k" * 2_000: "e"},
+    }
+    torch.save(content, tmp_path / "my cat.pt")
+    found = read_embedding(tmp_path / "my cat.pt")
+    assert (found.token, dict(found.metadata)) == ("<my-cat>", {"a": "b"})
+    (written,) = write_embedding(found, tmp_path / "new.safetensors", "webui")
+    assert read_embedding(written).metadata["a"] == "b"

@@ -76,8 +76,26 @@ def test_read_is_what_was_written(tmp_path: Path) -> None:
 
 
 def test_header_that_is_too_long_is_not_read(tmp_path: Path) -> None:
-    """8 MiB is the most."""
-    for size, message in ((8 * 2**20 + 1, "has a header of 8,388,609 bytes"), (8 * 2**20, "no whole safetensors file")):
+    """4 MiB is the most."""
+    for size, message in ((4 * 2**20 + 1, "has a header of 4,194,305 bytes"), (4 * 2**20, "no whole safetensors file")):
         (tmp_path / "x").write_bytes(size.to_bytes(8, "little") + b"{}")
         with pytest.raises(BadInput, match=message):
             read_tensors(tmp_path / "x")
+
+
+def test_headers_are_counted_before_they_are_parsed(tmp_path: Path) -> None:
+    """A hundred thousand tensors of no bytes took a quarter of a minute."""
+    tensor = {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]}
+    for count, message in ((8_000, "header for 8,001 tensors"), (100_000, "bytes, and 4,194,304 is the most")):
+        header = json.dumps({str(number): tensor for number in range(count)}).encode()
+        (tmp_path / "x").write_bytes(len(header).to_bytes(8, "little") + header)
+        with pytest.raises(BadInput, match=message):
+            read_tensors(tmp_path / "x")
+
+
+def test_messages_do_not_repeat_the_file(tmp_path: Path) -> None:
+    header = b'{"a":{"dtype":"' + b"F" * 1_000_000 + b'","shape":[1],"data_offsets":[0,4]}}'
+    (tmp_path / "x").write_bytes(len(header).to_bytes(8, "little") + header + bytes(4))
+    with pytest.raises(BadInput) as refusal:
+        read_tensors(tmp_path / "x")
+    assert len(str(refusal.value)) < 500

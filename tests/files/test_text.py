@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from ti_trainer.errors import BadInput
+from ti_trainer.files.reading import LINES
 from ti_trainer.files.text import read_csv, read_jsonl, read_text
 
 TEXT = "a photo of Mäuse 猫\r\n🐈 line two"
@@ -27,7 +28,7 @@ TEXT = "a photo of Mäuse 猫\r\n🐈 line two"
 )
 def test_encodings_that_say_what_they_are(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "x.txt").write_bytes(data)
-    assert read_text(tmp_path / "x.txt") == TEXT
+    assert read_text(tmp_path / "x.txt", LINES) == TEXT
 
 
 @pytest.mark.parametrize(
@@ -42,14 +43,14 @@ def test_encodings_that_say_what_they_are(tmp_path: Path, data: bytes) -> None:
 def test_encodings_that_do_not(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "x.txt").write_bytes(data)
     with pytest.raises(BadInput, match=r"x\.txt cannot be read as UTF-8 text; save it as UTF-8"):
-        read_text(tmp_path / "x.txt")
+        read_text(tmp_path / "x.txt", LINES)
 
 
 def test_files_that_cannot_be_opened(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=r"gone\.txt cannot be read: No such file or directory"):
-        read_text(tmp_path / "gone.txt")
-    with pytest.raises(BadInput, match="cannot be read: Is a directory"):
-        read_text(tmp_path)
+        read_text(tmp_path / "gone.txt", LINES)
+    with pytest.raises(BadInput, match="is not a file but a folder"):
+        read_text(tmp_path, LINES)
 
 
 def test_jsonl(tmp_path: Path) -> None:
@@ -105,3 +106,50 @@ def test_csv_without_rows(tmp_path: Path) -> None:
     assert list(read_csv(tmp_path / "x.csv")) == []
     (tmp_path / "x.csv").write_text("a,b\n")
     assert list(read_csv(tmp_path / "x.csv")) == []
+
+
+def test_rows_and_parts_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before they are made: a list of a few megabytes would be gigabytes of objects."""
+    (tmp_path / "x.jsonl").write_text('{"a": [' + "{}," * 1_000_000 + "{}]}")
+    with pytest.raises(BadInput, match=r"x\.jsonl has 2,000,004 values and brackets, and at most 2,000,000 are read"):
+        next(read_jsonl(tmp_path / "x.jsonl", "EXAMPLE"))
+    (tmp_path / "x.csv").write_text("a\n" * 2_000_001)
+    with pytest.raises(BadInput, match=r"x\.csv has 2,000,001 values"):
+        next(read_csv(tmp_path / "x.csv"))
+    monkeypatch.setattr("ti_trainer.files.text.MOST_ROWS", 2)
+    (tmp_path / "x.jsonl").write_text("{}\n" * 3)
+    (tmp_path / "x.csv").write_text("a\n" * 4)
+    for rows in (read_jsonl(tmp_path / "x.jsonl", "EXAMPLE"), read_csv(tmp_path / "x.csv")):
+        assert len([next(rows), next(rows)]) == 2
+        with pytest.raises(BadInput, match="has more than 2 rows; cut it into several"):
+            next(rows)
+
+
+def test_many_columns_are_compared_at_once(tmp_path: Path) -> None:
+    """Each with all others would take an hour."""
+    names = [f"c{number}" for number in range(200_000)]
+    (tmp_path / "x.csv").write_text(f"{','.join(names)}\n{','.join(names)}\n")
+    ((_, row),) = read_csv(tmp_path / "x.csv")
+    assert row == dict(zip(names, names, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('{"a": 1, "b": 2, "a": 3}', "line 1 has 'a' twice; leave one of them"),
+        ('{"a": {"b": 1, "b": 1}}', "line 1 has 'b' twice"),
+        (f'{{"{"k" * 500}": 1, "{"k" * 500}": 2}}', "line 1 has 'kkkkkkkkkkkk...kkkkkkkkkkkkk' twice"),
+        ('{"a": ' + "9" * 4_000 + "}", "line 1 has a number of 4,000 digits; write a smaller one"),
+        ('{"a": -' + "9" * 5_000 + "}", "line 1 has a number of 5,001 digits"),
+    ],
+)
+def test_json_that_says_two_things_or_too_much(tmp_path: Path, line: str, message: str) -> None:
+    (tmp_path / "x.jsonl").write_text(line)
+    with pytest.raises(BadInput, match=rf"x\.jsonl, {message}"):
+        next(read_jsonl(tmp_path / "x.jsonl", "EXAMPLE"))
+
+
+def test_names_of_columns_are_short(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text("a" * 201 + ",b\n1,2\n")
+    with pytest.raises(BadInput, match="line 1 has a column whose name is longer than 200 letters"):
+        next(read_csv(tmp_path / "x.csv"))

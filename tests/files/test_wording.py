@@ -16,6 +16,7 @@ from ti_trainer.files.wording import (
     keys_of_a_file,
     listing,
     printable,
+    reason,
     shorten,
 )
 
@@ -97,3 +98,10 @@ def test_threads_know_that_they_work_for_the_command_line() -> None:
         thread.start()
         thread.join()
     assert said == ["--images"]
+
+
+def test_reason_is_one_short_line_whatever_a_library_quotes() -> None:
+    assert reason(ValueError("no such thing\nat line 1")) == "no such thing"
+    assert reason(KeyError()) == "KeyError"
+    assert reason(ValueError("a\x1b[2J")) == r"a\x1b[2J"
+    assert reason(ValueError("a" * 10_000)) == "a" * 200 + "..."

@@ -1,12 +1,16 @@
 """Where tokens are found in captions, and the places of their rows."""
 
+import random
+import re
+import time
+
 import pytest
 import torch
 from diffusers import DiffusionPipeline
 from diffusers.loaders import TextualInversionLoaderMixin
 
 from tests.tiny_text import WIDTH, tiny_text_encoder, tiny_tokenizer
-from ti_trainer.method.tokens import ROW, expand, fill, mentions
+from ti_trainer.method.tokens import ROW, expand, fill, mentions, without_rows
 
 ROWS = {"<cat>": range(3), "<cat-2>": range(3, 5), "<dog>": range(5, 6), "blorp": range(6, 8)}
 
@@ -81,3 +85,26 @@ def test_longer_token_that_starts_with_a_shorter_one() -> None:
 
 def test_fill() -> None:
     assert fill("{token} by {token}, {other} {}", "<cat>") == "<cat> by <cat>, {other} {}"
+
+
+def removed_again_and_again(caption: str) -> str:
+    while re.search(r"<\|row\|>", caption, re.IGNORECASE):
+        caption = re.sub(r"<\|row\|>", "", caption, flags=re.IGNORECASE)
+    return caption
+
+
+def test_rows_that_somebody_wrote_are_removed_in_one_pass() -> None:
+    """What is left does not depend on the order, because no end of a row is the beginning of another."""
+    draws = random.Random(0)
+    pieces = ["<|row|>", "<|ROW|>", "<|r", "ow|>", "<|", "|>", "<", ">", "row", "a", " "]
+    for _ in range(2_000):
+        caption = "".join(draws.choices(pieces, k=draws.randrange(30)))
+        assert without_rows(caption) == removed_again_and_again(caption)
+        assert without_rows(without_rows(caption)) == without_rows(caption)
+
+
+def test_captions_of_halves_of_rows_take_no_longer_than_others() -> None:
+    """140 kB took more than a minute."""
+    began = time.process_time()
+    assert expand("<|r" * 20_000 + "ow|>" * 20_000, {"<cat>": [7]}) == ("", [])
+    assert time.process_time() - began < 2

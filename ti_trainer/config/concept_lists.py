@@ -7,11 +7,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from ..errors import BadInput
-from ..files.text import read_csv, read_jsonl, read_text
+from ..files.text import read_csv, read_jsonl
 from ..files.wording import flag, listing, printable
+from ..files.yaml_text import read_yaml_file
 from .fields import KINDS
 from .settings import settings_of_run
 
@@ -19,10 +18,6 @@ EXAMPLE = '{"token": "<my-cat>", "images": "photos/my-cat"}'
 
 # the types that cells are given, by setting; a setting that is none is text here, and refused where all are
 TYPES: dict[str, type] = {name: setting.type for name, setting in settings_of_run().items()}
-
-# libyaml's is several times as fast, where PyYAML was built with it
-YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-DEEPEST_YAML = 20
 
 
 def read_concepts(path: str) -> list[dict[str, Any]]:
@@ -70,18 +65,7 @@ def given(row: Any, where: str) -> dict[str, Any]:
 
 def yaml_rows(file: Path) -> Iterator[tuple[str, Any]]:
     name = printable(file)
-    text = read_text(file)
-    try:
-        depth = 0
-        for event in yaml.parse(text, YAML_LOADER):  # libyaml's loader is recursive: a deep one ends the process
-            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-            if depth > DEEPEST_YAML:
-                raise BadInput(f"{name} is not a list of concepts: {DEEPEST_YAML} lists or mappings lie in each other")
-        content = yaml.load(text, YAML_LOADER)
-    except BadInput:
-        raise
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date such as 2024-99-99
-        raise BadInput(f"{name} is not YAML: {' '.join(str(error).split())}") from None
+    content = read_yaml_file(file, name)
     if isinstance(content, dict):
         others = [str(key) for key in content if key != "concepts"]
         if "concepts" not in content or others:

@@ -21,6 +21,8 @@ from ..files.wording import flag
 
 T = TypeVar("T")
 
+LONGEST_TEXT = 4_096  # letters of a setting, as many as a path has on Linux
+
 
 @dataclass(frozen=True, kw_only=True)
 class About:
@@ -83,6 +85,8 @@ class Setting:
             return None
         value = self.converted(value)
         about = self.about
+        if self.type is str and len(value) > LONGEST_TEXT:
+            raise BadInput(f"{flag(self.name)} has {len(value):,} letters, and at most {LONGEST_TEXT:,}; shorten it")
         if self.type in (int, float) and not about.low <= value <= about.high:
             low, high = (f"{end:g}" if isinstance(end, float) else str(end) for end in (about.low, about.high))
             raise BadInput(f"{flag(self.name)} is {value}; choose a number from {low} to {high}")

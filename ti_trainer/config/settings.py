@@ -6,6 +6,7 @@ import ast
 import dataclasses
 import difflib
 import inspect
+import reprlib
 import textwrap
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -16,9 +17,10 @@ import yaml
 
 from ..errors import BadInput
 from ..files.wording import flag, keys_of_a_file
+from ..files.yaml_text import read_yaml_file
 from .bundled import resolve_config
 from .config import Concept, TrainConfig
-from .fields import Setting, settings_of
+from .fields import LONGEST_TEXT, Setting, settings_of
 
 
 @cache
@@ -72,11 +74,11 @@ def configs_from_mapping(values: Mapping[str, Any], flags: Mapping[str, Any] | N
     if listed is None:
         return [config_from_mapping(values, flags)]
     if not isinstance(listed, (list, tuple)) or not listed:
-        raise BadInput(f"concepts is {listed!r}, which is not a list: write '- token: <my-cat>' beneath it")
+        raise BadInput(f"concepts is {reprlib.repr(listed)}, which is not a list: write '- token: <my-cat>' beneath it")
     configs = []
     for number, own in enumerate(listed, 1):
         if not isinstance(own, Mapping):
-            raise BadInput(f"'{own}' in concepts is not a mapping: write '- token: <my-cat>'")
+            raise BadInput(f"{reprlib.repr(own)} in concepts is not a mapping: write '- token: <my-cat>'")
         try:
             configs.append(config_from_mapping({**values, **own}, flags))
         except BadInput as problem:
@@ -87,20 +89,15 @@ def configs_from_mapping(values: Mapping[str, Any], flags: Mapping[str, Any] | N
 def check_keys(values: Mapping[str, Any], known: list[str]) -> None:
     for key in values:
         if key not in known:
-            near = difflib.get_close_matches(str(key), known, n=1)
+            near = difflib.get_close_matches(str(key)[:LONGEST_TEXT], known, n=1)
             hint = f"did you mean '{near[0]}'?" if near else f"known are {', '.join(known)}"
-            raise BadInput(f"'{key}' is not a setting; {hint}")
+            raise BadInput(f"{reprlib.repr(str(key))} is not a setting; {hint}")
 
 
 def read_yaml(path: str) -> dict[str, Any]:
     """The mapping in a YAML file; raises BadInput when there is none."""
     name = flag("config", path)
-    try:
-        values = yaml.safe_load(Path(resolve_config(path)).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise BadInput(f"{name} cannot be read: {error.strerror}") from None
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: no UTF-8, or a date such as 2024-99-99
-        raise BadInput(f"{name} is not YAML: {' '.join(str(error).split())}") from None
+    values = read_yaml_file(Path(resolve_config(path)), name)
     if not isinstance(values, dict):
         raise BadInput(f"{name} holds no settings: write lines such as 'steps: 400'")
     return values

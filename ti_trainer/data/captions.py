@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import reprlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,12 +13,17 @@ import torch
 
 from ..config.config import Concept
 from ..errors import BadInput
+from ..files.reading import LINES
 from ..files.text import read_text
-from ..files.wording import flag
+from ..files.wording import flag, printable
 from ..method.tokens import TOKEN_FIELD, fill, mentions, token_pattern
 
 NAME_FIELD = "[name]"  # how other trainers write {token}
 WORDS_FIELD = "[filewords]"  # stands for the words of the file's name
+
+LONGEST_CAPTION = 10_000  # letters: thirty of CLIP's windows of 75 tokens, of which long_captions may read several
+MOST_TEMPLATES = 1_000  # in a file
+MOST_CAPTIONS = 10_000  # of a picture: templates with each of its own captions in them
 
 TEMPLATES: dict[str, tuple[str, ...]] = {
     "object": (
@@ -136,7 +143,8 @@ def choose_captions(
     """The captions of a picture, each once, with {token} in place of the token.
 
     own: captions that came with the picture; file_words: the words of its file's name; templates: used for pictures of
-    the class, and for others if the concept's `captions` is "templates", or is "auto" and `own` is empty.
+    the class, and for others if the concept's `captions` is "templates", or is "auto" and `own` is empty. Raises
+    BadInput where templates and words make too many captions, or too long ones.
     """
     source = "templates" if is_class else concept.captions
     if source == "filename":
@@ -144,14 +152,28 @@ def choose_captions(
     elif source == "auto" and own:
         texts = list(own)
     else:
-        texts = [template.replace(WORDS_FIELD, words) for template in templates for words in own or [file_words]]
-    captions = [name_token(text.replace(WORDS_FIELD, file_words), concept.token) for text in texts]
+        count = len(templates) * max(1, len(own))
+        if count > MOST_CAPTIONS:
+            raise BadInput(
+                f"{flag('templates')} make {count:,} captions of a picture; at most {MOST_CAPTIONS:,} are read"
+            )
+        filled = (template.replace(WORDS_FIELD, words) for template in templates for words in own or [file_words])
+        texts = [checked_length(text, flag("templates")) for text in filled]
+    texts = [checked_length(text.replace(WORDS_FIELD, file_words), "the file's name") for text in texts]
+    captions = [name_token(text, concept.token) for text in texts]
     if concept.add_token:
         captions = [
             text if mentions(fill(text, concept.token), concept.token) else f"{TOKEN_FIELD}, {text}".strip(" ,")
             for text in captions
         ]
     return tuple(dict.fromkeys(captions))
+
+
+def checked_length(caption: str, source: str) -> str:
+    """The same caption; raises BadInput, naming where it comes from, if it is too long."""
+    if len(caption) > LONGEST_CAPTION:
+        raise BadInput(f"{source}: a caption has {len(caption):,} letters, and at most {LONGEST_CAPTION:,}; shorten it")
+    return caption
 
 
 def name_token(text: str, token: str) -> str:
@@ -162,23 +184,27 @@ def name_token(text: str, token: str) -> str:
 
 def words_of_file(stem: str) -> str:
     """The words of a file's name: "03-black_cat on_sofa (2)" -> "black cat on sofa"."""
-    return " ".join(re.sub(r"^\d+(?![^\W_])[\s_.-]*|\s*\(\d+\)$", "", stem).replace("_", " ").split())
+    return " ".join(re.sub(r"^\d+(?![^\W_])[\s_.-]*|\(\d+\)$", "", stem).replace("_", " ").split())
 
 
 def load_templates(name: str) -> tuple[str, ...]:
     """The templates with a name of TEMPLATES, or the lines of a text file; raises BadInput for lines without {token}.
 
-    Raises BadInput also when there is no such file, or no line in it.
+    Raises BadInput also when there is no such file, when no line is in it, and for too many or too long ones.
     """
     if name in TEMPLATES:
         return TEMPLATES[name]
-    if not Path(name).is_file():
+    if not os.path.exists(name):
         raise BadInput(f"{flag('templates')} is '{name}': choose {' or '.join(TEMPLATES)}, or a UTF-8 text file")
-    lines = [line.strip() for line in read_text(Path(name)).splitlines()]
+    lines = [line.strip() for line in read_text(Path(name), LINES).splitlines()]
     templates = tuple(line.replace(NAME_FIELD, TOKEN_FIELD).replace("{}", TOKEN_FIELD) for line in lines if line)
     for template in templates:
         if TOKEN_FIELD not in template:
-            raise BadInput(f"'{template}' in {name} does not say where the token goes: write {TOKEN_FIELD} there")
+            shown = reprlib.repr(template)
+            raise BadInput(f"{shown} in {printable(name)} does not say where the token goes: write {TOKEN_FIELD} there")
+        checked_length(template, printable(name))
+    if len(templates) > MOST_TEMPLATES:
+        raise BadInput(f"{printable(name)} has {len(templates):,} templates; at most {MOST_TEMPLATES:,} are read")
     if not templates:
         raise BadInput(f"{flag('templates', name)} is empty: write lines such as 'a photo of a {TOKEN_FIELD}'")
     return templates

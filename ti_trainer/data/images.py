@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from threading import Condition, Lock
 
 import numpy as np
 import torch
@@ -15,11 +18,15 @@ from PIL import ExifTags, Image, ImageCms, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from ..errors import BadInput
-from ..files.wording import printable
+from ..files.reading import PICTURE, read
+from ..files.wording import printable, reason
+from .containers import check_parts
 
 # A file's content decides, not its name. Pillow reads more formats, but one of them starts Ghostscript.
 PICTURE_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "DIB", "TIFF", "GIF", "AVIF")
-MAX_BYTES = 2**30
+
+MOST_PIXELS = 120_000_000  # 12,000 x 10,000: cameras have up to 108 million, and each needs some eight bytes
+LONGEST_SIDE = 65_535  # the longest of a JPEG; with longer ones, a picture of a few columns takes minutes
 
 # EXIF's orientation (2.32, tag 274) -> the operation that makes the picture upright
 TURNS = {
@@ -33,6 +40,9 @@ TURNS = {
 }
 ON_ITS_SIDE = (5, 6, 7, 8)  # orientations in which width and height are exchanged
 
+STRIP = 2**20  # pixels that are converted at once
+HEADERS = Lock()  # because warnings are switched off for all threads together
+
 
 @dataclass(frozen=True)
 class Picture:
@@ -43,7 +53,7 @@ class Picture:
 
     @classmethod
     def at(cls, path: Path) -> Picture:
-        return cls(printable(path), lambda: read_file(path))
+        return cls(printable(path), lambda: read(path, PICTURE))
 
 
 @dataclass(frozen=True)
@@ -57,15 +67,6 @@ class Decoded:
     notes: tuple[str, ...]  # lines for the user
 
 
-def read_file(path: Path) -> bytes:
-    """The bytes of a file; raises BadInput for what is not a file, such as a pipe, and for more than MAX_BYTES."""
-    if path.exists() and not path.is_file():
-        raise BadInput(f"{printable(path)} is not a file")
-    if path.stat().st_size > MAX_BYTES:
-        raise BadInput(f"{printable(path)} has {path.stat().st_size / 2**30:.1f} GiB; save it as JPEG")
-    return path.read_bytes()
-
-
 def read_image(picture: Picture, alpha_color: str = "white") -> Image.Image:
     """An upright RGB picture, with `alpha_color` behind its transparent parts; raises BadInput if it is damaged."""
     return on_ground(decode(picture).image, alpha_color)
@@ -75,13 +76,37 @@ def on_ground(image: Image.Image, alpha_color: str) -> Image.Image:
     """A picture as RGB, with a colour behind its transparent parts."""
     if image.mode == "RGB":
         return image
-    ground = Image.new("RGBA", image.size, alpha_color)
-    ground.alpha_composite(image)
-    return ground.convert("RGB")
+
+    def laid(strip: Image.Image) -> Image.Image:
+        ground = Image.new("RGBA", strip.size, alpha_color)
+        ground.alpha_composite(strip)
+        return ground.convert("RGB")
+
+    return in_strips(image, "RGB", laid)
+
+
+def in_strips(image: Image.Image, mode: str, change: Callable[[Image.Image], Image.Image]) -> Image.Image:
+    """A change of a picture in which each pixel is for itself; in strips, so that what lies between takes no memory.
+
+    mode: of what `change` makes of a strip.
+    """
+    changed = Image.new(mode, image.size)
+    rows = max(1, STRIP // image.width)
+    for top in range(0, image.height, rows):
+        changed.paste(change(image.crop((0, top, image.width, min(top + rows, image.height)))), (0, top))
+    return changed
 
 
 def decode(picture: Picture, at_least: int | None = None) -> Decoded:
-    """A picture, upright and in sRGB; raises BadInput, naming it, if it is damaged.
+    """A picture, upright and in sRGB; raises BadInput, naming it, if it is damaged or too large.
+
+    at_least: as `open_picture` takes it.
+    """
+    return open_picture(picture, at_least).decode()
+
+
+def open_picture(picture: Picture, at_least: int | None = None) -> Opened:
+    """A picture of which only the header has been read; raises BadInput, naming it, if it is damaged or too large.
 
     at_least: a JPEG is decoded at an eighth, a quarter or a half of its size if both sides keep at least so many
     pixels, which is faster. All of the file is read all the same, so damage is found.
@@ -90,33 +115,99 @@ def decode(picture: Picture, at_least: int | None = None) -> Decoded:
         data = picture.read()
     except OSError as error:
         raise BadInput(f"{picture.name} cannot be read: {error.strerror or error}") from None
-    try:
-        file = Image.open(io.BytesIO(data), formats=readable_formats())
-        size = file.size
+    check_parts(data, picture.name)
+    with explained(picture.name):
+        with HEADERS, warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limits here are others
+            file = Image.open(io.BytesIO(data), formats=readable_formats())
+        check_size(file.size, picture.name)
+        is_jpeg = file.format in ("JPEG", "MPO")
         orientation = read_orientation(file)
-        animated = file.format != "MPO" and getattr(file, "is_animated", False)  # MPO: several pictures of a camera
+        width, height = file.size
         if at_least:
             file.draft(None, (at_least, at_least))
-        file.load()
-        turn = TURNS.get(read_orientation(file))  # read again, because Pillow has turned a TIFF when it loaded it
-        upright = file.transpose(turn) if turn is not None else file
-        upright.info = file.info
-        image, notes = to_srgb(upright, picture.name)
+        size = (height, width) if orientation in ON_ITS_SIDE else (width, height)
+        return Opened(picture.name, data, file, orientation, size if is_jpeg else None)
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A picture of which only the header has been read."""
+
+    name: str
+    data: bytes
+    file: Image.Image
+    orientation: int  # EXIF's, as the file stores it
+    size: tuple[int, int] | None  # of the upright picture, where it may be decoded smaller
+
+    @property
+    def pixels(self) -> int:
+        """How many are decoded."""
+        return self.file.width * self.file.height
+
+    def decode(self) -> Decoded:
+        """The picture; raises BadInput, naming it, if it is damaged."""
+        file = self.file
+        with explained(self.name):
+            animated = file.format != "MPO" and getattr(file, "is_animated", False)  # MPO: several of a camera
+            file.load()
+            turn = TURNS.get(read_orientation(file))  # read again, because Pillow has turned a TIFF when it loaded it
+            upright = file.transpose(turn) if turn is not None else file
+            upright.info = file.info
+            image, notes = to_srgb(upright, self.name)
+        if animated:
+            notes += (f"{self.name} has several pictures in it, of which the first is used",)
+        digest = hashlib.sha256(self.data).digest()
+        return Decoded(image, self.size or image.size, self.orientation, digest, notes)
+
+
+@contextmanager
+def explained(name: str) -> Iterator[None]:
+    """Turn what Pillow raises inside the block into BadInput that names the picture."""
+    try:
+        yield
     except BadInput:
         raise
     except UnidentifiedImageError:
-        raise BadInput(f"{picture.name} is not a picture that Pillow can read; save it as JPEG or PNG") from None
+        raise BadInput(f"{name} is not a picture that Pillow can read; save it as JPEG or PNG") from None
     except Image.DecompressionBombError as error:
-        raise BadInput(f"{picture.name} is too large: {str(error).partition(',')[0]}; scale it down") from None
+        raise BadInput(f"{name} is too large: {str(error).partition(',')[0]}; scale it down") from None
     except Exception as error:  # Pillow's decoders raise many kinds: OSError, RuntimeError, struct.error
-        raise BadInput(f"{picture.name} is damaged or cannot be read: {error}") from None
-    if not at_least or file.format not in ("JPEG", "MPO"):
-        size = image.size
-    elif orientation in ON_ITS_SIDE:
-        size = (size[1], size[0])
-    if animated:
-        notes += (f"{picture.name} has several pictures in it, of which the first is used",)
-    return Decoded(image, size, orientation, hashlib.sha256(data).digest(), notes)
+        raise BadInput(f"{name} is damaged or cannot be read: {reason(error)}") from None
+
+
+def check_size(size: tuple[int, int], name: str) -> None:
+    """Raises BadInput for a picture that has too many pixels, or a side that is too long."""
+    width, height = size
+    if max(size) > LONGEST_SIDE:
+        raise BadInput(f"{name} is {width:,} x {height:,}, and a side has at most {LONGEST_SIDE:,} pixels; cut it up")
+    if width * height > MOST_PIXELS:
+        raise BadInput(f"{name} is {width:,} x {height:,}, more than {MOST_PIXELS:,} pixels; scale it down")
+
+
+class Room:
+    """Room in memory for so many pixels of pictures that are decoded at once, by any number of threads."""
+
+    def __init__(self, pixels: int) -> None:
+        self.pixels = pixels
+        self.taken = 0
+        self.changed = Condition()
+
+    @contextmanager
+    def take(self, pixels: int) -> Iterator[None]:
+        """Wait until there is room; a picture that needs more than there is comes alone."""
+        with self.changed:
+            self.changed.wait_for(lambda: not self.taken or self.taken + pixels <= self.pixels)
+            self.taken += pixels
+        try:
+            yield
+        finally:
+            with self.changed:
+                self.taken -= pixels
+                self.changed.notify_all()
+
+
+ROOM = Room(MOST_PIXELS)
 
 
 @cache
@@ -145,8 +236,9 @@ def to_srgb(image: Image.Image, name: str) -> tuple[Image.Image, tuple[str, ...]
         raise BadInput(f"{name} holds floating-point numbers; save it as an 8-bit picture")
     profile = image.info.get("icc_profile")
     if image.mode.startswith("I"):  # 16 bits of grey, which Pillow's convert would cut off at 255
-        image = Image.fromarray((np.asarray(image).clip(0, 65535) / 257).round().astype(np.uint8))
-    plain = image.convert("RGBA" if image.has_transparency_data else "RGB")
+        image = in_strips(image, "L", eight_bits)
+    wanted = "RGBA" if image.has_transparency_data else "RGB"
+    plain = image if image.mode == wanted else image.convert(wanted)
     if not profile:
         return plain, ()
     try:
@@ -163,6 +255,11 @@ def to_srgb(image: Image.Image, name: str) -> tuple[Image.Image, tuple[str, ...]
     if plain.mode == "RGBA":
         converted.putalpha(plain.getchannel("A"))
     return converted, ()
+
+
+def eight_bits(image: Image.Image) -> Image.Image:
+    """A picture in 16 bits of grey, "I" or "I;16", as "L"."""
+    return Image.fromarray((np.asarray(image).clip(0, 65535) / 257).round().astype(np.uint8))
 
 
 def centre_square(image: Image.Image, size: int) -> Image.Image:

@@ -9,7 +9,7 @@ from PIL import Image, ImageChops
 
 from ..errors import BadInput
 from .examples import Example, MaskSource
-from .images import ON_ITS_SIDE, TURNS, decode, on_ground
+from .images import ON_ITS_SIDE, ROOM, TURNS, in_strips, on_ground, open_picture
 
 VISIBLE = 128  # a mask whose brightest value is lower is empty, or was saved as 0 and 1 in place of 0 and 255
 SAME_SHAPE = 0.05  # the largest difference between the logarithms of two aspect ratios that count as equal
@@ -28,12 +28,10 @@ def read_mask(example: Example) -> Image.Image | None:
 
 def upright_mask(example: Example, source: MaskSource) -> Image.Image:
     """The mask before it is scaled; raises as `read_mask` does."""
-    decoded = decode(source.picture)
-    if source.is_alpha:
-        mask = decoded.image.convert("RGBA").getchannel("A")
-    else:
-        red, green, blue = on_ground(decoded.image, "black").split()
-        mask = ImageChops.lighter(red, ImageChops.lighter(green, blue))  # the subject may be painted in any colour
+    opened = open_picture(source.picture)
+    with ROOM.take(opened.pixels):
+        mask = in_strips(opened.decode().image, "L", alpha if source.is_alpha else brightest_colour)
+    if not source.is_alpha:
         mask = turn_like(mask, example)
     name = source.picture.name
     brightest = int(np.asarray(mask).max())
@@ -46,6 +44,16 @@ def upright_mask(example: Example, source: MaskSource) -> Image.Image:
             "another shape; save the mask as large as the picture"
         )
     return mask
+
+
+def alpha(image: Image.Image) -> Image.Image:
+    return image.convert("RGBA").getchannel("A")
+
+
+def brightest_colour(image: Image.Image) -> Image.Image:
+    """The largest of red, green and blue on black, because the subject may be painted in any colour."""
+    red, green, blue = on_ground(image, "black").split()
+    return ImageChops.lighter(red, ImageChops.lighter(green, blue))
 
 
 def fits(size: tuple[int, int], wanted: tuple[int, int]) -> bool:
@@ -61,5 +69,5 @@ def turn_like(mask: Image.Image, example: Example) -> Image.Image:
     """
     if fits(mask.size, example.size) or not fits(mask.size, (example.size[1], example.size[0])):
         return mask
-    orientation = decode(example.picture).orientation
+    orientation = open_picture(example.picture).orientation
     return mask.transpose(TURNS[orientation]) if orientation in ON_ITS_SIDE else mask

@@ -14,12 +14,13 @@ from PIL import ImageColor
 from ..config.bundled import resolve
 from ..config.config import Concept
 from ..errors import BadInput
+from ..files.reading import CAPTION
 from ..files.text import read_text
 from ..files.wording import flag, listing, printable, shorten
-from .captions import choose_captions, load_templates, words_of_file
+from .captions import checked_length, choose_captions, load_templates, words_of_file
 from .duplicates import Fingerprint, duplicate_notes, fingerprint
 from .examples import Example, MaskSource
-from .images import Decoded, Picture, decode
+from .images import ROOM, Decoded, Picture, open_picture
 from .masks import upright_mask
 from .sources.folders import MASK_MODES, Found, find_mask, find_masks, find_pictures
 from .sources.lists import Columns
@@ -94,12 +95,14 @@ def scan(concept: Concept, progress: Progress = lambda things, count: things) ->
             if isinstance(look, str):
                 result.bad_pictures.append(look)
                 continue
+            words = words_of_file(found.place.stem)
             try:
                 own = () if is_class or concept.captions == "filename" else own_captions(found)
+                captions = choose_captions(concept, own, words, templates, is_class)
             except BadInput as problem:
                 result.bad_captions.append(str(problem))
                 own = ()
-            captions = choose_captions(concept, own, words_of_file(found.place.stem), templates, is_class)
+                captions = choose_captions(concept, own, words, templates, is_class)
             weight = concept.class_weight if is_class else 1.0
             result.examples.append(replace(look.example, captions=captions, weight=weight, is_class=is_class))
             result.own_captions += bool(own)
@@ -128,17 +131,26 @@ def look_at_all(found: list[Found], masks: str, in_folder: Mapping[str, Path], p
 
 
 def look_at(found: Found, masks: str, in_folder: Mapping[str, Path]) -> Look:
-    """Decode a picture and its mask; raises BadInput when one of them cannot be used."""
-    decoded = decode(found.picture, at_least=SCAN_PIXELS)
-    source = mask_source(found, decoded, masks, in_folder)
-    example = Example(found.picture, (), decoded.size, found.repeats, mask=source)
-    notes = decoded.notes
-    if source:
-        size = upright_mask(example, source).size
+    """Decode a picture and, after it, its mask; raises BadInput when one of them cannot be used."""
+    look = look_without_mask(found, masks, in_folder)
+    example = look.example
+    if example.mask:
+        size = upright_mask(example, example.mask).size
         if size != example.size:
             width, height = example.size
-            notes += (f"{source.picture.name} is {size[0]} x {size[1]} and will be scaled to {width} x {height}",)
-    return Look(example, fingerprint(decoded), notes)
+            note = f"{example.mask.picture.name} is {size[0]} x {size[1]} and will be scaled to {width} x {height}"
+            return replace(look, notes=(*look.notes, note))
+    return look
+
+
+def look_without_mask(found: Found, masks: str, in_folder: Mapping[str, Path]) -> Look:
+    """Decode a picture when there is room for it; nothing of its pixels is kept."""
+    opened = open_picture(found.picture, at_least=SCAN_PIXELS)
+    with ROOM.take(opened.pixels):
+        decoded = opened.decode()
+        source = mask_source(found, decoded, masks, in_folder)
+        example = Example(found.picture, (), decoded.size, found.repeats, mask=source)
+        return Look(example, fingerprint(decoded), decoded.notes)
 
 
 def mask_source(found: Found, decoded: Decoded, masks: str, in_folder: Mapping[str, Path]) -> MaskSource | None:
@@ -162,14 +174,14 @@ def mask_notes(examples: list[Example], masks: str) -> list[str]:
 
 
 def own_captions(found: Found) -> tuple[str, ...]:
-    """The captions that came with a picture; raises BadInput when its caption file is empty or is not text."""
+    """The captions that came with a picture; raises BadInput for a file that is empty or no text, and for long ones."""
     if found.caption_file is None:
-        return found.captions
-    text = " ".join(read_text(found.caption_file).split())
+        return tuple(checked_length(text, found.picture.name) for text in found.captions)
+    text = " ".join(read_text(found.caption_file, CAPTION).split())
     if not text:
         file = printable(found.caption_file)
         raise BadInput(f"{file} is empty; write a caption with the token in it, or delete the file")
-    return (text,)
+    return (checked_length(text, printable(found.caption_file)),)
 
 
 def check_colour(name: str) -> None:

@@ -26,13 +26,15 @@ from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
 from ..errors import BadInput
-from ..files.wording import flag
+from ..files.reading import EMBEDDING, read
+from ..files.wording import flag, reason
 
 TEXT_CHUNK = "sd-ti-embedding"
 TENSOR = "TORCHTENSOR"
 MAX_PIXELS = 2**23
 MAX_JSON = 4 * 2**20  # bytes; 75 vectors of 1280 numbers need two million
 MAX_NUMBERS = 75 * 4096  # 75 vectors of the widest text encoder
+LONGEST_NUMBER = 20  # letters of a whole number
 MAX_PARTS = 10_000  # lists, mappings and keys: parsing makes an object of each before anything can be checked
 KINDS = ("PNG", "WEBP", "JPEG", "GIF", "BMP", "AVIF")  # Pillow reads more formats, but one of them starts Ghostscript
 SIDE = 512  # pixels of each side of the picture in the middle of a card
@@ -47,7 +49,7 @@ def read_card(path: Path) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit MAX_PIXELS is stricter
-            image = Image.open(io.BytesIO(path.read_bytes()), formats=KINDS)
+            image = Image.open(io.BytesIO(read(path, EMBEDDING, str(path))), formats=KINDS)
         if image.width * image.height > MAX_PIXELS:
             raise NotACard(f"it has {image.width} x {image.height} pixels, more than a card has")
         image.load()
@@ -57,23 +59,31 @@ def read_card(path: Path) -> Any:
         if len(text) > MAX_JSON * 4 // 3:
             raise NotACard(f"its text has {len(text):,} letters, more than a card needs")
         return from_json(base64.b64decode(text, validate=True))
-    except NotACard as reason:
+    except BadInput:
+        raise
+    except NotACard as why:
         raise BadInput(
-            f"{path} is a picture that holds no embedding: {reason}. A card that was saved as a JPEG, scaled or "
+            f"{path} is a picture that holds no embedding: {why}. A card that was saved as a JPEG, scaled or "
             "screenshot has lost it: ask for the original PNG"
         ) from None
     except Exception as error:  # Pillow's decoders raise many kinds: OSError, RuntimeError, struct.error
-        raise BadInput(f"{path} is a damaged picture, or holds a damaged embedding: {error}") from None
+        raise BadInput(f"{path} is a damaged picture, or holds a damaged embedding: {reason(error)}") from None
 
 
 def from_json(text: bytes) -> Any:
     """The content of a card's JSON, with tensors in it.
 
-    Raises NotACard for NaN and Infinity, which JSON does not have, and for more parts than an embedding's.
+    Raises NotACard for NaN and Infinity, which JSON does not have, for whole numbers that are too long, for more parts
+    than an embedding's, and for lists and mappings that lie too deep in each other.
     """
 
     def refuse(word: str) -> NoReturn:
         raise NotACard(f"it has {word} among its numbers")
+
+    def whole(digits: str) -> int:
+        if len(digits) > LONGEST_NUMBER:
+            raise NotACard(f"it has a number of {len(digits):,} digits")
+        return int(digits)
 
     def revive(mapping: dict[str, Any]) -> Any:
         return torch.tensor(mapping[TENSOR], dtype=torch.float64) if TENSOR in mapping else mapping
@@ -82,7 +92,10 @@ def from_json(text: bytes) -> Any:
         raise NotACard(f"its content has {len(text):,} letters, more than an embedding needs")
     if sum(map(text.count, (b"[", b"{", b":"))) > MAX_PARTS or text.count(b",") > MAX_NUMBERS + MAX_PARTS:
         raise NotACard("its content has more parts than an embedding's")
-    return json.loads(text, object_hook=revive, parse_constant=refuse)
+    try:
+        return json.loads(text, object_hook=revive, parse_constant=refuse, parse_int=whole)
+    except RecursionError:
+        raise NotACard("its lists and mappings lie too deep in each other") from None
 
 
 def to_json(content: Mapping[str, Any]) -> bytes:

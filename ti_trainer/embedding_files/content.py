@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ..errors import BadInput
+from ..files.reading import EMBEDDING, open_regular
 from .cards import read_card
 from .pickles import read_pickle
 from .tensors import read_tensors
 
-# Limit for files that are read into memory. Safetensors files are mapped, and may be large LoRAs with embeddings.
-MAX_BYTES = 64 * 2**20
 HEAD = 512  # bytes at the beginning that tell the kind
 
 PICTURES = (b"\x89PNG\r\n\x1a\n", b"RIFF", b"\xff\xd8\xff", b"GIF8", b"BM")
@@ -38,17 +38,15 @@ def parse(path: Path) -> Content:
 
     Raises BadInput, naming the file, for anything else, and for files that are damaged or would run code.
     """
-    if not path.is_file():
-        raise BadInput(f"{path} is not a file")
-    size = path.stat().st_size
-    with path.open("rb") as file:
+    with open_regular(path, str(path)) as file:
+        size = os.fstat(file.fileno()).st_size
         head = file.read(HEAD)
     kind, reader = kind_of(head, size)
     if reader is None:
         raise BadInput(f"{path} {kind}")
     if reader is read_tensors:
         return Content(path, *read_tensors(path))
-    if size > MAX_BYTES:
+    if size > EMBEDDING.most:
         raise BadInput(f"{path} is a {kind} of {size:,} bytes: an embedding has a few thousand")
     return Content(path, reader(path))
 

@@ -1,8 +1,8 @@
 """Pickles of torch, read without running code from them.
 
 There are three checks, one after the other: the operations of the pickle are listed without running them, and may
-import nothing but ADMITTED; torch.load then reads it with weights_only; and read.py checks the tensors that come out,
-as it does for every format.
+import nothing but ADMITTED; torch.load then reads it with weights_only, and a zip archive only as it is written anew
+from the members that were checked; and read.py checks the tensors that come out, as it does for every format.
 """
 
 from __future__ import annotations
@@ -12,18 +12,22 @@ import pickle
 import pickletools
 import warnings
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import torch
 
 from ..errors import BadInput
+from ..files.reading import EMBEDDING, read
+from ..files.wording import reason
 from .tokens import quoted
 
-MAX_BYTES = 64 * 2**20  # of all members of a zip archive together, unpacked
+MAX_MEMBERS = 5_000  # of a zip archive; a LoRA has up to 4,000 tensors, each with a member of its own
 MAX_PROGRAM = 2**20  # bytes of the pickle in a zip archive; an embedding's has less than a thousand
-MAX_OPERATIONS = 50_000  # a LoRA of a thousand tensors has 30,000
+# Of all pickles of a file together; an embedding's have some hundred. Some operations take longer the more there were
+# before, such as a new key of a mapping whose keys were chosen to collide.
+MAX_OPERATIONS = 20_000
 # A file of torch before 1.6 is a row of pickles: magic number, version, system, content, storage keys.
 LEGACY_PARTS = 5
 
@@ -52,8 +56,20 @@ def numpy_scalar(kind: object, data: object = b"") -> int | None:
     return None
 
 
+def only_latin1(text: str, codec: str = "") -> bytes:
+    """Takes the place of _codecs.encode, which pickles call for bytes, always with latin-1: others take long."""
+    if codec not in ("latin1", "latin-1"):
+        raise BadInput(f"asks for the codec {quoted(codec)}, which no embedding needs")
+    return text.encode("latin-1")
+
+
+# torch admits _codecs.encode itself, so programs are given another name for it, which is as long.
+ENCODE = b"c_codecs\nencode\n"
+ONLY_LATIN1 = b"c_latin1\nencode\n"
+
 STAND_INS: dict[str, Callable[..., Any]] = {
     "torch.nn.modules.container.ParameterDict": ParameterDict,
+    "_latin1.encode": only_latin1,
     "numpy.dtype": NumpyType,
     "numpy.core.multiarray.scalar": numpy_scalar,
     "numpy._core.multiarray.scalar": numpy_scalar,
@@ -87,14 +103,9 @@ def read_pickle(path: Path) -> Any:
 
     Raises BadInput for a file that would import anything but ADMITTED, and for one that is damaged.
     """
-    data = path.read_bytes()
+    data = read(path, EMBEDDING, str(path))
     try:
-        for name in names_in(data):
-            if name not in ADMITTED:
-                raise BadInput(
-                    f"asks for {quoted(name)}, which no embedding needs: it is no embedding, or a malicious one. "
-                    "Nothing of it was run"
-                )
+        data = admitted_archive(data) if data.startswith(b"PK") else admitted(data, LEGACY_PARTS)
         stand_ins: list[Any] = [(stand_in, name) for name, stand_in in STAND_INS.items()]
         with torch.serialization.safe_globals(stand_ins), warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -107,45 +118,61 @@ def read_pickle(path: Path) -> Any:
             "program that wrote it, and save it anew"
         ) from None
     except Exception as error:  # torch and pickletools raise many kinds for damaged pickles
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise BadInput(f"{path} is damaged, or no pickle of torch: {reason[:200]}") from None
+        raise BadInput(f"{path} is damaged, or no pickle of torch: {reason(error)}") from None
 
 
-def names_in(data: bytes) -> Iterator[str]:
-    """Everything that the pickles of a file would import, as "module.name".
+def admitted_archive(data: bytes) -> bytes:
+    """A zip archive with the same members and an admitted program.
 
+    torch reads what is written here, not the file, because another reader of zip archives may find other members in it.
     Raises BadInput for archives that torch.save does not write, such as small ones that unpack to gigabytes.
     """
-    if not data.startswith(b"PK"):
-        stream = io.BytesIO(data)
-        for _ in range(LEGACY_PARTS):
-            yield from names_in_program(stream)
-        return
-    with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        members = archive.infolist()
-        programs = [member for member in members if member.filename.endswith("data.pkl")]
-        size = sum(member.file_size for member in members)
-        if size > MAX_BYTES or any(member.compress_type != zipfile.ZIP_STORED for member in members):
+    if data.count(b"PK\x01\x02") > MAX_MEMBERS:  # before all of them are read
+        raise BadInput(f"is a zip archive of more than {MAX_MEMBERS:,} members: it is no embedding")
+    checked = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(data)) as archive, zipfile.ZipFile(checked, "w") as admissible:
+        members = {member.filename: member for member in archive.infolist()}
+        programs = [name for name in members if name.endswith("data.pkl")]
+        size = sum(member.file_size for member in members.values())
+        if size > EMBEDDING.most or any(member.compress_type != zipfile.ZIP_STORED for member in members.values()):
             raise BadInput(f"unpacks to {size:,} bytes in a way that torch.save does not write: it may be a bomb")
-        if len(programs) != 1 or programs[0].file_size > MAX_PROGRAM:
+        if len(programs) != 1 or members[programs[0]].file_size > MAX_PROGRAM:
             raise BadInput("is a zip archive, but none that torch.save wrote for an embedding")
-        yield from names_in_program(io.BytesIO(archive.read(programs[0])))
+        for name, member in members.items():
+            content = archive.read(member)
+            admissible.writestr(name, admitted(content, 1) if name in programs else content)
+    return checked.getvalue()
 
 
-def names_in_program(stream: BinaryIO) -> Iterator[str]:
-    """The imports of one pickle; afterwards the stream stands at its end."""
+def admitted(data: bytes, programs: int) -> bytes:
+    """The same bytes, which begin with so many pickles, with `only_latin1` in the place of _codecs.encode.
+
+    Raises BadInput for pickles that would import anything but ADMITTED, and for too many operations.
+    """
+    stream = io.BytesIO(data)
+    changed = bytearray(data)
+    operations = (each for _ in range(programs) for each in pickletools.genops(stream))
     texts = ["", ""]
-    for count, (operation, argument, _) in enumerate(pickletools.genops(stream)):
+    for count, (operation, argument, place) in enumerate(operations):
         if count > MAX_OPERATIONS:
             raise BadInput(f"is a pickle of more than {MAX_OPERATIONS:,} operations: no embedding needs them")
+        name = ""
         if operation.name in ("GLOBAL", "INST"):
-            yield str(argument).replace(" ", ".")
+            name = str(argument).replace(" ", ".")
         elif operation.name == "STACK_GLOBAL":
-            yield ".".join(texts)
+            name = ".".join(texts)
         elif operation.name.startswith("EXT"):
-            yield operation.name
+            name = operation.name
         elif isinstance(argument, str):
             texts = [texts[-1], argument]
+        if name and name not in ADMITTED:
+            raise BadInput(
+                f"asks for {quoted(name)}, which no embedding needs: it is no embedding, or a malicious one. "
+                "Nothing of it was run"
+            )
+        if place is not None and data.startswith(ENCODE, place):
+            changed[place : place + len(ENCODE)] = ONLY_LATIN1
+    return bytes(changed)
 
 
 def pickle_bytes(content: Any) -> bytes:

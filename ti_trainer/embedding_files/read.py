@@ -19,7 +19,8 @@ from .refusals import check_kind
 from .tokens import quoted, token_of_file, usable_token
 
 WIDEST = 8192  # the largest width of a vector
-MAX_METADATA = 2**20  # letters of one entry
+LONGEST_KEY = 2**10  # letters of a key of the metadata
+LONGEST_VALUE = 2**20  # letters of a value
 SLOT_OF_WIDTH = {width: slot for slot, width in WIDTHS.items()}
 NEGATIVES = ("-neg", "-uc")  # endings of the file for the negative prompt in DreamArtist's pairs
 
@@ -57,7 +58,7 @@ def read_alone(path: Path, token: str | None) -> Embedding:
     metadata = {
         key: value
         for key, value in raw.metadata.items()
-        if isinstance(key, str) and isinstance(value, str) and len(value) <= MAX_METADATA
+        if is_writable(key, LONGEST_KEY) and is_writable(value, LONGEST_VALUE)
     }
     vectors: dict[str, Tensor] = {}
     for key, tensor in raw.vectors.items():
@@ -115,7 +116,7 @@ def checked(tensor: Tensor, name: str) -> Tensor:
     if tensor.layout != torch.strided or tensor.device.type != "cpu" or not tensor.is_floating_point():
         raise BadInput(f"{name} is no plain tensor of fractions ({tensor.layout}, {tensor.dtype}): no embedding")
     if tensor.ndim not in (1, 2):
-        raise BadInput(f"{name} has the shape {shape}: an embedding has rows and columns")
+        raise BadInput(f"{name} has {tensor.ndim} dimensions: an embedding has rows and columns")
     count, width = (1, *shape)[-2:]
     if not (1 <= count <= MAX_VECTORS and 1 <= width <= WIDEST):
         raise BadInput(f"{name} has {count} vectors of width {width}; at most {MAX_VECTORS} are usable")
@@ -125,6 +126,11 @@ def checked(tensor: Tensor, name: str) -> Tensor:
     if not rows.isfinite().all():
         raise BadInput(f"{name} has numbers that are not finite: the training diverged, or the file is damaged")
     return rows.contiguous()
+
+
+def is_writable(text: object, longest: int) -> bool:
+    """Whether it is a text that another file can hold: not too long, and without half a surrogate pair."""
+    return isinstance(text, str) and len(text) <= longest and not any("\ud800" <= c <= "\udfff" for c in text)
 
 
 def slot_of(width: int, metadata: dict[str, str]) -> str:

@@ -12,8 +12,12 @@ from safetensors.torch import save
 from torch import Tensor
 
 from ..errors import BadInput
+from ..files.reading import open_regular
+from ..files.wording import reason
 
-MAX_HEADER = 8 * 2**20  # bytes; the header of a whole Flux checkpoint has 0.2 million
+MAX_HEADER = 4 * 2**20  # bytes; the header of a whole Flux checkpoint has 0.2 million
+# Each tensor has one: a LoRA has up to 4,000, and trainers' notes about data sets, which are metadata, some hundred.
+MAX_BRACES = 8_000
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -22,15 +26,18 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     The tensors are views of the mapped file, so a large file takes no memory before they are used. Raises BadInput for
     a damaged file.
     """
-    with path.open("rb") as file:
+    with open_regular(path, str(path)) as file:
         size = int.from_bytes(file.read(8), "little")
-    if size > MAX_HEADER:
-        raise BadInput(f"{path} has a header of {size:,} bytes, and {MAX_HEADER:,} is the most for an embedding")
+        if size > MAX_HEADER:
+            raise BadInput(f"{path} has a header of {size:,} bytes, and {MAX_HEADER:,} is the most for an embedding")
+        braces = file.read(size).count(b"{")
+    if braces > MAX_BRACES:
+        raise BadInput(f"{path} has a header for {braces:,} tensors: it is no embedding")
     try:
         with safe_open(path, framework="pt") as file:
             return {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}  # noqa: SIM118
     except Exception as error:  # SafetensorError, or what torch raises for types that it does not know
-        raise BadInput(f"{path} is no whole safetensors file: {error}") from None
+        raise BadInput(f"{path} is no whole safetensors file: {reason(error)}") from None
 
 
 def tensor_bytes(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:

@@ -6,61 +6,106 @@ import codecs
 import csv
 import io
 import json
+import reprlib
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from ..errors import BadInput
+from .reading import LIST, Kind, read
 from .wording import listing, printable
 
+MOST_ROWS = 100_000  # of a list: each takes some hundred bytes of memory even if it is empty
+MOST_PARTS = 2_000_000  # commas, colons, brackets and lines of a list: of each becomes an object when it is parsed
+LONGEST_NUMBER = 100  # letters: numbers of thousands of digits take long to read, and nothing here has more than 20
+LONGEST_NAME = 200  # letters of a column's name
 
-def read_text(path: Path) -> str:
-    """The text of a file in UTF-8, or in UTF-16 with a byte order mark; raises BadInput for files that are neither."""
+
+def read_text(path: Path, kind: Kind, name: str = "") -> str:
+    """The text of a file in UTF-8, or in UTF-16 with a byte order mark; raises BadInput for files that are neither.
+
+    name: what messages call the file. Raises BadInput also where `read` does.
+    """
+    data = read(path, kind, name)
     try:
-        data = path.read_bytes()
         utf16 = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
         text = data.decode("utf-16" if utf16 else "utf-8-sig")
         if "\0" in text:  # UTF-32, or UTF-16 without its mark
             raise ValueError
-    except OSError as error:
-        raise BadInput(f"{printable(path)} cannot be read: {error.strerror}") from None
     except ValueError:
-        raise BadInput(f"{printable(path)} cannot be read as UTF-8 text; save it as UTF-8") from None
+        raise BadInput(f"{name or printable(path)} cannot be read as UTF-8 text; save it as UTF-8") from None
     return text
 
 
 def read_jsonl(file: Path, example: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """For each line that is not blank, its place (for messages) and its JSON object.
 
-    example: how a line should look. Raises BadInput, naming file and line and showing the example, for other lines.
+    example: how a line should look. Raises BadInput, naming file and line and showing the example, for other lines,
+    and for lists of more than MOST_ROWS rows or MOST_PARTS parts.
     """
     name = printable(file)
-    for number, line in enumerate(read_text(file).split("\n"), 1):  # splitlines cuts at breaks that JSON texts may have
+    text = read_text(file, LIST)
+    check_parts(text, ",:[{\n", name)
+    rows = 0
+    for number, line in enumerate(text.split("\n"), 1):  # splitlines cuts at breaks that JSON texts may have
         if not line.strip():
             continue
         where = f"{name}, line {number}"
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError):
-            row = None
-        if not isinstance(row, dict):
+        rows += 1
+        check_rows(rows, name)
+        row = json_object(line, where)
+        if row is None:
             raise BadInput(f"{where} is not JSON such as {example}")
         yield where, row
+
+
+def json_object(text: str, where: str) -> dict[str, Any] | None:
+    """A JSON object, or None for a text that is none.
+
+    Raises BadInput, naming the place `where`, for an object with the same key twice, and for numbers that are too long.
+    """
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        mapping = dict(pairs)
+        if len(mapping) < len(pairs):
+            twice = [key for key, count in Counter(key for key, _ in pairs).items() if count > 1]
+            raise BadInput(f"{where} has {reprlib.repr(twice[0])} twice; leave one of them")
+        return mapping
+
+    def whole(digits: str) -> int:
+        if len(digits) > LONGEST_NUMBER:
+            raise BadInput(f"{where} has a number of {len(digits):,} digits; write a smaller one")
+        return int(digits)
+
+    try:
+        found = json.loads(text, object_pairs_hook=once, parse_int=whole)
+    except BadInput:
+        raise
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def read_csv(file: Path) -> Iterator[tuple[str, dict[str, str]]]:
     """For each row, the place where it ends (for messages) and its cells, by the names in the first line.
 
-    Raises BadInput, naming file and line, for a name that occurs twice and for rows of another length.
+    Raises BadInput, naming file and line, for a name that is too long or occurs twice and for rows of another length,
+    and for tables of more than MOST_ROWS rows or MOST_PARTS parts.
     """
     name = printable(file)
-    reader = csv.DictReader(io.StringIO(read_text(file), newline=""), strict=True)
+    text = read_text(file, LIST)
+    check_parts(text, ",\n\r", name)
+    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
     try:
         columns = reader.fieldnames or ()
-        twice = [column for column in dict.fromkeys(columns) if column and columns.count(column) > 1]
+        if any(len(column) > LONGEST_NAME for column in columns):
+            raise BadInput(f"{name}, line 1 has a column whose name is longer than {LONGEST_NAME} letters; shorten it")
+        twice = [printable(column) for column, count in Counter(columns).items() if column and count > 1]
         if twice:
             raise BadInput(f"{name}, line 1 has more than one column called {listing(twice)}; leave one of them")
-        for row in reader:
+        for rows, row in enumerate(reader, 1):
+            check_rows(rows, name)
             where = f"{name}, line {reader.line_num}"
             if None in row or None in row.values():
                 raise BadInput(f"{where} has another number of columns than line 1; put texts with commas in quotes")
@@ -68,3 +113,16 @@ def read_csv(file: Path) -> Iterator[tuple[str, dict[str, str]]]:
     except csv.Error as error:
         line = reader.reader.line_num  # DictReader's own counts only the rows that it has given
         raise BadInput(f"{name}, line {line} is not CSV: {error}") from None
+
+
+def check_parts(text: str, marks: str, name: str) -> None:
+    """Raises BadInput for a list with too many of the marks that part its rows and values; name: of its file."""
+    parts = sum(map(text.count, marks))
+    if parts > MOST_PARTS:
+        raise BadInput(f"{name} has {parts:,} values and brackets, and at most {MOST_PARTS:,} are read; cut it up")
+
+
+def check_rows(count: int, name: str) -> None:
+    """Raises BadInput for a list of too many rows; name: of its file."""
+    if count > MOST_ROWS:
+        raise BadInput(f"{name} has more than {MOST_ROWS:,} rows; cut it into several")

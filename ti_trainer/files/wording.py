@@ -11,6 +11,7 @@ from pathlib import Path
 
 MOST_NAMES = 5
 MOST_LINES = 10
+LONGEST_REASON = 200  # letters
 
 _on_command_line = False
 # settings that come from a file, where a config is made from one
@@ -62,6 +63,12 @@ def keys_of_a_file(names: Collection[str]) -> Iterator[None]:
 def printable(path: Path | str) -> str:
     """A file's name on one line: line breaks and bytes that are no text are written as escapes."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(path))
+
+
+def reason(error: Exception) -> str:
+    """What a library says of a file that it cannot read, on one short line: it may quote the file."""
+    line = (str(error).splitlines() or [""])[0] or type(error).__name__
+    return printable(line if len(line) <= LONGEST_REASON else f"{line[:LONGEST_REASON]}...")
 
 
 def listing(names: Sequence[str]) -> str:

@@ -21,8 +21,7 @@ def expand(caption: str, rows: Mapping[str, Sequence[int]]) -> tuple[str, list[i
     rows: {token: numbers of its rows}. A token inside a longer word is left alone. A ROW that somebody wrote into the
     caption is removed, so that the ROWs in the text are as many as the numbers.
     """
-    while ROW_AS_READ.search(caption):  # again, since removing one may join the halves of another
-        caption = ROW_AS_READ.sub("", caption)
+    caption = without_rows(caption)
     found: list[int] = []
     if not rows:
         return caption, []
@@ -32,6 +31,18 @@ def expand(caption: str, rows: Mapping[str, Sequence[int]]) -> tuple[str, list[i
         return " ".join([ROW] * len(rows[match.group()]))
 
     return token_pattern(list(rows)).sub(replace, caption), found
+
+
+def without_rows(caption: str) -> str:
+    """`caption` without any ROW, also none whose halves are joined when one between them is removed."""
+    if not ROW_AS_READ.search(caption):
+        return caption
+    kept: list[str] = []
+    for letter in caption:  # each ROW goes when its last letter comes, so what is kept never has one
+        kept.append(letter)
+        if letter == ROW[-1] and ROW_AS_READ.fullmatch("".join(kept[-len(ROW) :])):
+            del kept[-len(ROW) :]
+    return "".join(kept)
 
 
 def mentions(caption: str, token: str) -> bool:

@@ -18,6 +18,7 @@ from ..data.latents import CachedView, ViewEncoder, views_of
 from ..data.scanning import load_examples
 from ..errors import BadInput
 from ..families import Family, fastest_device, load_family
+from ..files.reading import LINES
 from ..files.text import read_text
 from ..files.wording import flag, printable
 from ..method.initializers import word_ids
@@ -106,7 +107,7 @@ def encode_pictures(config: TrainConfig, load: Callable[[], Family]) -> tuple[Fa
 
 def read_words(path: str) -> list[str]:
     """The lines of a file of candidate words that are not blank; raises BadInput where there is none."""
-    words = [" ".join(line.split()) for line in read_text(Path(path)).splitlines()]
+    words = [" ".join(line.split()) for line in read_text(Path(path), LINES).splitlines()]
     words = [word for word in dict.fromkeys(words) if word]
     if not words:
         raise BadInput(f"{printable(path)} has no words: write one in each line")

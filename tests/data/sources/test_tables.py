@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import datasets
@@ -81,3 +82,26 @@ def test_hub_name_without_a_net() -> None:
     for name in ("nothing", "./nothing", "a/b/c", "tests/nothing"):
         with pytest.raises(BadInput, match="does not exist; give a folder"):
             load(name)
+
+
+def test_pipes_are_not_waited_for(tmp_path: Path) -> None:
+    """The library would open them, and wait for somebody who writes."""
+    table().to_parquet(tmp_path / "cats.parquet")
+    os.mkfifo(tmp_path / "dogs.parquet")
+    for place in (tmp_path, tmp_path / "dogs.parquet"):
+        with pytest.raises(BadInput, match=r"dogs\.parquet is not a file but a pipe; give a file"):
+            load(place)
+    table().save_to_disk(tmp_path / "saved")
+    (tmp_path / "saved" / "state.json").unlink()
+    os.mkfifo(tmp_path / "saved" / "state.json")
+    with pytest.raises(BadInput, match=r"state\.json is not a file but a pipe"):
+        load(tmp_path / "saved")
+
+
+def test_long_names_in_a_table_are_not_words_of_captions(tmp_path: Path) -> None:
+    cells = [{"bytes": encoded(COLOURS[0]), "path": "a" * 100_000}]
+    features = datasets.Features({"image": datasets.Image(), "text": datasets.Value("string")})
+    named = datasets.Dataset.from_dict({"image": cells, "text": ["{token}"]}, features=features)
+    named.to_parquet(tmp_path / "x.parquet")
+    (example,) = load(tmp_path / "x.parquet")
+    assert example.picture.name == f"{tmp_path}/x.parquet, row 0"

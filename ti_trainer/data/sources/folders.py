@@ -57,20 +57,21 @@ def find_pictures(
     path = Path(images)
     source = flag(setting, images)
     suffix = path.suffix.lower()
-    if path.is_dir() and not is_saved_dataset(path):
+    is_folder = os.path.isdir(images)  # where a Path's own would raise, for names that are too long, it is none
+    if is_folder and not is_saved_dataset(path):
         findings = look_through(path, columns, masks)
         if not findings.found and holds_tables(path):
             findings = table_findings(images, columns, source)
-    elif suffix == ".jsonl" and path.is_file():
+    elif suffix == ".jsonl" and os.path.exists(images):
         rows = read_list(path, columns)
         findings = Findings(
             [Found(Picture.at(r.path), PurePath(r.name), r.captions, None, beside(r.path)) for r in rows]
         )
-    elif path.is_dir() or (suffix in TABLE_SUFFIXES and path.is_file()):
+    elif is_folder or (suffix in TABLE_SUFFIXES and os.path.exists(images)):
         findings = table_findings(images, columns, source)
-    elif path.exists():
+    elif os.path.exists(images):
         raise BadInput(f"{source} is not a folder; give the folder that holds the pictures")
-    elif re.fullmatch(r"[\w.-]+/[\w.-]+", images) and not path.parent.exists():  # the form of a hub id
+    elif re.fullmatch(r"[\w.-]+/[\w.-]+", images) and not os.path.exists(path.parent):  # the form of a hub id
         findings = table_findings(images, columns, source)
     else:
         raise BadInput(f"{source} does not exist; give a folder of pictures")
@@ -89,7 +90,7 @@ def table_findings(images: str, columns: Columns, source: str) -> Findings:
 def beside(picture: Path) -> Path | None:
     """The mask beside a picture that a list names, NAME.mask.png, if there is one."""
     mask = picture.with_name(f"{picture.stem}{MASK_ENDING}.png")
-    return mask if mask.is_file() else None
+    return mask if os.path.isfile(mask) else None
 
 
 def look_through(root: Path, columns: Columns, masks: str | None) -> Findings:
@@ -147,7 +148,7 @@ def read_metadata(folder: Path, names: list[str], columns: Columns) -> list[List
 def find_masks(folder: str) -> dict[str, Path]:
     """The masks in a folder, by the path that a picture in the same place would have, without its suffix."""
     root = Path(folder)
-    if not root.is_dir():
+    if not os.path.isdir(folder):
         raise BadInput(
             f"{flag('masks')} is '{printable(folder)}': choose {', '.join(MASK_MODES)}, or a folder of masks"
         )

@@ -12,14 +12,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...errors import BadInput
+from ...files.reading import PICTURE, open_regular, read
 from ...files.wording import flag, printable
-from ..images import Picture, read_file
+from ..images import Picture
 from .lists import CAPTION_COLUMNS, IMAGE_COLUMNS, Columns, caption_texts, choose_column
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
 TABLE_SUFFIXES = (".parquet", ".arrow")
+LONGEST_NAME = 1_000  # letters of the name of a file that a table says; words of it may become a caption
 
 
 @dataclass(frozen=True)
@@ -68,9 +70,10 @@ def read_table(images: str, columns: Columns, source: str) -> list[TablePicture]
     rows = []
     for number, (path, text) in enumerate(zip(paths, texts, strict=True)):
         where = f"{printable(images)}, row {number}"
-        shown = f"{where} ({printable(path)})" if path else where
+        name = path if path and len(path) <= LONGEST_NAME else ""
+        shown = f"{where} ({printable(name)})" if name else where
         picture = Picture(shown, reader(cells, number, image, images))
-        rows.append(TablePicture(picture, path or str(number), caption_texts(text, where)))
+        rows.append(TablePicture(picture, name or str(number), caption_texts(text, where)))
     return rows
 
 
@@ -84,11 +87,15 @@ def load_table(images: str) -> Any:
     import datasets
 
     path = Path(images)
-    if path.is_dir() and is_saved_dataset(path):
-        return datasets.load_from_disk(images)
     if not path.exists():
         return datasets.load_dataset(images)
-    files = sorted(path.iterdir()) if path.is_dir() else [path]
+    saved = path.is_dir() and is_saved_dataset(path)
+    files = sorted(path.rglob("*") if saved else path.iterdir()) if path.is_dir() else [path]
+    files = [file for file in files if file.suffix.lower() in (*TABLE_SUFFIXES, ".json")]
+    for file in files:
+        open_regular(file).close()  # the library would wait for a pipe
+    if saved:
+        return datasets.load_from_disk(images)
     parquet = [str(file) for file in files if file.suffix.lower() == ".parquet"]
     if parquet:
         return datasets.load_dataset("parquet", data_files=parquet, split="train")
@@ -110,16 +117,16 @@ def one_split(table: Any, source: str) -> Dataset:
 def reader(cells: Dataset, number: int, column: str, images: str) -> Callable[[], bytes]:
     """A function that reads the picture of a row: the bytes in its cell, or the file that the cell names."""
 
-    def read() -> bytes:
+    def content() -> bytes:
         cell = cells[number][column]
         if cell is None:
             raise BadInput(f"{printable(images)}, row {number} has no picture")
         if cell["bytes"] is not None:
             return cell["bytes"]
         here = Path(images)
-        return read_file((here if here.is_dir() else here.parent) / cell["path"])
+        return read((here if here.is_dir() else here.parent) / cell["path"], PICTURE)
 
-    return read
+    return content
 
 
 @contextmanager
