@@ -12,7 +12,7 @@ import torch
 from ..config.config import Concept
 from ..errors import BadInput
 from ..files.text import read_text
-from ..files.wording import flag
+from ..files.wording import flag, printable
 from ..method.tokens import TOKEN_FIELD, fill, mentions, token_pattern
 
 NAME_FIELD = "[name]"  # how other trainers write {token}
@@ -173,12 +173,16 @@ def load_templates(name: str) -> tuple[str, ...]:
     if name in TEMPLATES:
         return TEMPLATES[name]
     if not Path(name).is_file():
-        raise BadInput(f"{flag('templates')} is '{name}': choose {' or '.join(TEMPLATES)}, or a UTF-8 text file")
+        raise BadInput(
+            f"{flag('templates')} is '{printable(name)}': choose {' or '.join(TEMPLATES)}, or a UTF-8 text file"
+        )
     lines = [line.strip() for line in read_text(Path(name)).splitlines()]
-    templates = tuple(line.replace(NAME_FIELD, TOKEN_FIELD).replace("{}", TOKEN_FIELD) for line in lines if line)
-    for template in templates:
-        if TOKEN_FIELD not in template:
-            raise BadInput(f"'{template}' in {name} does not say where the token goes: write {TOKEN_FIELD} there")
+    filled = [line.replace(NAME_FIELD, TOKEN_FIELD).replace("{}", TOKEN_FIELD) for line in lines]
+    for number, line in enumerate(filled, 1):
+        if line and TOKEN_FIELD not in line:
+            shown = printable(name)
+            raise BadInput(f"{shown}, line {number} does not say where the token goes: write {TOKEN_FIELD} there")
+    templates = tuple(filter(None, filled))
     if not templates:
         raise BadInput(f"{flag('templates', name)} is empty: write lines such as 'a photo of a {TOKEN_FIELD}'")
     return templates

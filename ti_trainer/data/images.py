@@ -15,6 +15,7 @@ from PIL import ExifTags, Image, ImageCms, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from ..errors import BadInput
+from ..files.reach import EVERYWHERE, Reach
 from ..files.wording import printable
 
 # A file's content decides, not its name. Pillow reads more formats, but one of them starts Ghostscript.
@@ -42,8 +43,9 @@ class Picture:
     read: Callable[[], bytes] = field(repr=False, compare=False)
 
     @classmethod
-    def at(cls, path: Path) -> Picture:
-        return cls(printable(path), lambda: read_file(path))
+    def at(cls, path: Path, reach: Reach = EVERYWHERE) -> Picture:
+        """A file; what may be read is asked again each time, because a link may have been changed."""
+        return cls(printable(path), lambda: read_file(reach.resolve(path)))
 
 
 @dataclass(frozen=True)

@@ -12,16 +12,17 @@ from typing import Any
 from PIL import ImageColor
 
 from ..config.bundled import resolve
-from ..config.config import Concept
+from ..config.config import MASK_MODES, Concept
 from ..errors import BadInput
+from ..files.reach import Reach
 from ..files.text import read_text
 from ..files.wording import flag, listing, printable, shorten
-from .captions import choose_captions, load_templates, words_of_file
+from .captions import TEMPLATES, choose_captions, load_templates, words_of_file
 from .duplicates import Fingerprint, duplicate_notes, fingerprint
 from .examples import Example, MaskSource
 from .images import Decoded, Picture, decode
 from .masks import upright_mask
-from .sources.folders import MASK_MODES, Found, find_mask, find_masks, find_pictures
+from .sources.folders import Found, find_mask, find_masks, find_pictures
 from .sources.lists import Columns
 
 SCAN_PIXELS = 64  # a JPEG is decoded this small, which is enough for the fingerprint and still reads all of its data
@@ -77,7 +78,9 @@ def scan(concept: Concept, progress: Progress = lambda things, count: things) ->
     Raises BadInput when there are no pictures at all, or when a setting is wrong.
     """
     check_colour(concept.alpha_color)
-    templates = load_templates(concept.templates)
+    reach = concept.reach
+    is_ours = concept.templates in TEMPLATES
+    templates = load_templates(concept.templates if is_ours else str(reach.resolve(concept.templates)))
     result = Scan()
     prints: list[Fingerprint] = []
     columns = Columns(concept.image_column, concept.caption_column)
@@ -86,16 +89,16 @@ def scan(concept: Concept, progress: Progress = lambda things, count: things) ->
         sources.append((replace(concept, masks="none"), "class_images", concept.class_images, Columns(), True))
     for settings, setting, images, named, is_class in sources:
         folder = None if settings.masks in MASK_MODES else settings.masks
-        findings = find_pictures(resolve(images), named, folder, setting)
+        findings = find_pictures(resolve(images), named, folder, setting, reach)
         result.notes += findings.notes
-        masks = find_masks(folder) if folder else {}
-        looks = look_at_all(findings.found, settings.masks, masks, progress)
+        masks = find_masks(folder, reach) if folder else {}
+        looks = look_at_all(findings.found, settings, masks, progress)
         for found, look in zip(findings.found, looks, strict=True):
             if isinstance(look, str):
                 result.bad_pictures.append(look)
                 continue
             try:
-                own = () if is_class or concept.captions == "filename" else own_captions(found)
+                own = () if is_class or concept.captions == "filename" else own_captions(found, reach)
             except BadInput as problem:
                 result.bad_captions.append(str(problem))
                 own = ()
@@ -110,12 +113,14 @@ def scan(concept: Concept, progress: Progress = lambda things, count: things) ->
     return result
 
 
-def look_at_all(found: list[Found], masks: str, in_folder: Mapping[str, Path], progress: Progress) -> list[Look | str]:
+def look_at_all(
+    found: list[Found], concept: Concept, in_folder: Mapping[str, Path], progress: Progress
+) -> list[Look | str]:
     """For each picture a Look, or a line that says why it cannot be used; several are decoded at a time."""
 
     def attempt(each: Found) -> Look | str:
         try:
-            return look_at(each, masks, in_folder)
+            return look_at(each, concept, in_folder)
         except BadInput as problem:
             return str(problem)
 
@@ -127,10 +132,10 @@ def look_at_all(found: list[Found], masks: str, in_folder: Mapping[str, Path], p
             raise
 
 
-def look_at(found: Found, masks: str, in_folder: Mapping[str, Path]) -> Look:
+def look_at(found: Found, concept: Concept, in_folder: Mapping[str, Path]) -> Look:
     """Decode a picture and its mask; raises BadInput when one of them cannot be used."""
     decoded = decode(found.picture, at_least=SCAN_PIXELS)
-    source = mask_source(found, decoded, masks, in_folder)
+    source = mask_source(found, decoded, concept, in_folder)
     example = Example(found.picture, (), decoded.size, found.repeats, mask=source)
     notes = decoded.notes
     if source:
@@ -141,13 +146,14 @@ def look_at(found: Found, masks: str, in_folder: Mapping[str, Path]) -> Look:
     return Look(example, fingerprint(decoded), notes)
 
 
-def mask_source(found: Found, decoded: Decoded, masks: str, in_folder: Mapping[str, Path]) -> MaskSource | None:
-    """Where the mask of a picture lies; None if it has none. masks: one of MASK_MODES, or a folder of masks."""
+def mask_source(found: Found, decoded: Decoded, concept: Concept, in_folder: Mapping[str, Path]) -> MaskSource | None:
+    """Where the mask of a picture lies; None if it has none. in_folder: those of a folder of masks."""
+    masks = concept.masks
     if masks == "alpha":
         seen = decoded.image.mode == "RGBA" and decoded.image.getchannel("A").getextrema()[0] != 255
         return MaskSource(found.picture, is_alpha=True) if seen else None
     path = {"auto": found.mask_file, "none": None}[masks] if masks in MASK_MODES else find_mask(found, in_folder)
-    return MaskSource(Picture.at(path)) if path else None
+    return MaskSource(Picture.at(path, concept.reach)) if path else None
 
 
 def mask_notes(examples: list[Example], masks: str) -> list[str]:
@@ -161,11 +167,11 @@ def mask_notes(examples: list[Example], masks: str) -> list[str]:
     return [f"no mask for {listing(without)}: learned whole"]
 
 
-def own_captions(found: Found) -> tuple[str, ...]:
+def own_captions(found: Found, reach: Reach) -> tuple[str, ...]:
     """The captions that came with a picture; raises BadInput when its caption file is empty or is not text."""
     if found.caption_file is None:
         return found.captions
-    text = " ".join(read_text(found.caption_file).split())
+    text = " ".join(read_text(reach.resolve(found.caption_file)).split())
     if not text:
         file = printable(found.caption_file)
         raise BadInput(f"{file} is empty; write a caption with the token in it, or delete the file")

@@ -13,7 +13,8 @@ from PIL import Image
 from torch import Tensor
 
 from ..config.bundled import JUDGE, TINY_SD, resolve
-from ..config.config import ModelConfig, TrainConfig
+from ..config.config import TrainConfig
+from ..config.model import ModelConfig
 from ..data.images import centre_square, read_image
 from ..data.sources.folders import find_pictures
 from ..embedding_files import read_embedding
