@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 import socket
 from typing import Any
@@ -38,5 +39,5 @@ def public_socket(found: Any) -> socket.socket:
     """The socket for an entry of `socket.getaddrinfo`; raises PermissionError where its address is not public."""
     family, kind, protocol, _, address = found
     if not is_public(str(address[0])):
-        raise PermissionError(f"{address[0]} is no address of the public internet")
+        raise PermissionError(errno.EACCES, f"{address[0]} is no address of the public internet")
     return socket.socket(family, kind, protocol)

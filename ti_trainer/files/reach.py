@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 OWN_WORD = "put the concept under 'concepts:' in a config of your own"
-PLAIN_HTTPS = re.compile(r"(?i:https)://(?P<host>[\w.-]+|\[[\da-fA-F:.]+\])(:\d+)?(/[^\s\\]*)?")
+PLAIN_HTTPS = re.compile(r"(?i:https)://(?P<host>[\w.-]+)(:\d+)?(/[^\s\\]*)?")
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class Reach:
         host = parts["host"].lower()
         if host in self.hosts:
             return {}
-        if leads_inside(host.strip("[]")):
+        if leads_inside(host):
             raise BadInput(
                 f"{flag(setting, url)}: a list of concepts may ask public servers only; add "
                 f"{flag('trusted_hosts', host)}, or {OWN_WORD}"

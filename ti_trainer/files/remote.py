@@ -76,7 +76,7 @@ def local_path(path: str) -> str | None:
         return path
     name, _, rest = path.partition("://")
     scheme = SCHEMES.get(name.lower())
-    return rest if scheme and scheme.is_local else None
+    return rest if scheme and scheme.is_local and "::" not in path else None
 
 
 def open_url(url: str, setting: str, **options: Any) -> tuple[AbstractFileSystem, str]:
