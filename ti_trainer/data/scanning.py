@@ -185,4 +185,4 @@ def check_colour(name: str) -> None:
     except ValueError:
         opaque = False
     if not opaque:
-        raise BadInput(f"{flag('alpha_color')} is '{name}'; write a colour's name such as white, or #rrggbb")
+        raise BadInput(f"{flag('alpha_color')} is '{printable(name)}'; write a colour's name such as white, or #rrggbb")
