@@ -130,3 +130,9 @@ def test_a_bad_row_fails_alone(tmp_path: Path, row: dict[str, Any], message: str
             raise problem
         assert all(line.isprintable() for line in str(problem).split("\n"))
         assert len(str(problem)) < 600
+
+
+def test_what_is_wrong_for_all_is_no_row_s(tmp_path: Path) -> None:
+    for by, wrong in (("values", {"stepz": 4}), ("flags", {"steps": 0}), ("values", {"lr": "fast"})):
+        with pytest.raises(BadInput):
+            configs_of({"token": "<a>"}, {"token": "<b>"}, folder=tmp_path, **{by: wrong})

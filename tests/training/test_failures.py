@@ -161,6 +161,12 @@ def test_tensorboard_that_is_not_installed(make_two: MakeTwo, monkeypatch: pytes
     assert Storage(cat.output).published().keys() == {"my-dog"}
 
 
+def test_an_output_that_is_dead_for_all_is_told_once(make_two: MakeTwo, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(BadInput, match="a file is in the way of a folder"):
+        train_all([replace(config, output=str(tmp_path / "file")) for config in make_two(**OTHER)])
+
+
 def test_what_was_refused_before_is_counted(make_config: MakeConfig) -> None:
     refused = {"list, line 2": BadInput("bad"), "list, line 3": KeyError("worse")}
     with pytest.raises(Incomplete) as problem:

@@ -27,8 +27,10 @@ def configs_of_rows(
     """A config for each row that may be trained, and the problems of the others, by where they stand.
 
     values and flags: of whoever trains; a row comes before the former and after the latter. folder: of the list, to
-    which paths of rows are relative. reach: what rows may read; what `values` and `flags` name is read too.
+    which paths of rows are relative. reach: what rows may read; what `values` and `flags` name is read too. Raises
+    BadInput where it is `values` or `flags` that are wrong.
     """
+    config_from_mapping({**values, "token": "<any>"}, flags)
     job = Together()
     problems: dict[str, Exception] = {}
     for row in rows:

@@ -40,7 +40,8 @@ def start_of(concept: Concept) -> Start:
     kind, path = split_init(init)
     if kind == "file":
         file = concept.reach.resolve(path)
-        for each in further_files(file):
-            concept.reach.resolve(each)
+        if str(file) not in (concept.reach.roots or ()):  # whoever opens a file by its name opens those beside it too
+            for each in further_files(file):
+                concept.reach.resolve(each)
         init = f"file:{file}"
     return Start(concept.token, init, concept.num_vectors, concept.tune)

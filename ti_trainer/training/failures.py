@@ -22,9 +22,8 @@ def reason_of(problem: Exception, config: TrainConfig | None = None) -> Exceptio
     """
     if isinstance(problem, FORESEEN):
         return problem
-    where = (
-        f"; where it happened is written in {place}" if config and (place := keep_traceback(problem, config)) else ""
-    )
+    file = keep_traceback(problem, config) if config else None
+    where = f"; where it happened is written in {file}" if file else ""
     return Bug(f"this is a mistake in ti_trainer, please report it ({type(problem).__name__}: {told(problem)}){where}")
 
 

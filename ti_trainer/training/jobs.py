@@ -143,9 +143,10 @@ def read_manifest(output: str) -> Mapping[str, Entry] | Exception:
 
 
 def summary(failures: Mapping[str, Exception], count: int) -> Exception:
-    """What is raised at the end of a job of so many concepts; of a single one that is its problem."""
-    if count == 1:
-        return next(iter(failures.values()))
+    """What is raised at the end of a job of so many concepts: the one problem that all have, or a list of problems."""
+    first, *others = failures.values()
+    if len(failures) == count and all(other is first for other in others):
+        return first
     return Incomplete.because({name: told(problem) for name, problem in failures.items()}, count)
 
 
