@@ -161,6 +161,19 @@ def test_tensorboard_that_is_not_installed(make_two: MakeTwo, monkeypatch: pytes
     assert Storage(cat.output).published().keys() == {"my-dog"}
 
 
+def test_a_folder_that_holds_a_run_and_a_name_that_is_taken(make_two: MakeTwo) -> None:
+    cat, dog = make_two(**OTHER)
+    train(cat)
+    with pytest.raises(Incomplete) as problem:
+        train_all([cat, replace(cat, name="manifest"), dog])
+    assert [line[:40] for line in str(problem.value).splitlines()] == [
+        "2 of 3 concepts failed:",
+        f"  my-cat: {RunFolder(cat).path}"[:40],
+        "  manifest: 'manifest' is the folder that lists what is done"[:40],
+    ]
+    assert Storage(cat.output).published().keys() == {"my-cat", "my-dog"}
+
+
 def test_an_output_that_is_dead_for_all_is_told_once(make_two: MakeTwo, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(BadInput, match="a file is in the way of a folder"):
