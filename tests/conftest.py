@@ -30,9 +30,11 @@ from tests.tiny_models import TINY_MODELS, build_folder, build_tokenizer
 from ti_trainer import Concept, ModelConfig, Run, TrainConfig, train
 from ti_trainer.config.settings import config_from_mapping
 from ti_trainer.families import Family, load_family
+from ti_trainer.files.remote import SCHEMES, Scheme
 from ti_trainer.training.prepare import Session
 
 toy.add_rows()
+SCHEMES["memory"] = Scheme()  # buckets of the tests
 CPU = torch.device("cpu")
 
 

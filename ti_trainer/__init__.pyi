@@ -1,8 +1,8 @@
 # The public names: `__init__.py` reads them here when the package is imported, type checkers and editors at all times.
 
 from .config.config import Concept as Concept
-from .config.config import ModelConfig as ModelConfig
 from .config.config import TrainConfig as TrainConfig
+from .config.model import ModelConfig as ModelConfig
 from .errors import BadInput as BadInput
 from .errors import Diverged as Diverged
 from .errors import Incomplete as Incomplete

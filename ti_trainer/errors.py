@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 
 class BadInput(ValueError):
     """What was asked for cannot be done; the message names the value and the cure."""
@@ -11,8 +13,18 @@ class Diverged(RuntimeError):
     """The loss or a gradient became NaN or infinite; everything up to the last good step is saved."""
 
 
+class Bug(RuntimeError):
+    """A mistake in the program, met by one of many concepts; the message names the file with its traceback."""
+
+
 class Incomplete(RuntimeError):
     """Some of many concepts failed, for the reasons that the message lists; the others are finished."""
+
+    @classmethod
+    def because(cls, reasons: Mapping[str, str], count: int) -> Incomplete:
+        """Of so many concepts; reasons: of those that failed, by their names."""
+        lines = [f"{len(reasons)} of {count} concepts failed:", *(f"  {name}: {why}" for name, why in reasons.items())]
+        return cls("\n".join(lines))
 
 
 class Interrupted(RuntimeError):

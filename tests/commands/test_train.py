@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -133,7 +132,7 @@ def token_that_climbs_folders(place: Workplace) -> tuple[list[str], list[str]]:
 
 def captions_without_the_token(place: Workplace) -> tuple[list[str], list[str]]:
     place.file("pictures/2.txt", "a photo of a dog")
-    wanted = [str(place.pictures / "2.png"), "'a photo of a dog'", "does not mention <my-cat>", "{token}"]
+    wanted = [str(place.pictures / "2.png"), "does not mention <my-cat>", "{token}"]
     return place.arguments(), wanted
 
 
@@ -284,7 +283,7 @@ def plots_with_a_value(place: Workplace) -> tuple[list[str], list[str]]:
 
 
 def url_of_an_unknown_kind(place: Workplace) -> tuple[list[str], list[str]]:
-    return place.arguments(output="nowhere://bucket/runs"), ["nobody knows nowhere://", "s3://"]
+    return place.arguments(output="nowhere://bucket/runs"), ["nowhere:// is not opened", "s3://"]
 
 
 def token_that_is_the_manifest(place: Workplace) -> tuple[list[str], list[str]]:
@@ -295,11 +294,11 @@ def token_that_is_the_manifest(place: Workplace) -> tuple[list[str], list[str]]:
 
 
 def listed(place: Workplace, *concepts: dict[str, Any]) -> list[str]:
-    """The arguments of a job with a list of concepts, which lie beside good settings of all."""
-    lines = [json.dumps({"images": str(place.pictures), "init": "cat", **concept}) for concept in concepts]
+    """The arguments of a job with concepts in a config of one's own, which lie beside good settings of all."""
+    values = [{"images": str(place.pictures), "init": "cat", **concept} for concept in concepts]
     flags = place.arguments()
     start = flags.index("--model")
-    return ["train", *flags[start:], "--concepts", place.file("concepts.jsonl", "\n".join(lines))]
+    return ["train", *flags[start:], "--config", place.file("concepts.yaml", yaml.safe_dump({"concepts": values}))]
 
 
 def concepts_of_two_models(place: Workplace) -> tuple[list[str], list[str]]:
@@ -342,12 +341,6 @@ def concepts_in_a_missing_file(place: Workplace) -> tuple[list[str], list[str]]:
 def concepts_in_a_text_file(place: Workplace) -> tuple[list[str], list[str]]:
     file = place.file("concepts.txt", "<a>\n<b>\n")
     return ["train", "--concepts", file], [f"{file} is no list of concepts", ".jsonl"]
-
-
-def one_of_many_that_is_there(place: Workplace) -> tuple[list[str], list[str]]:
-    shutil.copytree(place.finished.folder, place.path / "runs" / "my-cat")
-    arguments = listed(place, {"token": "<new>"}, {"token": "<my-cat>"})
-    return arguments, [str(place.path / "runs" / "my-cat"), "holds a run", "--resume", "--overwrite"]
 
 
 BAD_INPUTS = [
@@ -403,7 +396,6 @@ BAD_INPUTS = [
     concept_with_a_misspelt_setting,
     concepts_in_a_missing_file,
     concepts_in_a_text_file,
-    one_of_many_that_is_there,
 ]
 
 

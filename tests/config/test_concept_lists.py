@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,14 @@ WRITERS = {
 }
 
 
-def typed(concepts: list[dict[str, Any]]) -> list[dict[str, tuple[type, Any]]]:
+def read_settings(path: str | Path) -> list[Mapping[str, Any]]:
+    """What each row sets; none has a problem."""
+    rows = read_concepts(str(path))
+    assert [row.problem for row in rows] == [None] * len(rows)
+    return [row.settings for row in rows]
+
+
+def typed(concepts: Sequence[Mapping[str, Any]]) -> list[dict[str, tuple[type, Any]]]:
     """Values with their types: True and 1, 1.0 and 1 are equal, and not the same setting."""
     return [{key: (type(value), value) for key, value in concept.items()} for concept in concepts]
 
@@ -56,7 +64,7 @@ def typed(concepts: list[dict[str, Any]]) -> list[dict[str, tuple[type, Any]]]:
 @pytest.mark.parametrize("name", WRITERS)
 def test_formats_agree(tmp_path: Path, name: str) -> None:
     WRITERS[name](tmp_path / name)
-    concepts = read_concepts(str(tmp_path / name))
+    concepts = read_settings(tmp_path / name)
     assert typed(concepts) == typed(CONCEPTS)
     for concept in concepts:
         config_from_mapping(concept)  # settings take them as they are
@@ -66,7 +74,7 @@ def test_csv_from_a_spreadsheet(tmp_path: Path) -> None:
     """Byte order mark, CRLF, TRUE, whole numbers as floats, quotes, and empty rows at the end."""
     text = 'token,num_vectors,flip,lr,templates\r\n<a>,4.0,TRUE,1,"a ""b"", c"\r\n<b>, 3 ,,5e-3, \r\n,,,,\r\n,,,,\r\n'
     (tmp_path / "a.csv").write_bytes(b"\xef\xbb\xbf" + text.encode())
-    assert typed(read_concepts(str(tmp_path / "a.csv"))) == typed(
+    assert typed(read_settings(tmp_path / "a.csv")) == typed(
         [
             {"token": "<a>", "num_vectors": 4, "flip": True, "lr": 1.0, "templates": 'a "b", c'},
             {"token": "<b>", "num_vectors": 3, "lr": 0.005},
@@ -85,7 +93,7 @@ def test_what_pandas_writes(tmp_path: Path) -> None:
     frame.to_csv(tmp_path / "a.csv", index=False)
     expected = typed([{"token": "<a>", "num_vectors": 4, "init": "cat"}, {"token": "<b>", "init": "cat"}])
     for name in ("a.parquet", "a.jsonl", "a.csv"):
-        assert typed(read_concepts(str(tmp_path / name))) == expected, name
+        assert typed(read_settings(tmp_path / name)) == expected, name
     frame.to_csv(tmp_path / "index.csv")
     with pytest.raises(BadInput, match="has a column without a name; leave it out"):
         read_concepts(str(tmp_path / "index.csv"))
@@ -93,12 +101,12 @@ def test_what_pandas_writes(tmp_path: Path) -> None:
 
 def test_nan_in_parquet(tmp_path: Path) -> None:
     write_parquet(tmp_path / "a.parquet", [{"token": "<a>", "lr": float("nan")}, {"token": "<b>", "lr": 0.5}])
-    assert read_concepts(str(tmp_path / "a.parquet")) == [{"token": "<a>"}, {"token": "<b>", "lr": 0.5}]
+    assert read_settings(tmp_path / "a.parquet") == [{"token": "<a>"}, {"token": "<b>", "lr": 0.5}]
 
 
 def test_unknown_keys_are_left_to_the_settings(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("token,imagse\n<a>,12\n")
-    concepts = read_concepts(str(tmp_path / "a.csv"))
+    concepts = read_settings(tmp_path / "a.csv")
     assert concepts == [{"token": "<a>", "imagse": "12"}]
     with pytest.raises(BadInput, match="did you mean 'images'"):
         config_from_mapping(concepts[0])
@@ -117,19 +125,8 @@ HOSTILE: dict[str, tuple[str, str | bytes, str]] = {
     "no object": ("a.jsonl", '{"token": "<a>"}\n\n["<b>"]\n', "a.jsonl, line 3 is not JSON such as {"),
     "deep JSON": ("a.jsonl", "[" * 100_000, "a.jsonl, line 1 is not JSON"),
     "deep yaml": ("a.yaml", "[" * 100_000, "20 lists or mappings lie in each other"),
-    "no token": ("a.jsonl", '{"token": "<a>"}\n{"images": "b"}\n', "a.jsonl, line 2 has no token"),
-    "empty token": ("a.yaml", "- token: <a>\n- token: ''\n", "a.yaml, concept 2 has no token"),
-    "null token": ("a.yaml", "- token:\n", "a.yaml, concept 1 has no token"),
-    "empty cell": ("a.csv", "token,init\n<a>,cat\n,dog\n", "a.csv, line 3 has no token"),
-    "number as token": ("a.yaml", "- token: 12\n", "a.yaml, concept 1: the token is 12, which is not text"),
-    "date as token": (
-        "a.yaml",
-        "- token: 2024-01-01\n",
-        "a.yaml, line 1 has a date, which no setting is; put it in quotes",
-    ),
     "date that is none": ("a.yaml", "- token: 2024-99-99\n", "a.yaml, line 1 has a date"),
     "tab": ("a.yaml", "- token: <a>\n\tinit: cat\n", "a.yaml, line 2 is not YAML: found"),
-    "texts": ("a.yaml", "- <a>\n", "a.yaml, concept 1 is '<a>', which is not a mapping"),
     "one concept": ("a.yaml", "token: <a>\ninit: cat\n", "has token, init at the top, where only 'concepts' may be"),
     "a config": ("a.yaml", "steps: 5\nconcepts: [{token: a}]\n", "has steps at the top"),
     "a text": ("a.yaml", "concepts: cats\n", "is 'cats', which is not a list"),
@@ -145,10 +142,6 @@ HOSTILE: dict[str, tuple[str, str | bytes, str]] = {
     ),
     "open quote": ("a.csv", 'token,init\n<a>,"b\n', "is not CSV: unexpected end of data"),
     "vast cell": ("a.csv", "token\n" + "a" * 200_000 + "\n", "is not CSV: field larger than field limit"),
-    "half a vector": ("a.csv", "token,num_vectors\n<a>,1.5\n", "line 2: num_vectors is '1.5'; write a whole number"),
-    "vast number": ("a.csv", "token,seed\n<a>," + "9" * 5000 + "\n", "line 2: seed is '999"),
-    "perhaps": ("a.csv", "token,flip\n<a>,maybe\n", "line 2: flip is 'maybe'; write true or false"),
-    "word": ("a.csv", "token,lr\n<a>,fast\n", "line 2: lr is 'fast'; write a number"),
     "other suffix": ("a.txt", "<a>\n", "is no list of concepts; give a .yaml, .yml, .jsonl, .csv, .parquet file"),
 }
 
@@ -162,6 +155,36 @@ def test_hostile(tmp_path: Path, case: str) -> None:
     assert message in str(error.value)
     assert str(tmp_path / name) in str(error.value)
     assert len(str(error.value)) < 600
+
+
+BAD_ROWS: dict[str, tuple[str, str, str]] = {
+    "no token": ("a.jsonl", '{"token": "<a>"}\n{"images": "b"}\n', "a.jsonl, line 2 has no token"),
+    "empty token": ("a.yaml", "- token: <a>\n- token: ''\n", "a.yaml, concept 2 has no token"),
+    "null token": ("a.yaml", "- token:\n", "a.yaml, concept 1 has no token"),
+    "empty cell": ("a.csv", "token,init\n<a>,cat\n,dog\n", "a.csv, line 3 has no token"),
+    "number as token": ("a.yaml", "- token: 12\n", "a.yaml, concept 1: the token is 12, which is not text"),
+    "date as token": ("a.yaml", "- token: 2024-01-01\n", "which is not text; put it in quotes"),
+    "texts": ("a.yaml", "- <a>\n", "a.yaml, concept 1 is no mapping; write '- token: <my-cat>'"),
+    "number as key": ("a.yaml", "- {1: 2, token: a}\n", "a.yaml, concept 1: 1 is not the name of a setting"),
+    "half a vector": ("a.csv", "token,num_vectors\n<a>,1.5\n", "line 2: num_vectors is '1.5'; write a whole number"),
+    "vast number": ("a.csv", "token,seed\n<a>," + "9" * 5000 + "\n", "line 2: seed is '999"),
+    "perhaps": ("a.csv", "token,flip\n<a>,maybe\n", "line 2: flip is 'maybe'; write true or false"),
+    "word": ("a.csv", "token,lr\n<a>,fast\n", "line 2: lr is 'fast'; write a number"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_ROWS)
+def test_a_bad_row_is_one_row(tmp_path: Path, case: str) -> None:
+    """Its problem names the line, and the others are read."""
+    name, content, message = BAD_ROWS[case]
+    columns = content.partition("\n")[0].count(",")
+    good = {"csv": "<good>" + "," * columns, "jsonl": '{"token": "<good>"}', "yaml": "- token: <good>"}
+    (tmp_path / name).write_text(content + good[name.partition(".")[2]] + "\n")
+    *_, bad, last = read_concepts(str(tmp_path / name))
+    assert message in str(bad.problem)
+    assert str(tmp_path / name) in str(bad.problem)
+    assert len(str(bad.problem)) < 600
+    assert (last.settings, last.problem) == ({"token": "<good>"}, None)
 
 
 def test_hostile_parquet(tmp_path: Path) -> None:
@@ -179,8 +202,9 @@ def test_hostile_parquet(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="no name twice"):
         read_concepts(str(file))
     write_parquet(file, [{"token": "<a>"}, {"token": None}])
-    with pytest.raises(BadInput, match=r"a\.parquet, row 1 has no token"):
-        read_concepts(str(file))
+    first, second = read_concepts(str(file))
+    assert (first.settings, first.problem) == ({"token": "<a>"}, None)
+    assert "a.parquet, row 1 has no token" in str(second.problem)
 
 
 def test_not_a_file(tmp_path: Path) -> None:

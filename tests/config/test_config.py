@@ -5,6 +5,7 @@ import pytest
 from ti_trainer.config.config import Concept, TrainConfig
 from ti_trainer.config.settings import config_from_mapping
 from ti_trainer.errors import BadInput
+from ti_trainer.files.wording import printable
 
 CAT = Concept("<cat>")
 
@@ -38,7 +39,7 @@ def test_tokens_that_are_allowed(token: str) -> None:
 def test_tokens_that_are_refused(token: str, cure: str) -> None:
     with pytest.raises(BadInput) as refusal:
         Concept(token)
-    assert f"'{token}'" in str(refusal.value)
+    assert f"'{printable(token)}'" in str(refusal.value)
     assert f"'{cure}'" in str(refusal.value)
     assert Concept(cure).token == cure  # the cure that is offered is one
 

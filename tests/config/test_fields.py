@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ti_trainer.config.config import Concept, ModelConfig, TrainConfig
+from ti_trainer.config.config import Concept, TrainConfig
 from ti_trainer.config.fields import About, Settings, setting, settings_of
+from ti_trainer.config.model import ModelConfig
 from ti_trainer.errors import BadInput
 from ti_trainer.files.wording import command_line
 from ti_trainer.method.crops import CROPS

@@ -42,7 +42,7 @@ def test_templates_from_a_file(tmp_path) -> None:
         (None, "choose object or style or person"),
         (b"", "is empty"),
         (b" \n\n", "is empty"),
-        (b"a {token}\na photo\n", "'a photo' in"),
+        (b"a {token}\na photo\n", "mine.txt, line 2 does not say"),
         ("a {token} ü".encode("latin-1"), "UTF-8"),
     ],
 )

@@ -151,12 +151,12 @@ REFUSED: dict[str, tuple[Callable[[Folder], object], str]] = {
     "list without pictures": (lambda f: list_of(f, {"text": "a"}), "metadata.jsonl has no column of pictures"),
     "line without a picture": (
         lambda f: list_of(f, {"file_name": "good.png"}, {"text": "a"}),
-        "metadata.jsonl, line 2: 'file_name' is None",
+        "metadata.jsonl, line 2: 'file_name' holds no name",
     ),
     "list of a lost picture": (lambda f: list_of(f, {"file_name": "lost.png", "text": "a"}), "lost.png; correct it"),
     "caption that is a number": (
         lambda f: list_of(f, {"file_name": "good.png", "text": 5}),
-        "line 1: the caption is 5",
+        "line 1: the caption is no text",
     ),
     "empty caption in a list": (
         lambda f: list_of(f, {"file_name": "good.png", "text": " "}),
@@ -164,7 +164,7 @@ REFUSED: dict[str, tuple[Callable[[Folder], object], str]] = {
     ),
     "column that is not there": (
         lambda f: (list_of(f, {"file_name": "good.png", "text": "a"}), f.settings.update(caption_column="titel")),
-        "--caption_column is 'titel', and",
+        "caption_column is 'titel', and",
     ),
     "list in Latin-1": (
         lambda f: f.text("metadata.csv", b"file_name,text\ngood.png,k\xe4tzchen\n"),

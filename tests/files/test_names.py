@@ -2,6 +2,7 @@ import pytest
 
 from ti_trainer.errors import BadInput
 from ti_trainer.files.names import check_token
+from ti_trainer.files.wording import printable
 
 
 @pytest.mark.parametrize("token", ["<my-cat>", "cat", "<7>", "my_cat-2", "<a>"])
@@ -27,7 +28,7 @@ def test_allowed(token: str) -> None:
 def test_refused_with_a_name_that_would_do(token: str, cure: str) -> None:
     with pytest.raises(BadInput, match="lower-case letters, digits") as refusal:
         check_token(token)
-    assert f"token is '{token}'" in str(refusal.value)
+    assert f"token is '{printable(token)}'" in str(refusal.value)
     assert str(refusal.value).endswith(f"; '{cure}' would do")
     check_token(cure)
 

@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from ti_trainer.errors import BadInput
-from ti_trainer.files.remote import explained, is_remote, open_url
+from ti_trainer.files import remote
+from ti_trainer.files.remote import SCHEMES, explained, is_remote, local_path, open_url
 
 
 @pytest.mark.parametrize(
     "path",
-    ["s3://b/x", "gs://b", "file:///tmp/x", "memory://x", "S3A://b", "x+y.z://b", "zip://a::s3://b", "cached::s3://b"],
+    ["s3://b/x", "gs://b", "file:///tmp/x", "memory://x", "S3A://b", "x+y.z://b", "zip://a::s3://b", "zip::cats.zip"],
 )
 def test_urls(path: str) -> None:
     assert is_remote(path)
@@ -29,11 +31,57 @@ def test_local_paths(path: str) -> None:
 
 
 def test_a_protocol_that_nobody_knows() -> None:
-    with pytest.raises(BadInput, match='output="s5://bucket/runs": nobody knows s5://; choose s3://'):
+    with pytest.raises(BadInput, match='output="s5://bucket/runs": s5:// is not opened; choose s3://'):
         open_url("s5://bucket/runs", "output")
 
 
-@pytest.mark.parametrize(("url", "library"), [("s3://b/x", "s3fs"), ("gs://b/x", "gcsfs"), ("gcs://b/x", "gcsfs")])
+def test_every_other_scheme_is_refused_before_fsspec_sees_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that fsspec knows or has been taught, and each as a way into another file."""
+    import fsspec.core
+    from fsspec.registry import known_implementations
+
+    monkeypatch.setattr(fsspec.core, "url_to_fs", None)
+    others = sorted(set(fsspec.available_protocols()) | set(known_implementations) - set(SCHEMES))
+    assert {"reference", "zip", "http", "github", "webhdfs", "simplecache"} <= set(others)
+    for scheme in set(others) - set(SCHEMES):
+        for url in (f"{scheme}://bucket/x", f"{scheme.upper()}:///etc"):
+            assert is_remote(url)
+            with pytest.raises(BadInput, match="is not opened; choose s3://"):
+                open_url(url, "images")
+    for scheme in (*others, *SCHEMES):
+        for url in (
+            f"{scheme}::file:///etc/hostname",
+            f"{scheme}::x",
+            f"s3://b/x::{scheme}://b/y",
+            f"{scheme}://a::s3://b",
+        ):
+            assert is_remote(url)
+            with pytest.raises(BadInput, match="leads through '::' into another file"):
+                open_url(url, "images")
+
+
+def test_schemes_are_those_that_are_promised() -> None:
+    assert set(SCHEMES) == {"local", "file", "s3", "gs", "az", "abfs", "https", "hf", "memory"}  # memory: tests only
+    assert "memory" not in Path(remote.__file__).read_text()
+
+
+@pytest.mark.parametrize(
+    ("path", "local"),
+    [
+        ("file:///a/b", "/a/b"),
+        ("local:///a", "/a"),
+        ("FILE:///a", "/a"),
+        ("a/b", "a/b"),
+        ("s3://b/x", None),
+        ("zip::file:///a", None),
+        ("file://a::b", None),
+    ],
+)
+def test_paths_of_this_machine(path: str, local: str | None) -> None:
+    assert local_path(path) == local
+
+
+@pytest.mark.parametrize(("url", "library"), [("s3://b/x", "s3fs"), ("gs://b/x", "gcsfs"), ("az://b/x", "adlfs")])
 def test_a_library_that_is_missing(monkeypatch: pytest.MonkeyPatch, url: str, library: str) -> None:
     monkeypatch.setitem(sys.modules, library, None)
     with pytest.raises(BadInput, match=f'output="{url}": .*pip install {library}$'):
@@ -91,7 +139,7 @@ def test_fsspec_is_imported_for_urls_only() -> None:
         "import json, sys, ti_trainer.runs.storage, ti_trainer.config.concept_lists\n"
         "ti_trainer.runs.storage.Storage('runs').published()\n"
         "before = sorted(sys.modules)\n"
-        "ti_trainer.runs.storage.Storage('memory://runs')\n"
+        "ti_trainer.runs.storage.Storage('file:///runs')\n"
         "print(json.dumps([before, sorted(sys.modules)]))"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -63,7 +63,7 @@ def test_shorten() -> None:
         ("plots", False, "--no-plots", "plots=False", "plots: false"),
         ("token", "<my-cat>", '--token "<my-cat>"', 'token="<my-cat>"', "token: <my-cat>"),
         ("images", Path("my photos"), '--images "my photos"', 'images="my photos"', "images: my photos"),
-        ("output", "a\nb", "--output 'a\\nb'", 'output="a\\nb"', "output: a\nb"),
+        ("output", "a\nb", "--output 'a\\nb'", 'output="a\\nb"', r"output: a\nb"),
         ("steps", 0, "--steps 0", "steps=0", "steps: 0"),
     ],
 )

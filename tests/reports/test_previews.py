@@ -13,7 +13,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from ti_trainer import Run, load_into_pipeline
-from ti_trainer.config.config import ModelConfig
+from ti_trainer.config.model import ModelConfig
 from ti_trainer.families import Family, load_family
 from ti_trainer.method.randomness import generator
 from ti_trainer.method.tokens import fill

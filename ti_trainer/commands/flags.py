@@ -11,8 +11,9 @@ from functools import partial
 from types import ModuleType
 from typing import Any, NoReturn
 
-from ..config.config import ModelConfig, TrainConfig
+from ..config.config import TrainConfig
 from ..config.fields import About, Setting, settings_of
+from ..config.model import ModelConfig
 from ..config.settings import field_documentation
 from ..errors import BadInput
 from ..files.wording import command_line

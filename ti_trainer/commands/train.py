@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from ..config.concept_lists import read_concepts
 from ..config.config import Concept, TrainConfig
+from ..config.rows import configs_of_rows
 from ..config.settings import configs_from_mapping, configs_to_yaml, read_yaml
+from ..errors import Incomplete
+from ..files.reach import Reach
+from ..files.wording import told
 from .flags import Parser, add_settings
 
 USAGE = '--token "<my-cat>" [--images DIR]'
@@ -21,6 +26,20 @@ def add_flags(parser: Parser) -> None:
         metavar="FILE",
         help="train many concepts at once: a yaml, jsonl, csv or parquet file with the settings of one in each row",
     )
+    files.add_argument(
+        "--trusted_roots",
+        metavar="DIR",
+        nargs="+",
+        default=[],
+        help="folders, and URLs such as s3://bucket/orders, that concepts of --concepts may read beside its own folder",
+    )
+    files.add_argument(
+        "--trusted_hosts",
+        metavar="HOST",
+        nargs="+",
+        default=[],
+        help="servers of https:// that concepts of --concepts may ask though they are not on the public internet",
+    )
     files.add_argument("--print_config", action="store_true", help="print the resolved settings as YAML and stop")
     add_settings(parser, Concept)
     add_settings(parser, TrainConfig)
@@ -29,13 +48,22 @@ def add_flags(parser: Parser) -> None:
 def run(options: argparse.Namespace) -> None:
     flags = vars(options)
     path, listed, print_only = (flags.pop(name) for name in ("config", "concepts", "print_config"))
+    roots, hosts = (flags.pop(name) for name in ("trusted_roots", "trusted_hosts"))
     values = read_yaml(path) if path else {}
+    refused: dict[str, Exception] = {}
     if listed:
-        values["concepts"] = read_concepts(listed)
-    configs = configs_from_mapping(values, flags)
+        folder = Path(listed).parent
+        values.pop("concepts", None)
+        rows = read_concepts(listed)
+        configs, refused = configs_of_rows(rows, values, flags, folder, Reach.within([folder, *roots], hosts))
+    else:
+        configs = configs_from_mapping(values, flags)
     if print_only:
-        print(configs_to_yaml(configs), end="")
+        if configs:
+            print(configs_to_yaml(configs), end="")
+        if refused:
+            raise Incomplete.because({name: told(why) for name, why in refused.items()}, len(configs) + len(refused))
         return
     from ..training.jobs import train_all
 
-    train_all(configs)
+    train_all(configs, refused=refused)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import reprlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,21 @@ EXAMPLE = '{"token": "<my-cat>", "images": "photos/my-cat"}'
 TYPES: dict[str, type] = {name: setting.type for name, setting in settings_of_run().items()}
 
 
-def read_concepts(path: str) -> list[dict[str, Any]]:
-    """The settings of each concept in a .yaml, .jsonl, .csv or .parquet file, in its order.
+@dataclass(frozen=True)
+class Row:
+    """One concept of a list: what it sets, or why it cannot be told."""
 
-    What is null, NaN or, in CSV, empty is not given. Cells of CSV get the type of their setting. Paths are left as they
-    are: relative to the working directory, as those of flags. Raises BadInput for a file that cannot be read or lists
-    nothing, and, naming the line (or the row, from 0 as in pandas), for a concept without a token.
+    where: str  # for messages
+    settings: Mapping[str, Any]
+    problem: BadInput | None = None
+
+
+def read_concepts(path: str) -> list[Row]:
+    """The concepts in a .yaml, .jsonl, .csv or .parquet file, in its order.
+
+    What is null, NaN or, in CSV, empty is not given. Cells of CSV get the type of their setting. Raises BadInput for a
+    file that cannot be read or lists nothing. A row without a token, or with a cell of the wrong type, is a Row with a
+    problem that names the line (or the row, from 0 as in pandas).
     """
     file = Path(path)
     name = printable(path)
@@ -36,20 +46,30 @@ def read_concepts(path: str) -> list[dict[str, Any]]:
         raise BadInput(f"{name} does not exist; give a file with a concept in each line, such as {EXAMPLE}")
     if not file.is_file():
         raise BadInput(f"{name} is not a file; give a {', '.join(READERS)} file")
-    concepts = [given(row, where) for where, row in read(file)]
-    if not concepts:
+    rows = [row_of(content, where) for where, content in read(file)]
+    if not rows:
         raise BadInput(f"{name} lists no concepts; write lines such as {EXAMPLE}")
-    return concepts
+    return rows
+
+
+def row_of(content: Any, where: str) -> Row:
+    """What a list holds at a place, checked as far as it can be without the others."""
+    try:
+        return Row(where, given(content, where))
+    except BadInput as problem:
+        return Row(where, {}, problem)
 
 
 def given(row: Any, where: str) -> dict[str, Any]:
     """The settings that a row gives; raises BadInput when it is no mapping or has no token."""
     if not isinstance(row, dict):
-        raise BadInput(f"{where} is {reprlib.repr(row)}, which is not a mapping: write '- token: <my-cat>'")
+        raise BadInput(f"{where} is no mapping; write '- token: <my-cat>'")
     settings = {}
     for key, value in row.items():
         if not isinstance(key, str):
             raise BadInput(f"{where}: {reprlib.repr(key)} is not the name of a setting; names are text, such as token")
+        if isinstance(value, Cell):
+            value = value.read(key, where)
         if value is None or value != value:  # NaN is what pandas makes of an empty cell
             continue
         if isinstance(value, float) and TYPES.get(key) is int and value.is_integer():
@@ -97,21 +117,29 @@ def csv_rows(file: Path) -> Iterator[tuple[str, Any]]:
             )
         if "" in row:
             raise BadInput(f"{printable(file)} has a column without a name; leave it out (in pandas: index=False)")
-        yield where, {key: from_text(cell, key, where) for key, cell in row.items() if cell.strip()}
+        yield where, {key: Cell(cell) for key, cell in row.items()}
 
 
-def from_text(cell: str, key: str, where: str) -> Any:
-    """A cell of CSV as the type of its setting; raises BadInput when it cannot be that."""
-    wanted = TYPES.get(key, str)
-    try:
-        if wanted is bool:
-            return {"true": True, "false": False}[cell.strip().lower()]
-        if wanted is int:
-            number = float(cell)
-            return int(number) if number.is_integer() and "." in cell else int(cell)
-        return wanted(cell)
-    except (ValueError, KeyError):
-        raise BadInput(f"{where}: {key} is {reprlib.repr(cell)}; write {KINDS[wanted]}, or nothing") from None
+@dataclass(frozen=True)
+class Cell:
+    """A cell of CSV, which has no types."""
+
+    text: str
+
+    def read(self, key: str, where: str) -> Any:
+        """The cell as the type of its setting; None where it is empty. Raises BadInput when it cannot be that."""
+        wanted = TYPES.get(key, str)
+        if not self.text.strip():
+            return None
+        try:
+            if wanted is bool:
+                return {"true": True, "false": False}[self.text.strip().lower()]
+            if wanted is int:
+                number = float(self.text)
+                return int(number) if number.is_integer() and "." in self.text else int(self.text)
+            return wanted(self.text)
+        except (ValueError, KeyError):
+            raise BadInput(f"{where}: {key} is {reprlib.repr(self.text)}; write {KINDS[wanted]}, or nothing") from None
 
 
 def parquet_rows(file: Path) -> Iterator[tuple[str, Any]]:

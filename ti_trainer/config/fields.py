@@ -17,11 +17,24 @@ from math import inf
 from typing import Any, TypeVar
 
 from ..errors import BadInput
-from ..files.wording import flag
+from ..files.wording import flag, printable
 
 T = TypeVar("T")
 
 LONGEST_TEXT = 4_096  # letters of a setting, as many as a path has on Linux
+
+
+@dataclass(frozen=True)
+class Place:
+    """How the value of a setting names a file or a folder: after a prefix, and unless it is one of some words."""
+
+    prefix: str = ""
+    words: Collection[str] = ()
+
+    def path(self, value: str | None) -> str | None:
+        """The path or URL in a value; None where there is none."""
+        is_place = value is not None and value not in self.words and value.startswith(self.prefix)
+        return value.removeprefix(self.prefix) if value is not None and is_place else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +53,8 @@ class About:
     free_on_resume: bool = False  # a resumed run may change it: it does not change what the finished steps were
     start: bool = False  # says how to start, and is not kept with the run
     for_dataset: bool = False  # changes how pictures and captions are shown to the model
+    row: bool = False  # a line of a list that somebody else wrote may set it
+    place: Place | None = None  # it names what is read
     training_only: bool = False  # of a model, and of no use where it only draws pictures or reads words
 
 
@@ -87,13 +102,15 @@ class Setting:
         about = self.about
         if self.type is str and len(value) > LONGEST_TEXT:
             raise BadInput(f"{flag(self.name)} has {len(value):,} letters, and at most {LONGEST_TEXT:,}; shorten it")
+        if self.type is str:
+            check_text(self.name, value)
         if self.type in (int, float) and not about.low <= value <= about.high:
             low, high = (f"{end:g}" if isinstance(end, float) else str(end) for end in (about.low, about.high))
             raise BadInput(f"{flag(self.name)} is {value}; choose a number from {low} to {high}")
         if about.check:
             about.check(value)
         elif about.choices and value not in about.choices:
-            raise BadInput(f"{flag(self.name)} is '{value}'; choose one of {', '.join(about.choices)}")
+            raise BadInput(f"{flag(self.name)} is '{printable(value)}'; choose one of {', '.join(about.choices)}")
         return value
 
     def converted(self, value: Any) -> Any:
@@ -123,6 +140,16 @@ def read_fields(kind: type) -> dict[str, Setting]:
         if name in SCALARS:
             found[field.name] = Setting(field.name, SCALARS[name], bool(none), field.default, about, group)
     return found
+
+
+def check_text(name: str, value: str) -> None:
+    """Raises BadInput for characters that neither a text nor the name of a file can have."""
+    try:
+        is_text = b"\0" not in os.fsencode(value)  # it takes bytes that are no UTF-8, as Python has them in names
+    except UnicodeEncodeError:
+        is_text = False
+    if not is_text:
+        raise BadInput(f"{flag(name)} is '{printable(value)}', which is no text; leave out what is written as \\ here")
 
 
 class Settings:

@@ -14,10 +14,23 @@ def check_together(configs: Sequence[TrainConfig]) -> None:
     """Raises BadInput where runs cannot be trained together, or would write into each other's files."""
     if not configs:
         raise BadInput("there is no concept to learn: give one at least")
-    first = configs[0]
-    places = set()
-    tokens = {config.concept.trigger for config in configs}
+    job = Together()
     for config in configs:
+        job.add(config)
+
+
+class Together:
+    """Configs that are trained together, taken one after the other."""
+
+    def __init__(self) -> None:
+        self.configs: list[TrainConfig] = []
+        self._places: set[tuple[str, str]] = set()
+        self._tokens: set[str] = set()
+        self._rows: dict[str, str] = {}  # what could be a row of a token -> itself: "cat" -> "cat_1"
+
+    def add(self, config: TrainConfig) -> None:
+        """Take one more; raises BadInput where it does not fit to those that were taken before."""
+        first = self.configs[0] if self.configs else config
         for name in marked("shared", type(config)):  # there is one model, and one batch
             if getattr(config, name) != getattr(first, name):
                 raise BadInput(
@@ -25,12 +38,21 @@ def check_together(configs: Sequence[TrainConfig]) -> None:
                     f"{config.concept.token}: concepts that are trained together share it; use one value, or two runs"
                 )
         place = (config.output, config.run_name)
-        if place in places:
+        if place in self._places:
             raise BadInput(f"two concepts are called '{config.run_name}': give each its own token or name")
-        places.add(place)
-        numbered = re.fullmatch(r"(.+)_\d+", config.concept.trigger)
-        if numbered and numbered[1] in tokens:  # diffusers calls the rows of `cat` cat, cat_1, cat_2
-            raise BadInput(
-                f"'{config.concept.trigger}' could be a row of '{numbered[1]}': choose names that differ by more than "
-                "a number"
-            )
+        token = config.concept.trigger
+        numbered = re.fullmatch(r"(.+)_\d+", token)
+        if numbered and numbered[1] in self._tokens:
+            raise taken_for_a_row(token, numbered[1])
+        if token in self._rows:
+            raise taken_for_a_row(self._rows[token], token)
+        self.configs.append(config)
+        self._places.add(place)
+        self._tokens.add(token)
+        if numbered:
+            self._rows[numbered[1]] = token
+
+
+def taken_for_a_row(row: str, token: str) -> BadInput:
+    """diffusers calls the rows of `cat` cat, cat_1, cat_2."""
+    return BadInput(f"'{row}' could be a row of '{token}': choose names that differ by more than a number")

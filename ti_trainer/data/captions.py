@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import reprlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -195,14 +194,17 @@ def load_templates(name: str) -> tuple[str, ...]:
     if name in TEMPLATES:
         return TEMPLATES[name]
     if not os.path.exists(name):
-        raise BadInput(f"{flag('templates')} is '{name}': choose {' or '.join(TEMPLATES)}, or a UTF-8 text file")
+        raise BadInput(
+            f"{flag('templates')} is '{printable(name)}': choose {' or '.join(TEMPLATES)}, or a UTF-8 text file"
+        )
     lines = [line.strip() for line in read_text(Path(name), LINES).splitlines()]
-    templates = tuple(line.replace(NAME_FIELD, TOKEN_FIELD).replace("{}", TOKEN_FIELD) for line in lines if line)
-    for template in templates:
-        if TOKEN_FIELD not in template:
-            shown = reprlib.repr(template)
-            raise BadInput(f"{shown} in {printable(name)} does not say where the token goes: write {TOKEN_FIELD} there")
-        checked_length(template, printable(name))
+    filled = [line.replace(NAME_FIELD, TOKEN_FIELD).replace("{}", TOKEN_FIELD) for line in lines]
+    for number, line in enumerate(filled, 1):
+        shown = f"{printable(name)}, line {number}"
+        if line and TOKEN_FIELD not in line:
+            raise BadInput(f"{shown} does not say where the token goes: write {TOKEN_FIELD} there")
+        checked_length(line, shown)
+    templates = tuple(filter(None, filled))
     if len(templates) > MOST_TEMPLATES:
         raise BadInput(f"{printable(name)} has {len(templates):,} templates; at most {MOST_TEMPLATES:,} are read")
     if not templates:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..config.config import Concept
-from ..method.initializers import Start
+from ..embedding_files.read import further_files
+from ..method.initializers import Start, split_init
 from .images import Picture
 
 
@@ -34,5 +35,13 @@ class Example:
 
 
 def start_of(concept: Concept) -> Start:
-    """Where the rows of a concept are asked to start."""
-    return Start(concept.token, concept.init, concept.num_vectors, concept.tune)
+    """Where the rows of a concept are asked to start; raises BadInput for a file that may not be read for it."""
+    init = concept.init
+    kind, path = split_init(init)
+    if kind == "file":
+        file = concept.reach.resolve(path)
+        if str(file) not in (concept.reach.roots or ()):  # whoever opens a file by its name opens those beside it too
+            for each in further_files(file):
+                concept.reach.resolve(each)
+        init = f"file:{file}"
+    return Start(concept.token, init, concept.num_vectors, concept.tune)

@@ -18,6 +18,7 @@ from PIL import ExifTags, Image, ImageCms, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from ..errors import BadInput
+from ..files.reach import EVERYWHERE, Reach
 from ..files.reading import PICTURE, read
 from ..files.wording import printable, reason
 from .containers import check_parts
@@ -52,8 +53,9 @@ class Picture:
     read: Callable[[], bytes] = field(repr=False, compare=False)
 
     @classmethod
-    def at(cls, path: Path) -> Picture:
-        return cls(printable(path), lambda: read(path, PICTURE))
+    def at(cls, path: Path, reach: Reach = EVERYWHERE) -> Picture:
+        """A file; what may be read is asked again each time, because a link may have been changed."""
+        return cls(printable(path), lambda: read(reach.resolve(path), PICTURE))
 
 
 @dataclass(frozen=True)

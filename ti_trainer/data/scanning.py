@@ -12,17 +12,18 @@ from typing import Any
 from PIL import ImageColor
 
 from ..config.bundled import resolve
-from ..config.config import Concept
+from ..config.config import MASK_MODES, Concept
 from ..errors import BadInput
+from ..files.reach import Reach
 from ..files.reading import CAPTION
 from ..files.text import read_text
 from ..files.wording import flag, listing, printable, shorten
-from .captions import checked_length, choose_captions, load_templates, words_of_file
+from .captions import TEMPLATES, checked_length, choose_captions, load_templates, words_of_file
 from .duplicates import Fingerprint, duplicate_notes, fingerprint
 from .examples import Example, MaskSource
 from .images import ROOM, Decoded, Picture, open_picture
 from .masks import upright_mask
-from .sources.folders import MASK_MODES, Found, find_mask, find_masks, find_pictures
+from .sources.folders import Found, find_mask, find_masks, find_pictures
 from .sources.lists import Columns
 
 SCAN_PIXELS = 64  # a JPEG is decoded this small, which is enough for the fingerprint and still reads all of its data
@@ -78,7 +79,9 @@ def scan(concept: Concept, progress: Progress = lambda things, count: things) ->
     Raises BadInput when there are no pictures at all, or when a setting is wrong.
     """
     check_colour(concept.alpha_color)
-    templates = load_templates(concept.templates)
+    reach = concept.reach
+    is_ours = concept.templates in TEMPLATES
+    templates = load_templates(concept.templates if is_ours else str(reach.resolve(concept.templates)))
     result = Scan()
     prints: list[Fingerprint] = []
     columns = Columns(concept.image_column, concept.caption_column)
@@ -87,17 +90,17 @@ def scan(concept: Concept, progress: Progress = lambda things, count: things) ->
         sources.append((replace(concept, masks="none"), "class_images", concept.class_images, Columns(), True))
     for settings, setting, images, named, is_class in sources:
         folder = None if settings.masks in MASK_MODES else settings.masks
-        findings = find_pictures(resolve(images), named, folder, setting)
+        findings = find_pictures(resolve(images), named, folder, setting, reach)
         result.notes += findings.notes
-        masks = find_masks(folder) if folder else {}
-        looks = look_at_all(findings.found, settings.masks, masks, progress)
+        masks = find_masks(folder, reach) if folder else {}
+        looks = look_at_all(findings.found, settings, masks, progress)
         for found, look in zip(findings.found, looks, strict=True):
             if isinstance(look, str):
                 result.bad_pictures.append(look)
                 continue
             words = words_of_file(found.place.stem)
             try:
-                own = () if is_class or concept.captions == "filename" else own_captions(found)
+                own = () if is_class or concept.captions == "filename" else own_captions(found, reach)
                 captions = choose_captions(concept, own, words, templates, is_class)
             except BadInput as problem:
                 result.bad_captions.append(str(problem))
@@ -113,12 +116,14 @@ def scan(concept: Concept, progress: Progress = lambda things, count: things) ->
     return result
 
 
-def look_at_all(found: list[Found], masks: str, in_folder: Mapping[str, Path], progress: Progress) -> list[Look | str]:
+def look_at_all(
+    found: list[Found], concept: Concept, in_folder: Mapping[str, Path], progress: Progress
+) -> list[Look | str]:
     """For each picture a Look, or a line that says why it cannot be used; several are decoded at a time."""
 
     def attempt(each: Found) -> Look | str:
         try:
-            return look_at(each, masks, in_folder)
+            return look_at(each, concept, in_folder)
         except BadInput as problem:
             return str(problem)
 
@@ -130,9 +135,9 @@ def look_at_all(found: list[Found], masks: str, in_folder: Mapping[str, Path], p
             raise
 
 
-def look_at(found: Found, masks: str, in_folder: Mapping[str, Path]) -> Look:
+def look_at(found: Found, concept: Concept, in_folder: Mapping[str, Path]) -> Look:
     """Decode a picture and, after it, its mask; raises BadInput when one of them cannot be used."""
-    look = look_without_mask(found, masks, in_folder)
+    look = look_without_mask(found, concept, in_folder)
     example = look.example
     if example.mask:
         size = upright_mask(example, example.mask).size
@@ -143,23 +148,24 @@ def look_at(found: Found, masks: str, in_folder: Mapping[str, Path]) -> Look:
     return look
 
 
-def look_without_mask(found: Found, masks: str, in_folder: Mapping[str, Path]) -> Look:
+def look_without_mask(found: Found, concept: Concept, in_folder: Mapping[str, Path]) -> Look:
     """Decode a picture when there is room for it; nothing of its pixels is kept."""
     opened = open_picture(found.picture, at_least=SCAN_PIXELS)
     with ROOM.take(opened.pixels):
         decoded = opened.decode()
-        source = mask_source(found, decoded, masks, in_folder)
+        source = mask_source(found, decoded, concept, in_folder)
         example = Example(found.picture, (), decoded.size, found.repeats, mask=source)
         return Look(example, fingerprint(decoded), decoded.notes)
 
 
-def mask_source(found: Found, decoded: Decoded, masks: str, in_folder: Mapping[str, Path]) -> MaskSource | None:
-    """Where the mask of a picture lies; None if it has none. masks: one of MASK_MODES, or a folder of masks."""
+def mask_source(found: Found, decoded: Decoded, concept: Concept, in_folder: Mapping[str, Path]) -> MaskSource | None:
+    """Where the mask of a picture lies; None if it has none. in_folder: those of a folder of masks."""
+    masks = concept.masks
     if masks == "alpha":
         seen = decoded.image.mode == "RGBA" and decoded.image.getchannel("A").getextrema()[0] != 255
         return MaskSource(found.picture, is_alpha=True) if seen else None
     path = {"auto": found.mask_file, "none": None}[masks] if masks in MASK_MODES else find_mask(found, in_folder)
-    return MaskSource(Picture.at(path)) if path else None
+    return MaskSource(Picture.at(path, concept.reach)) if path else None
 
 
 def mask_notes(examples: list[Example], masks: str) -> list[str]:
@@ -173,11 +179,11 @@ def mask_notes(examples: list[Example], masks: str) -> list[str]:
     return [f"no mask for {listing(without)}: learned whole"]
 
 
-def own_captions(found: Found) -> tuple[str, ...]:
+def own_captions(found: Found, reach: Reach) -> tuple[str, ...]:
     """The captions that came with a picture; raises BadInput for a file that is empty or no text, and for long ones."""
     if found.caption_file is None:
         return tuple(checked_length(text, found.picture.name) for text in found.captions)
-    text = " ".join(read_text(found.caption_file, CAPTION).split())
+    text = " ".join(read_text(reach.resolve(found.caption_file), CAPTION).split())
     if not text:
         file = printable(found.caption_file)
         raise BadInput(f"{file} is empty; write a caption with the token in it, or delete the file")
@@ -191,4 +197,4 @@ def check_colour(name: str) -> None:
     except ValueError:
         opaque = False
     if not opaque:
-        raise BadInput(f"{flag('alpha_color')} is '{name}'; write a colour's name such as white, or #rrggbb")
+        raise BadInput(f"{flag('alpha_color')} is '{printable(name)}'; write a colour's name such as white, or #rrggbb")

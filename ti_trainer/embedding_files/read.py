@@ -142,8 +142,7 @@ def slot_of(width: int, metadata: dict[str, str]) -> str:
 def with_further_files(embedding: Embedding, path: Path) -> Embedding:
     """The embedding with the vectors of NAME_2 and NAME_3, if these are for its other text encoders."""
     vectors = dict(embedding.vectors)
-    for number in (2, 3):
-        further = path.with_name(f"{path.stem}_{number}{path.suffix}")
+    for further in further_files(path):
         if not further.is_file() or only_key(further) is None or only_key(further) != only_key(path):
             break
         other = read_alone(further, None).vectors
@@ -152,6 +151,11 @@ def with_further_files(embedding: Embedding, path: Path) -> Embedding:
         vectors |= other
     known = any(set(vectors) <= kind.slots | kind.optional for kind in MODEL_FAMILIES)
     return replace(embedding, vectors=vectors) if known else embedding
+
+
+def further_files(path: Path) -> list[Path]:
+    """The files beside one, there or not, that are read with it."""
+    return [path.with_name(f"{path.stem}_{number}{path.suffix}") for number in (2, 3)]
 
 
 def only_key(path: Path) -> str | None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from ..config.config import ModelConfig
+from ..config.model import ModelConfig
 from ..embedding_files import Embedding, read_embedding
 from ..errors import BadInput
 from .base import Family, FamilySpec

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..config.bundled import resolve
-from ..config.config import ModelConfig
+from ..config.model import ModelConfig
 from ..errors import BadInput
 from ..files.wording import flag
 from .base import FamilySpec

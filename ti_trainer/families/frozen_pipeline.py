@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from torch import Tensor
 
-from ..config.config import ModelConfig
+from ..config.model import ModelConfig
 from ..data.batches import upload
 from ..data.latent_cache import content_hash
 from ..data.latents import LatentPosterior

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from ..config.config import ModelConfig
+from ..config.model import ModelConfig
 from ..errors import BadInput
 from ..files.wording import flag
 from ..method.schedules import TARGETS, VariancePreserving

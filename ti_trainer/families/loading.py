@@ -13,7 +13,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from ..config.bundled import resolve
-from ..config.config import ModelConfig
+from ..config.model import ModelConfig
 from ..errors import BadInput
 from ..files.wording import flag
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..config.config import ModelConfig
+from ..config.model import ModelConfig
 from ..errors import BadInput
 from ..files.wording import flag
 from .frozen_pipeline import FrozenPipeline

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from ..errors import BadInput
-from .wording import flag
+from .wording import flag, printable
 
 MAX_VECTORS = 75  # CLIP's window of 77 tokens without start and end
 
@@ -17,12 +17,12 @@ def check_token(token: str, known_word: bool = False) -> None:
     """
     stem = token.strip("<>")
     if not stem:
-        raise BadInput(f"{flag('token')} is '{token}': choose a name such as '<my-cat>'")
+        raise BadInput(f"{flag('token')} is '{printable(token)}': choose a name such as '<my-cat>'")
     if re.fullmatch(r"[a-z0-9_-]+", stem) and token in (stem, f"<{stem}>"):
         return
     suggestion = re.sub(r"[^a-z0-9_]+", "-", stem.lower()).strip("-") or "my-cat"
-    cure = f"'{suggestion}'" if known_word else f"'<{suggestion}>'"
+    suggestion = suggestion if known_word else f"<{suggestion}>"
     raise BadInput(
-        f"{flag('token')} is '{token}': WebUIs and diffusers read lower-case letters, digits, '-' and '_', "
-        f"with or without <> around them; {cure} would do"
+        f"{flag('token')} is '{printable(token)}': WebUIs and diffusers read lower-case letters, digits, '-' and '_', "
+        f"with or without <> around them; '{printable(suggestion)}' would do"
     )

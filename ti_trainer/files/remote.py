@@ -8,7 +8,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from ..errors import BadInput
 from .wording import flag, printable
@@ -16,28 +17,33 @@ from .wording import flag, printable
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
 
-# A protocol has two letters or more, because C:\x is a path on a drive. "zip::s3://" is how fsspec reads archives.
-URL = re.compile(r"(?:\w+::)*(?P<protocol>[A-Za-z][\w+.-]+)://")
+# A scheme has two letters or more, because C:\x is a path on a drive. "zip::x" is how fsspec reads files within files.
+URL = re.compile(r"(?:[\w+.-]+::)*(?P<scheme>[A-Za-z][\w+.-]+)://|[\w+.-]+::")
 
-# The packages that fsspec needs for a protocol.
-LIBRARIES = {
-    "s3": "s3fs",
-    "s3a": "s3fs",
-    "gs": "gcsfs",
-    "gcs": "gcsfs",
-    "az": "adlfs",
-    "abfs": "adlfs",
-    "abfss": "adlfs",
-    "oss": "ossfs",
-    "oci": "ocifs",
-    "http": "aiohttp requests",
-    "https": "aiohttp requests",
-    "sftp": "paramiko",
-    "ssh": "paramiko",
+
+@dataclass(frozen=True)
+class Scheme:
+    """What stands before :// in a URL that may be opened."""
+
+    library: str = ""  # the packages that fsspec needs for it
+    # It has no folders, only names with slashes. Making a folder there could make the bucket of a misspelt URL.
+    is_bucket: bool = False
+    is_local: bool = False  # what follows is a path on this machine
+
+
+# fsspec knows many more: some have run code that a URL names (reference), unpack without an end (zip), or reach
+# whatever this machine reaches (webhdfs, ftp, smb).
+SCHEMES: dict[str, Scheme] = {
+    "s3": Scheme("s3fs", is_bucket=True),
+    "gs": Scheme("gcsfs", is_bucket=True),
+    "az": Scheme("adlfs", is_bucket=True),
+    "abfs": Scheme("adlfs", is_bucket=True),
+    "hf": Scheme(),
+    "https": Scheme("aiohttp requests"),
+    "file": Scheme(is_local=True),
+    "local": Scheme(is_local=True),
 }
-
-# Protocols without folders, only names with slashes. Making a folder there could make the bucket of a misspelt URL.
-BUCKETS = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "oss", "oci"})
+BUCKETS = frozenset(name for name, scheme in SCHEMES.items() if scheme.is_bucket)
 
 # Exceptions of botocore and google.auth, which fsspec passes on; by name, because the libraries may not be installed.
 DENIALS = frozenset(
@@ -46,36 +52,54 @@ DENIALS = frozenset(
 
 
 def is_remote(path: str) -> bool:
-    """Whether a path is a URL: s3://bucket/runs, memory://x and also file:///x, but not runs, C:\\runs or file:x."""
+    """Whether a path is a URL: s3://bucket/runs and also file:///x and zip::x, but not runs, C:\\runs or file:x."""
     return URL.match(path) is not None
 
 
-def open_url(url: str, setting: str) -> tuple[AbstractFileSystem, str]:
-    """The filesystem of a URL, and the path of the URL in it; nothing is read yet.
+def scheme_of(url: str, setting: str) -> str:
+    """What stands before :// in a URL; setting: the one that holds it.
 
-    setting: the one that holds the URL. Raises BadInput, naming both, for an unknown protocol, for one whose library
-    is not installed, and for a URL without a bucket.
+    Raises BadInput where that is none of SCHEMES, and for files in other files ("zip::s3://bucket/cats.zip").
+    """
+    match = URL.match(url)
+    name = (match["scheme"] or "").lower() if match else ""
+    if "::" in url:
+        raise BadInput(f"{flag(setting, url)} leads through '::' into another file; give the folder itself")
+    if name not in SCHEMES:
+        raise BadInput(f"{flag(setting, url)}: {name}:// is not opened; choose s3://, gs://, az:// or a local folder")
+    return name
+
+
+def local_path(path: str) -> str | None:
+    """The path on this machine that file:///PATH or local:///PATH names, or a path that is no URL; None for others."""
+    if not is_remote(path):
+        return path
+    name, _, rest = path.partition("://")
+    scheme = SCHEMES.get(name.lower())
+    return rest if scheme and scheme.is_local and "::" not in path else None
+
+
+def open_url(url: str, setting: str, **options: Any) -> tuple[AbstractFileSystem, str]:
+    """The filesystem of a URL, and the path of the URL in it; nothing is read yet. Every URL is opened here.
+
+    setting: the one that holds the URL; options: of fsspec's filesystem. Raises BadInput, naming both, as `scheme_of`
+    does, where the library of the scheme is not installed, and for a URL without a bucket.
     """
     shown = flag(setting, url)
-    match = URL.match(url)
-    protocol = match["protocol"].lower() if match else ""
+    name = scheme_of(url, setting)
+    scheme = SCHEMES[name]
     try:
         from fsspec.core import url_to_fs
 
-        filesystem, root = url_to_fs(url)
+        filesystem, root = url_to_fs(url, **options)
     except ImportError as error:
-        library = LIBRARIES.get(protocol)
-        cure = f"pip install {library}" if library else error
-        raise BadInput(f"{shown}: the library for {protocol}:// is not installed: {cure}") from None
+        cure = f"pip install {scheme.library}" if scheme.library else error
+        raise BadInput(f"{shown}: the library for {name}:// is not installed: {cure}") from None
     except Exception as error:  # each filesystem has its own
-        if "Protocol not known" in str(error):
-            raise BadInput(
-                f"{shown}: nobody knows {protocol}://; choose s3://, gs://, az:// or a local folder"
-            ) from None
-        raise failure(error, shown, "opened") from error
+        raise failure(error, printable(shown), "opened") from error
     root = str(root).rstrip("/")
-    if protocol in BUCKETS and not root.strip("/"):
-        raise BadInput(f"{shown} names no bucket; write {protocol}://BUCKET/FOLDER")
+    if scheme.is_bucket and not root.strip("/"):
+        raise BadInput(f"{shown} names no bucket; write {name}://BUCKET/FOLDER")
     return filesystem, root
 
 

@@ -12,6 +12,8 @@ from pathlib import Path
 MOST_NAMES = 5
 MOST_LINES = 10
 LONGEST_REASON = 200  # letters
+LONGEST_NAME = 240  # characters
+LONGEST_MESSAGE = 4_000
 
 _on_command_line = False
 # settings that come from a file, where a config is made from one
@@ -26,9 +28,11 @@ def flag(name: str, value: object = None) -> str:
     While a YAML file or a list of concepts is read that has the setting: `lr`, `crop: subject`, `plots: false`.
     """
     if name in _keys.get():
-        return name if value is None else f"{name}: {str(value).lower() if isinstance(value, bool) else value}"
+        text = str(value).lower() if isinstance(value, bool) else printable(str(value))
+        return name if value is None else f"{name}: {text}"
     if not _on_command_line:
-        text = json.dumps(str(value), ensure_ascii=False) if isinstance(value, (str, Path)) else str(value)
+        is_text = isinstance(value, (str, Path))
+        text = printable(json.dumps(str(value), ensure_ascii=False) if is_text else str(value))
         return name if value is None else f"{name}={text}"
     if value is None or isinstance(value, bool):
         return f"--no-{name}" if value is False else f"--{name}"
@@ -61,8 +65,21 @@ def keys_of_a_file(names: Collection[str]) -> Iterator[None]:
 
 
 def printable(path: Path | str) -> str:
-    """A file's name on one line: line breaks and bytes that are no text are written as escapes."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(path))
+    """A file's name, or another text of somebody else, on one line: `escaped`, and without the middle of a long one."""
+    text = escaped(str(path))
+    half = LONGEST_NAME // 2
+    return text if len(text) <= LONGEST_NAME else f"{text[:half]} ... {text[-half:]}"
+
+
+def escaped(text: str) -> str:
+    """A text on one line: line breaks, controls and bytes that are no text are written as escapes."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def told(problem: BaseException) -> str:
+    """The message of an exception, printable whatever it quotes, and not longer than somebody reads."""
+    text = "\n".join(map(escaped, str(problem).split("\n"))) or type(problem).__name__
+    return text if len(text) <= LONGEST_MESSAGE else f"{text[:LONGEST_MESSAGE]} ..."
 
 
 def reason(error: Exception) -> str:

@@ -12,8 +12,9 @@ from PIL import Image
 from tqdm import tqdm
 
 from ..config.bundled import TINY_SD
-from ..config.config import Concept, ModelConfig, TrainConfig
+from ..config.config import Concept, TrainConfig
 from ..config.fields import settings_of
+from ..config.model import ModelConfig
 from ..embedding_files import read_embedding
 from ..errors import BadInput
 from ..families import Family, load_with_embeddings

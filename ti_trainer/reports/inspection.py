@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..config.config import ModelConfig
+from ..config.model import ModelConfig
 from ..embedding_files import Embedding, read_embedding
 from ..families import TextSlot, load_family
-from ..files.wording import printable
+from ..files.wording import escaped
 from ..method.lengths import word_length
 from ..method.nearest import nearest_words
 
@@ -77,4 +77,4 @@ def inspection_text(figures: Mapping[str, Any], as_json: bool) -> str:
             near = ", ".join(f"{word} {cosine:.2f}" for word, cosine in row["nearest"])
             lines.append(f"    row {number}: length {row['length_ratio']:.2f} x a word's; near {near}")
     lines += [f"  {key} = {value}" for key, value in figures["metadata"].items()]
-    return "\n".join(printable(line) for line in lines)  # metadata may hold control characters
+    return "\n".join(escaped(line) for line in lines)  # metadata may hold control characters

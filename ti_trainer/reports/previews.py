@@ -11,7 +11,8 @@ from pathlib import Path
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
-from ..config.config import ModelConfig, TrainConfig
+from ..config.config import TrainConfig
+from ..config.model import ModelConfig
 from ..embedding_files import read_embedding
 from ..families import Family, load_with_embeddings
 from ..files.atomic import write_bytes

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ..data.captions import NAME_FIELD
 from ..errors import BadInput
+from ..files.reading import LINES
 from ..files.text import read_text
 from ..files.wording import flag
 from ..method.tokens import TOKEN_FIELD, fill
@@ -69,7 +70,7 @@ def read_prompts(name: str | None, chosen: str | None = None) -> tuple[Prompt, .
         return tuple(map(Prompt, PROMPTS[name]))
     if not Path(name).is_file():
         raise BadInput(f"{flag('prompts')} is '{name}': choose {' or '.join(PROMPTS)}, or a UTF-8 text file")
-    lines = [line.strip() for line in read_text(Path(name)).splitlines()]
+    lines = [line.strip() for line in read_text(Path(name), LINES).splitlines()]
     lists = dreambench_lists(lines)
     if lists:
         templates = choose_list(lists, name, chosen)

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from functools import partial
 
 from ..config.config import FROM_PICTURES, TrainConfig
 from ..errors import BadInput
 from ..families import Family
 from ..families.borrowing import Pipeline
-from ..files.wording import flag
+from ..files.wording import flag, told
 from ..runs.folder import RunFolder
 from ..runs.resume import is_complete
 from .console import Console
 from .endings import Endings
 from .events import Callback, Measured
+from .failures import forget_bug
 from .learner import Learner
 from .memory.machine import give_back
 from .memory.plan import MemoryPlan, plan_memory
@@ -116,10 +118,10 @@ class Admission:
         while self.waiting and self.has_room(self.waiting[0]):
             config = self.waiting.popleft()
             seat = None
-            problem: BadInput | OSError | None = None
+            problem: Exception | None = None
             try:
                 seat = self.open(config)
-            except (BadInput, OSError) as error:
+            except Exception as error:  # of any kind: it is this concept's alone
                 problem = error
             if seat:
                 self.seats.take(seat)
@@ -175,6 +177,7 @@ class Admission:
             report = None
             if writes:
                 folder.create()  # after a resume too: it may be asked for more steps
+                forget_bug(folder)
                 report = Report(learner, folder, self.started, self.callbacks)
                 report.open()
             undo.pop_all()
@@ -186,10 +189,7 @@ class Admission:
             return
         give_back()  # activations of the first step, before the VAE makes its own
         for seat in seats:
-            problem = self.encode(seat.learner.session)
-            seat.is_settled, reason = self.agree(True, problem)
-            if not seat.is_settled:
-                self.turn_away(seat.learner.config, seat, problem, reason)
+            seat.is_settled = self.attempt(seat, partial(self.encode, seat.learner.session))
         if not self.waiting:
             self.model.step.family.put_away_vae()
         new = [s for s in seats if s.is_settled and s.begun_at == 0 and s.learner.config.validate_every]
@@ -203,29 +203,34 @@ class Admission:
                 if seat.report:
                     seat.report.tell(Measured(seat.folder.name, 0, loss, seat.learner.best_step))
 
-    def encode(self, session: Session) -> BadInput | OSError | None:
-        """Encode the views that are left; returns the problem when a picture has changed or gone."""
-        try:
-            notes = encode_rest(session)
-        except (BadInput, OSError) as problem:
-            return problem
-        for note in notes:
+    def encode(self, session: Session) -> None:
+        """Encode the views that are left."""
+        for note in encode_rest(session):
             self.console.note(note)
-        return None
 
-    def agree(self, has_seat: bool, problem: BadInput | OSError | None) -> tuple[bool, str]:
+    def attempt(self, seat: Seat, action: Callable[[], object]) -> bool:
+        """Do something for one concept; if that fails in any process it loses its seat, and the others go on."""
+        problem: Exception | None = None
+        try:
+            action()
+        except Exception as error:
+            problem = error
+        agreed, reason = self.agree(True, problem)
+        if not agreed:
+            self.turn_away(seat.learner.config, seat, problem, reason)
+        return agreed
+
+    def agree(self, has_seat: bool, problem: Exception | None) -> tuple[bool, str]:
         """Whether all processes that share examples train a concept, and the reason of the first that cannot.
 
         If one of them cannot, or need not, then none does: they would wait for it. "" is no reason: the concept is
         finished, or somebody else is at work on it.
         """
-        of_all = self.processes.gather((has_seat, str(problem) if problem else ""))
+        of_all = self.processes.gather((has_seat, told(problem) if problem else ""))
         reasons = [reason for _, reason in of_all if reason]
         return not reasons and all(seated for seated, _ in of_all), next(iter(reasons), "")
 
-    def turn_away(
-        self, config: TrainConfig, seat: Seat | None, problem: BadInput | OSError | None, reason: str
-    ) -> None:
+    def turn_away(self, config: TrainConfig, seat: Seat | None, problem: Exception | None, reason: str) -> None:
         """Give up a concept; where there is a reason it has failed, also for processes that had no problem."""
         if seat:
             self.seats.leave(seat)

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 import torch
 
 from ..config.config import TrainConfig
-from ..errors import BadInput, Diverged
+from ..errors import Diverged
 from ..files.wording import flag
 from .console import Console
 from .events import Finished, Run
 from .export import export_embedding
+from .failures import reason_of
 from .learner import Reading
 from .memory.machine import peak_bytes
 from .memory.plan import MemoryPlan
@@ -21,10 +22,11 @@ from .seats import Seat, Seats
 class Endings:
     """Ends concepts, and keeps what has become of each."""
 
-    def __init__(self, seats: Seats, device: torch.device, console: Console) -> None:
+    def __init__(self, seats: Seats, device: torch.device, console: Console, is_list: bool = False) -> None:
         self.seats = seats
         self.device = device
         self.console = console
+        self.is_list = is_list
         self.runs: list[Run] = []
         self.failures: dict[str, Exception] = {}  # by the name of the run
 
@@ -32,7 +34,7 @@ class Endings:
         """Publish a concept and give up its seat; what keeps it from being published does not stop the others."""
         try:
             run = self.publish(seat, plan)
-        except (BadInput, OSError) as problem:
+        except Exception as problem:
             self.seats.leave(seat)
             self.fail(seat.learner.config, problem)
             return
@@ -74,21 +76,29 @@ class Endings:
         learner = seat.learner
         folder = seat.folder
         learner.keep_last()
-        if seat.report:
-            seat.report.write_steps(readings, None)
-            folder.checkpoints.drop_after(learner.step)
-            folder.checkpoints.save(learner.good)
-            export_embedding(learner.session, folder, learner.best_rows, learner.best_step)
+        problem: Exception | None = None
+        try:
+            if seat.report:
+                seat.report.write_steps(readings, None)
+                folder.checkpoints.drop_after(learner.step)
+                folder.checkpoints.save(learner.good)
+                export_embedding(learner.session, folder, learner.best_rows, learner.best_step)
+        except Exception as error:
+            problem = error
         self.seats.leave(seat)
         self.fail(
             learner.config,
-            Diverged(
+            problem
+            or Diverged(
                 f"the loss became NaN or infinite at step {bad.step}; the rows of step {learner.step} are saved in "
                 f"{folder.path}. Start again with a lower {flag('lr')} than {learner.config.lr:g} and "
                 f"{flag('overwrite', True)}"
             ),
         )
 
-    def fail(self, config: TrainConfig, problem: BadInput | Diverged | OSError) -> None:
+    def fail(self, config: TrainConfig, problem: Exception) -> None:
+        """Note why a concept was not learned; one of many is told a mistake of ours in a sentence."""
+        if self.is_list:
+            problem = reason_of(problem, config)
         self.failures[config.run_name] = problem
         self.console.failed(config.run_name, problem)

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from ..config.config import TrainConfig
 from ..config.together import check_together
 from ..errors import Incomplete, Interrupted
 from ..families.borrowing import Pipeline
-from ..files.wording import flag
+from ..files.wording import flag, told
 from ..runs.folder import RunFolder
-from ..runs.resume import check_folder, resume_command, with_found_words
+from ..runs.resume import Entry, check_folder, resume_command, with_found_words
 from ..runs.storage import Storage
 from .admission import Admission, SharedModel
 from .console import Console, Silence, SingleTerminal, Terminal
 from .endings import Endings
 from .events import Callback, Run
+from .failures import reason_of
 from .loop import Loop
 from .processes import Processes
 from .seats import Seats
@@ -52,6 +53,7 @@ def train_all(
     pipeline: Pipeline | None = None,
     stop: Flag | None = None,
     console: Console | None = None,
+    refused: Mapping[str, Exception] | None = None,
 ) -> list[Run]:
     """Learn many concepts at once; the rows of each are what `train` would give, to rounding.
 
@@ -60,33 +62,38 @@ def train_all(
     sent, as long as there are as many concepts as processes; otherwise they share the examples of every concept, and
     the gradients of the rows are sent. Returns the runs that this process has finished.
 
-    With `resume=True` only what is not published yet is done. A concept whose input is bad, or that diverges, does not
-    stop the others: Incomplete is raised at the end. Arguments, and Interrupted, as in `train`.
+    With `resume=True` only what is not published yet is done. A concept whose input is bad, that diverges, or that
+    meets a mistake in the program, does not stop the others: Incomplete is raised at the end. refused: concepts that
+    belong to the job and cannot even be tried, with the reasons. Other arguments, and Interrupted, as in `train`.
     """
     started = time.perf_counter()
     if pipeline is not None:
         configs = [replace(config, model=pipeline.name_or_path or type(pipeline).__name__) for config in configs]
-    check_together(configs)
-    is_list = len(configs) > 1
-    outputs = {config.output for config in configs} if is_list else ()
-    manifests = {output: Storage(output).published() for output in outputs}  # each in one go: it may be far away
-    configs = [with_found_words(config, manifests.get(config.output)) for config in configs]
-    for config in configs:
-        check_folder(RunFolder(config), manifests.get(config.output))
-    processes = Processes(configs[0].precision)
+    refused = refused or {}
+    count = len(configs) + len(refused)
+    is_list = count > 1
+    if configs or not refused:
+        check_together(configs)
+    ready, failures = look_up(configs, refused, is_list)
+    if not ready:
+        raise summary(failures, count)
+    processes = Processes(ready[0].precision)
     processes.wait()  # all have checked the folders before one writes into them
     if not processes.is_main:
         console = Silence()
+        failures = {}  # the main process tells of them
     elif console is None:
         console = Terminal(started) if is_list else SingleTerminal(started)
-    order = list(configs)
-    if 1 < processes.count <= len(configs):
-        order = deal(configs, processes.rank, processes.count)
+    for name, problem in failures.items():
+        console.failed(name, problem)
+    order = ready
+    if 1 < processes.count <= len(ready):
+        order = deal(ready, processes.rank, processes.count)
         processes = processes.alone()
 
-    model = SharedModel(configs[0], processes, pipeline)
+    model = SharedModel(ready[0], processes, pipeline)
     seats = Seats()
-    endings = Endings(seats, processes.device, console)
+    endings = Endings(seats, processes.device, console, is_list)
     admission = Admission(order, model, seats, endings, console, callbacks, started, is_list)
     try:
         with StopSignals(stop) as signals:
@@ -96,12 +103,51 @@ def train_all(
     finally:  # whatever happens, files are closed and locks given back
         seats.leave_all()
         console.close()
-    if endings.failures and not is_list:
-        raise next(iter(endings.failures.values()))
-    if endings.failures:
-        reasons = "\n".join(f"  {name}: {problem}" for name, problem in endings.failures.items())
-        raise Incomplete(f"{len(endings.failures)} of {len(configs)} concepts failed:\n{reasons}")
+    failures |= endings.failures
+    if failures:
+        raise summary(failures, count)
     return endings.runs
+
+
+def look_up(
+    configs: Sequence[TrainConfig], refused: Mapping[str, Exception], is_list: bool
+) -> tuple[list[TrainConfig], dict[str, Exception]]:
+    """The configs whose folders let them begin or go on, and the problems of the others and of those refused before."""
+    failures = {name: reason_of(problem) if is_list else problem for name, problem in refused.items()}
+    manifests: dict[str, Mapping[str, Entry] | Exception] = {}  # each is read in one go: it may be far away
+    ready = []
+    for config in configs:
+        try:
+            if is_list and config.output not in manifests:
+                manifests[config.output] = read_manifest(config.output)
+            manifest = manifests.get(config.output)
+            if isinstance(manifest, Exception):
+                raise manifest
+            config = with_found_words(config, manifest)
+            check_folder(RunFolder(config), manifest)
+        except Exception as problem:
+            if not is_list:
+                raise
+            failures[config.run_name] = reason_of(problem, config)
+        else:
+            ready.append(config)
+    return ready, failures
+
+
+def read_manifest(output: str) -> Mapping[str, Entry] | Exception:
+    """What is published in an output, or why nobody can tell."""
+    try:
+        return Storage(output).published()
+    except Exception as problem:
+        return problem
+
+
+def summary(failures: Mapping[str, Exception], count: int) -> Exception:
+    """What is raised at the end of a job of so many concepts: the one problem that all have, or a list of problems."""
+    first, *others = failures.values()
+    if len(failures) == count and all(other is first for other in others):
+        return first
+    return Incomplete.because({name: told(problem) for name, problem in failures.items()}, count)
 
 
 def deal(configs: Sequence[TrainConfig], rank: int, count: int) -> list[TrainConfig]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
+from functools import partial
 
 from .admission import Admission, SharedModel
 from .console import Console
@@ -85,14 +87,23 @@ class Loop:
             loss = validation.get(seat)
             if loss is not None:
                 seat.learner.keep_if_better(loss)
-            if seat.report:
-                self.console.show(seat.report.write_steps(steps, loss))
+            self.admission.attempt(seat, partial(self.write_steps, seat, steps, loss))
         self.admission.settle([seat for seat in self.seats if not seat.is_settled])
         for seat in self.seats:
-            if seat.report and (stop or seat.learner.is_saved_now):
-                seat.report.save_checkpoint()
-            if seat.learner.is_done:
+            is_whole = True
+            if stop or seat.learner.is_saved_now:
+                is_whole = self.admission.attempt(seat, partial(self.save, seat))
+            if is_whole and seat.learner.is_done:
                 self.endings.finish(seat, self.model.plan)
+
+    def write_steps(self, seat: Seat, steps: Sequence[Reading], loss: float | None) -> None:
+        """Write and show what a concept's last steps were; loss: the fixed-noise loss after them."""
+        if seat.report:
+            self.console.show(seat.report.write_steps(steps, loss))
+
+    def save(self, seat: Seat) -> None:
+        if seat.report:
+            seat.report.save_checkpoint()
 
     def take_readings(self) -> dict[Seat, list[Reading]]:
         """What each concept's last steps were; those that have diverged leave their seats."""

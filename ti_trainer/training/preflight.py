@@ -35,6 +35,18 @@ def check_disk(config: TrainConfig) -> None:
         raise BadInput(f"{place} has {free / 2**20:.0f} MiB free; make room or choose another {flag('output')}")
 
 
+def check_tensorboard(config: TrainConfig) -> None:
+    """Raises BadInput when TensorBoard is wanted and not installed."""
+    if not config.tensorboard:
+        return
+    try:
+        import torch.utils.tensorboard  # noqa: F401
+    except ImportError:
+        raise BadInput(
+            f"{flag('tensorboard', True)} needs a package that is not installed: pip install tensorboard"
+        ) from None
+
+
 def check_weights(config: TrainConfig) -> None:
     """Raises BadInput when the model's weights are larger than the free memory."""
     source = Path(resolve(config.model))
@@ -75,7 +87,7 @@ def check_captions(
     readings = read_captions(concept, examples, slot.tokenizer, slot.window, count, long_captions)
     for example in examples:
         for caption in example.captions:
-            check_caption(concept, example.picture.name, caption, readings[caption])
+            check_caption(concept, example.picture.name, readings[caption])
     cut = [each.picture.name for each in examples if any(readings[caption].is_cut for caption in each.captions)]
     if not cut:
         return []
@@ -83,19 +95,18 @@ def check_captions(
     return [f"of the captions of {listing(cut)} only {slot.window} tokens are read; {cure}"]
 
 
-def check_caption(concept: Concept, picture: str, caption: str, reading: CaptionReading) -> None:
+def check_caption(concept: Concept, picture: str, reading: CaptionReading) -> None:
     """Raises BadInput for a caption that would not train every row of the concept; picture: for the message."""
     if not reading.has_token:
         raise BadInput(
-            f"the caption of {picture}, '{fill(caption, concept.token)}', does not mention {concept.token} and would "
-            f"train nothing; write {concept.token} or {TOKEN_FIELD} where it belongs, or add {flag('add_token', True)}"
+            f"the caption of {picture} does not mention {concept.token} and would train nothing; write "
+            f"{concept.token} or {TOKEN_FIELD} where it belongs, or add {flag('add_token', True)}"
         )
     if not reading.has_rows:
         raise BadInput(
             f"the caption of {picture} has {reading.tokens} tokens, and the {reading.window} that the model reads do "
             f"not hold all of {concept.token}; shorten it, put the token first, or add "
-            f"{flag('long_captions', 'chunk')}: "
-            f"'{reading.text[:80]}'"
+            f"{flag('long_captions', 'chunk')}"
         )
 
 
@@ -110,10 +121,13 @@ def picture_warnings(examples: Sequence[Example], framing: Framing) -> list[str]
 
 def check_gradients(family: Family, rows: Rows, data: ConceptData) -> None:
     """Raises BadInput when a row has no influence on the text encoder's output."""
-    caption = fill(data.examples[0].captions[0], data.token)
+    first = data.examples[0]
+    caption = fill(first.captions[0], data.token)
     output = family.encode_text([caption], [data.owner]).energy
     gradients = torch.autograd.grad(output, list(rows.values()), allow_unused=True)
     for slot, gradient in zip(rows, gradients, strict=True):
         silent = [] if gradient is None else (gradient.norm(dim=1) == 0).nonzero().flatten().tolist()
         if gradient is None or silent:
-            raise BadInput(f"rows {silent} of {data.token} in {slot} get no gradient from '{caption}'")
+            raise BadInput(
+                f"rows {silent} of {data.token} in {slot} get no gradient from a caption of {first.picture.name}"
+            )

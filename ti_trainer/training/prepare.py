@@ -73,6 +73,7 @@ def prepare(config: TrainConfig, load: Callable[[], Family], owner: str = "") ->
     load: what gives the model, which is asked only when the pictures are good; owner: under which its placeholders are
     to know the concept.
     """
+    preflight.check_tensorboard(config)
     concept = config.concept
     local, scratch = with_local_pictures(concept)
     examples, warnings = load_examples(local, config.skip_bad_images, reading)
@@ -121,9 +122,12 @@ def with_local_pictures(concept: Concept) -> tuple[Concept, TemporaryDirectory[s
     remote = {name: url for name in places if is_remote(url := getattr(concept, name) or "")}
     if not remote:
         return concept, None
-    scratch = TemporaryDirectory(prefix="ti-trainer-")
-    copies: dict[str, Any] = {name: fetch(url, Path(scratch.name), places[name], name) for name, url in remote.items()}
-    return replace(concept, **copies), scratch
+    scratch = TemporaryDirectory(prefix="ti-trainer-", ignore_cleanup_errors=True)
+    folder = Path(scratch.name)
+    copies: dict[str, Any] = {
+        name: fetch(url, folder, places[name], name, concept.reach) for name, url in remote.items()
+    }
+    return replace(concept, **copies, reach=concept.reach.including(folder)), scratch
 
 
 def reading(things: Iterable[Any], count: int) -> Iterable[Any]:

@@ -18,7 +18,7 @@ def test_jsonl_with_other_columns(folder: Path) -> None:
     lines = [{**row, "text": "not this"} for row in rows("bild", "titel")]
     file = write_jsonl(folder / "list.jsonl", lines)
     check(load(file, image_column="bild", caption_column="titel"))
-    with pytest.raises(BadInput, match=r"--image_column is 'picture', and .*list\.jsonl has bild, titel, text"):
+    with pytest.raises(BadInput, match=r"image_column is 'picture', and .*list\.jsonl has bild, titel, text"):
         load(file, image_column="picture")
 
 

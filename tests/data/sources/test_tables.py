@@ -8,6 +8,7 @@ import pytest
 
 from tests.three_pictures import COLOURS, TEXTS, check, encoded, load
 from ti_trainer.errors import BadInput
+from ti_trainer.files.reach import Reach
 
 
 @pytest.fixture(autouse=True)
@@ -36,7 +37,7 @@ def test_arrow_file(tmp_path: Path) -> None:
     table("bild", "titel").save_to_disk(tmp_path / "one")
     (file,) = (tmp_path / "one").glob("*.arrow")
     check(load(file, caption_column="titel"))
-    with pytest.raises(BadInput, match=r"--caption_column is 'text', and .* has bild, titel"):
+    with pytest.raises(BadInput, match=r"caption_column is 'text', and .* has bild, titel"):
         load(file, caption_column="text")
 
 
@@ -105,3 +106,52 @@ def test_long_names_in_a_table_are_not_words_of_captions(tmp_path: Path) -> None
     named.to_parquet(tmp_path / "x.parquet")
     (example,) = load(tmp_path / "x.parquet")
     assert example.picture.name == f"{tmp_path}/x.parquet, row 0"
+
+
+def test_what_a_table_of_somebody_else_may_read(tmp_path: Path) -> None:
+    """Only what lies in the reach: by the paths in its cells, by links, and by the list of files of a saved dataset."""
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    (tmp_path / "secret.png").write_bytes(encoded("red"))
+    (theirs / "own.png").write_bytes(encoded("red"))
+    reach = Reach.within([theirs])
+    paths = {"file_name": ["own.png", "../secret.png", str(tmp_path / "secret.png")], "text": list(TEXTS)}
+    datasets.Dataset.from_dict(paths).to_parquet(theirs / "table.parquet")
+    with pytest.raises(BadInput) as refusal:
+        load(theirs / "table.parquet", reach=reach)
+    assert [line.partition(" leads out of ")[0] for line in str(refusal.value).splitlines()[:-1]] == [
+        f"{theirs}/../secret.png",
+        f"{tmp_path}/secret.png",
+    ]
+    (theirs / "table.parquet").unlink()
+    table().save_to_disk(theirs / "saved")
+    with pytest.raises(BadInput, match="is a saved dataset, which a list may not name; save it as parquet"):
+        load(theirs / "saved", reach=reach)
+    table().to_parquet(tmp_path / "cats.parquet")
+    (theirs / "tables").mkdir()
+    (theirs / "tables" / "link.parquet").symlink_to(tmp_path / "cats.parquet")
+    for name in ("tables/link.parquet", "tables"):
+        with pytest.raises(BadInput, match="leads out of the folders"):
+            load(theirs / name, reach=reach)
+    check(load(theirs / "tables"))
+
+
+def test_captions_that_claim_to_be_pictures_are_not_opened(tmp_path: Path) -> None:
+    (tmp_path / "secret.png").write_bytes(encoded("red"))
+    features = datasets.Features({"image": datasets.Image(), "text": datasets.Image()})
+    cells = {
+        "image": [{"bytes": encoded("red"), "path": None}],
+        "text": [{"bytes": None, "path": str(tmp_path / "secret.png")}],
+    }
+    datasets.Dataset.from_dict(cells, features=features).to_parquet(tmp_path / "a.parquet")
+    with pytest.raises(BadInput, match="row 0: the caption is no text"):
+        load(tmp_path / "a.parquet")
+
+
+@pytest.mark.parametrize("name", ["reference::a.parquet", "*.parquet", "a[1].parquet"])
+def test_names_that_datasets_takes_for_something_else(tmp_path: Path, name: str) -> None:
+    table().to_parquet(tmp_path / "cats.parquet")
+    (tmp_path / "cats.parquet").rename(tmp_path / name)
+    for place in (tmp_path / name, tmp_path):
+        with pytest.raises(BadInput, match="in its name; rename it"):
+            load(place)

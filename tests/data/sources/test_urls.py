@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from ti_trainer.data.sources.folders import find_pictures
 from ti_trainer.data.sources.lists import Columns
 from ti_trainer.data.sources.urls import fetch
 from ti_trainer.errors import BadInput
+from ti_trainer.files.reach import Reach
 
 
 @pytest.fixture(autouse=True)
@@ -29,10 +29,10 @@ def _empty_store() -> Iterator[None]:
     MemoryFileSystem.pseudo_dirs[:] = [""]
 
 
-@pytest.fixture(params=["file", "memory"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """A folder, written through fsspec, that is not there yet."""
-    return {"file": f"file://{tmp_path}/there/my cat [1]", "memory": "memory://there/my cat [1]"}[request.param]
+@pytest.fixture
+def url() -> str:
+    """A folder in a bucket, which is not there yet."""
+    return "memory://there/my cat [1]"
 
 
 def png(seed: int) -> bytes:
@@ -69,7 +69,7 @@ def test_it_is_copied_once(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyP
     write(url, FOLDER)
     write(url + "2", {"b.png": png(3)})
     first, other = fetch(url, scratch), fetch(url + "2", scratch)
-    monkeypatch.setattr("ti_trainer.data.sources.urls.open_url", None)  # nothing is asked of the URL any more
+    monkeypatch.setattr(Reach, "open_url", None)  # nothing is asked of the URL any more
     assert fetch(url, scratch) == first
     assert tree(Path(other)) == {"b.png": png(3)}
     assert len(list(scratch.iterdir())) == 2
@@ -108,11 +108,44 @@ def test_a_parquet_file(url: str, tmp_path: Path) -> None:
     assert found.captions == ("a {token}",)
 
 
-def test_pictures_in_an_archive(tmp_path: Path) -> None:
-    with zipfile.ZipFile(tmp_path / "cats.zip", "w") as archive:
-        for name, content in FOLDER.items():
-            archive.writestr(name, content)
-    assert tree(Path(fetch(f"zip://::file://{tmp_path}/cats.zip", tmp_path / "scratch"))) == FOLDER
+def test_archives_are_not_opened(tmp_path: Path) -> None:
+    for url in ("zip://::memory://there/cats.zip", "zip::memory://there/cats.zip", "tar::file:///x", "zip:///x.zip"):
+        with pytest.raises(BadInput, match=r"leads through '::' into another file|is not opened"):
+            fetch(url, tmp_path / "scratch")
+    assert not (tmp_path / "scratch").exists()
+
+
+def test_a_file_url_is_a_path_and_nothing_is_copied(tmp_path: Path) -> None:
+    assert fetch(f"file://{tmp_path}/cats", tmp_path / "scratch") == f"{tmp_path}/cats"
+    assert fetch(f"local://{tmp_path}/cats", tmp_path / "scratch") == f"{tmp_path}/cats"
+    assert not (tmp_path / "scratch").exists()
+
+
+def test_what_a_list_may_copy(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only what it was given, and not more files or bytes than a concept needs."""
+    write(url, FOLDER)
+    scratch = tmp_path / "scratch"
+    for roots in ([], ["memory://there/my"], ["memory://there/my cat [1]/a.png"], ["memory://elsewhere"]):
+        with pytest.raises(BadInput, match=r"is in no bucket that a list of concepts may read; add trusted_roots"):
+            fetch(url, scratch, reach=Reach.within(roots))
+    reach = Reach.within(["memory://there/"])
+    assert tree(Path(fetch(url, scratch, reach=reach))) == FOLDER
+    with pytest.raises(BadInput, match="is in no bucket"):
+        fetch("memory://there/../secret", scratch, reach=reach)
+
+    size = sum(map(len, FOLDER.values()))
+    for name, most, message in [
+        ("MOST_FILES", len(FOLDER) - 1, "has more than 3 files"),
+        ("MOST_BYTES", size - 1, "GiB, too much for a concept of a list"),
+    ]:
+        with monkeypatch.context() as less:
+            less.setattr(f"ti_trainer.data.sources.urls.{name}", most)
+            with pytest.raises(BadInput, match=message):
+                fetch(url, tmp_path / name, reach=reach)
+            assert list((tmp_path / name).iterdir()) == []
+            assert tree(Path(fetch(url, tmp_path / "own"))) == FOLDER  # what whoever trains asks for is not bounded
+            less.setattr(f"ti_trainer.data.sources.urls.{name}", most + 1)
+            assert tree(Path(fetch(url, tmp_path / name, reach=reach))) == FOLDER
 
 
 @pytest.mark.parametrize("images", ["my-cat", "owner/name", "/data/cats", "C:\\cats", "nowhere.jsonl", ""])

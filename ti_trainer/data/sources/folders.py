@@ -9,7 +9,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 
+from ...config.config import MASK_MODES
 from ...errors import BadInput
+from ...files.reach import EVERYWHERE, Reach
 from ...files.wording import flag, listing, printable
 from ..images import Picture
 from .lists import ANY_COLUMNS, Columns, ListedPicture, read_list
@@ -22,7 +24,6 @@ FOREIGN = frozenset({".heic", ".heif", ".jxl", ".psd", ".svg", ".dng", ".cr2", "
 CAPTION_SUFFIXES = (".txt", ".caption")
 METADATA = ("metadata.jsonl", "metadata.csv")
 MASK_ENDING = ".mask"
-MASK_MODES = ("auto", "alpha", "none")
 REPEATS = re.compile(r"(\d{1,3})_")  # sd-scripts' names such as "10_cat"; four digits would be a year
 
 
@@ -47,32 +48,37 @@ class Findings:
 
 
 def find_pictures(
-    images: str, columns: Columns = ANY_COLUMNS, masks: str | None = None, setting: str = "images"
+    images: str,
+    columns: Columns = ANY_COLUMNS,
+    masks: str | None = None,
+    setting: str = "images",
+    reach: Reach = EVERYWHERE,
 ) -> Findings:
     """All pictures of a source.
 
     masks: a folder of masks, which is left out where it lies within the source; setting: the one that names the
-    source. Raises BadInput, naming it, when there are no pictures or when their list cannot be read.
+    source; reach: what may be read. Raises BadInput, naming the setting, when there are no pictures or when their list
+    cannot be read.
     """
-    path = Path(images)
+    path = reach.resolve(images)
     source = flag(setting, images)
     suffix = path.suffix.lower()
-    is_folder = os.path.isdir(images)  # where a Path's own would raise, for names that are too long, it is none
+    is_folder = os.path.isdir(path)  # where a Path's own would raise, for names that are too long, it is none
     if is_folder and not is_saved_dataset(path):
-        findings = look_through(path, columns, masks)
+        findings = look_through(path, columns, masks, reach)
         if not findings.found and holds_tables(path):
-            findings = table_findings(images, columns, source)
-    elif suffix == ".jsonl" and os.path.exists(images):
+            findings = table_findings(images, columns, source, reach)
+    elif suffix == ".jsonl" and os.path.exists(path):
         rows = read_list(path, columns)
         findings = Findings(
-            [Found(Picture.at(r.path), PurePath(r.name), r.captions, None, beside(r.path)) for r in rows]
+            [Found(Picture.at(r.path, reach), PurePath(r.name), r.captions, None, beside(r.path, reach)) for r in rows]
         )
-    elif is_folder or (suffix in TABLE_SUFFIXES and os.path.exists(images)):
-        findings = table_findings(images, columns, source)
-    elif os.path.exists(images):
+    elif is_folder or (suffix in TABLE_SUFFIXES and os.path.exists(path)):
+        findings = table_findings(images, columns, source, reach)
+    elif os.path.exists(path):
         raise BadInput(f"{source} is not a folder; give the folder that holds the pictures")
     elif re.fullmatch(r"[\w.-]+/[\w.-]+", images) and not os.path.exists(path.parent):  # the form of a hub id
-        findings = table_findings(images, columns, source)
+        findings = table_findings(images, columns, source, reach)
     else:
         raise BadInput(f"{source} does not exist; give a folder of pictures")
     if not findings.found:
@@ -81,19 +87,19 @@ def find_pictures(
     return findings
 
 
-def table_findings(images: str, columns: Columns, source: str) -> Findings:
+def table_findings(images: str, columns: Columns, source: str, reach: Reach) -> Findings:
     """The pictures of a table; source: for messages."""
-    rows = read_table(images, columns, source)
+    rows = read_table(images, columns, source, reach)
     return Findings([Found(row.picture, PurePath(row.name), row.captions) for row in rows])
 
 
-def beside(picture: Path) -> Path | None:
+def beside(picture: Path, reach: Reach) -> Path | None:
     """The mask beside a picture that a list names, NAME.mask.png, if there is one."""
     mask = picture.with_name(f"{picture.stem}{MASK_ENDING}.png")
-    return mask if os.path.isfile(mask) else None
+    return mask if os.path.isfile(reach.resolve(mask)) else None
 
 
-def look_through(root: Path, columns: Columns, masks: str | None) -> Findings:
+def look_through(root: Path, columns: Columns, masks: str | None, reach: Reach) -> Findings:
     """The pictures of a folder and of its subfolders."""
     if masks and os.path.realpath(masks) == os.path.realpath(root):
         raise BadInput(f"{flag('masks', masks)} is the folder of the pictures; masks in it, NAME.mask.png, are found")
@@ -102,8 +108,9 @@ def look_through(root: Path, columns: Columns, masks: str | None) -> Findings:
     spare: list[str] = []  # caption files without a picture
     foreign: list[str] = []
     repeating: dict[str, int] = {}
-    folders = list(walk(root, Path(masks) if masks else None))
-    listed = {one_spelling(row.path): row for folder, names in folders for row in read_metadata(folder, names, columns)}
+    folders = list(walk(root, Path(masks) if masks else None, reach))
+    rows = [row for folder, names in folders for row in read_metadata(folder, names, columns, reach)]
+    listed = {one_spelling(row.path): row for row in rows}
     for folder, names in folders:
         companions = Companions(folder, names)
         within = folder.relative_to(root)
@@ -119,7 +126,7 @@ def look_through(root: Path, columns: Columns, masks: str | None) -> Findings:
             if captions and caption_file:
                 unused.append(printable(caption_file))
                 caption_file = None
-            picture = Picture.at(folder / name)
+            picture = Picture.at(folder / name, reach)
             found.append(Found(picture, within / name, captions, caption_file, companions.mask(name), repeats))
             if repeats > 1:
                 repeating[printable(folder)] = repeats
@@ -137,23 +144,25 @@ def look_through(root: Path, columns: Columns, masks: str | None) -> Findings:
     return Findings(found, notes)
 
 
-def read_metadata(folder: Path, names: list[str], columns: Columns) -> list[ListedPicture]:
+def read_metadata(folder: Path, names: list[str], columns: Columns, reach: Reach) -> list[ListedPicture]:
     """The pictures that a folder's metadata file names; none if it has no such file."""
     files = [name for name in METADATA if name in names]
     if len(files) > 1:
         raise BadInput(f"{printable(folder)} has {' and '.join(files)}; keep one of them")
+    for name in files:
+        reach.resolve(folder / name)
     return [row for name in files for row in read_list(folder / name, columns)]
 
 
-def find_masks(folder: str) -> dict[str, Path]:
+def find_masks(folder: str, reach: Reach = EVERYWHERE) -> dict[str, Path]:
     """The masks in a folder, by the path that a picture in the same place would have, without its suffix."""
-    root = Path(folder)
-    if not os.path.isdir(folder):
+    root = reach.resolve(folder)
+    if not os.path.isdir(root):
         raise BadInput(
             f"{flag('masks')} is '{printable(folder)}': choose {', '.join(MASK_MODES)}, or a folder of masks"
         )
     masks = {}
-    for place, names in walk(root, None):
+    for place, names in walk(root, None, reach):
         for name in names:
             if Path(name).suffix.lower() in SUFFIXES:
                 stem = nfc(Path(name).stem).removesuffix(MASK_ENDING)
@@ -167,10 +176,10 @@ def find_mask(found: Found, masks: Mapping[str, Path]) -> Path | None:
     return masks.get(place, masks.get(nfc(found.place.stem)))
 
 
-def walk(root: Path, avoid: Path | None) -> Iterator[tuple[Path, list[str]]]:
+def walk(root: Path, avoid: Path | None, reach: Reach) -> Iterator[tuple[Path, list[str]]]:
     """Each folder in `root` with the names of its files, but not `avoid`, nor what is hidden.
 
-    A folder to which several links lead comes once. Raises BadInput for folders that cannot be read.
+    A folder to which several links lead comes once. Raises BadInput for folders that cannot be read, or may not be.
     """
     seen = {os.path.realpath(avoid)} if avoid else set()
 
@@ -184,6 +193,8 @@ def walk(root: Path, avoid: Path | None) -> Iterator[tuple[Path, list[str]]]:
             continue
         seen.add(place)
         subfolders[:] = sorted(name for name in subfolders if not name.startswith((".", "__MACOSX")))
+        for name in subfolders:
+            reach.resolve(Path(folder, name))
         yield Path(folder), sorted(name for name in names if not name.startswith("."))
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from ...errors import BadInput
 from ...files.text import read_csv, read_jsonl
-from ...files.wording import flag, printable
+from ...files.wording import flag, listing, printable
 
 IMAGE_COLUMNS = ("file_name", "image", "image_path", "path", "file")
 CAPTION_COLUMNS = ("text", "caption", "captions", "prompt")
@@ -54,7 +54,7 @@ def read_list(file: Path, columns: Columns) -> list[ListedPicture]:
     for where, row in rows:
         name = row.get(str(image))
         if not isinstance(name, str) or not name or "\0" in name:
-            raise BadInput(f"{where}: '{image}' is {name!r}, not the name of a file")
+            raise BadInput(f"{where}: '{printable(str(image))}' holds no name of a file")
         captions.setdefault(name, []).extend(caption_texts(row.get(str(caption)), where))
     return [ListedPicture(file.parent / name, name, tuple(dict.fromkeys(texts))) for name, texts in captions.items()]
 
@@ -66,7 +66,8 @@ def choose_column(kind: str, wanted: str | None, usual: Iterable[str], known: It
     """
     known = list(known)
     if wanted is not None and wanted not in known:
-        raise BadInput(f"--{kind}_column is '{wanted}', and {where} has {', '.join(known) or 'no columns'}")
+        names = listing(list(map(printable, known))) or "no columns"
+        raise BadInput(f"{flag(f'{kind}_column')} is '{printable(wanted)}', and {where} has {names}")
     return wanted or next((column for column in usual if column in known), None)
 
 
@@ -76,7 +77,7 @@ def caption_texts(value: Any, where: str) -> tuple[str, ...]:
         return ()
     texts = value if isinstance(value, list) else [value]
     if not all(isinstance(text, str) for text in texts):
-        raise BadInput(f"{where}: the caption is {value!r}, not a text")
+        raise BadInput(f"{where}: the caption is no text")
     cleaned = tuple(" ".join(text.split()) for text in texts)
     if not all(cleaned):
         raise BadInput(f"{where}: the caption is empty; write one with the token in it, or leave the field out")

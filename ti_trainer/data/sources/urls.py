@@ -11,7 +11,8 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from ...errors import BadInput
-from ...files.remote import explained, is_remote, open_url
+from ...files.reach import EVERYWHERE, Reach
+from ...files.remote import explained, is_remote, local_path, protocols
 from ...files.wording import flag, printable
 from .folders import MASK_ENDING
 from .lists import ANY_COLUMNS, Columns, read_list
@@ -22,28 +23,40 @@ if TYPE_CHECKING:
 # A path that leads out of the folder that it is relative to: it has a part "..", or begins with a drive of Windows.
 LEADS_OUT = re.compile(r"(^|[/\\])\.\.($|[/\\])|^[A-Za-z]:")
 
+# of what is copied for a concept of a list; people train on some dozens of pictures
+MOST_FILES = 2_000
+MOST_BYTES = 2 * 2**30
+BLOCK = 2**20  # bytes that are read at a time
 
-def fetch(images: str, scratch: Path, columns: Columns = ANY_COLUMNS, setting: str = "images") -> str:
-    """The local path of a copy of what lies at a URL; local paths and hub ids are returned as they are.
+
+def fetch(
+    images: str,
+    scratch: Path,
+    columns: Columns = ANY_COLUMNS,
+    setting: str = "images",
+    reach: Reach = EVERYWHERE,
+) -> str:
+    """The local path of a copy of what lies at a URL; local paths, also file:///PATH, and hub ids are not copied.
 
     At the URL may be a folder, a parquet file, or a .jsonl file, with which the pictures that it names are copied too.
     Hidden files are left out, as they are in local folders; files that a parquet file names are not copied. The copy is
     made by the first call, in a folder of `scratch` that is named after the URL, completely or not at all; later
-    changes behind the URL are not noticed. Raises BadInput, naming the setting, when nothing is at the URL or when it
-    may not be read, and OSError when copying fails.
+    changes behind the URL are not noticed. reach: what may be read; a limited one bounds what is copied. Raises
+    BadInput, naming the setting, when nothing is at the URL or when it may not be read, and OSError when copying fails.
     """
-    if not is_remote(images):
-        return images
+    path = local_path(images)
+    if path is not None:
+        return path
     shown = flag(setting, images)
     name = re.sub(r"[^\w.-]", "_", PurePosixPath(images).name).lstrip(".") or "pictures"
     home = scratch / hashlib.sha256(images.encode("utf-8", "surrogateescape")).hexdigest()[:16]
     if not (home / name).exists():
-        filesystem, root = open_url(images, setting)
+        filesystem, root = reach.open_url(images, setting)
         scratch.mkdir(parents=True, exist_ok=True)
         unfinished = Path(tempfile.mkdtemp(dir=scratch, prefix=f".{home.name}."))
         try:
             with explained(shown, "read"):
-                copy(filesystem, root, unfinished / name, columns, shown)
+                Copy(filesystem, shown, reach.is_limited).make(root, unfinished / name, columns)
             os.chmod(unfinished, 0o755)  # mkdtemp makes folders that only their owner can read
             try:
                 os.rename(unfinished, home)
@@ -55,25 +68,68 @@ def fetch(images: str, scratch: Path, columns: Columns = ANY_COLUMNS, setting: s
     return str(home / name)
 
 
-def copy(filesystem: AbstractFileSystem, root: str, target: Path, columns: Columns, shown: str) -> None:
-    """Copy a folder, a file, or a list with its pictures to `target`; shown: setting and URL for messages."""
-    filesystem.invalidate_cache()
-    try:
-        is_file = filesystem.info(root)["type"] == "file"
-    except FileNotFoundError:
-        raise BadInput(f"{shown} does not exist; give a folder of pictures, a .jsonl or a .parquet file") from None
-    if not is_file:
-        names = files_in(filesystem, root)
-        if not names:
-            raise BadInput(f"{shown} is empty; give a folder of pictures")
-        get(filesystem, root, names, target, shown)
-        return
-    target.parent.mkdir(parents=True, exist_ok=True)
-    filesystem.get_file(root, str(target))
-    if target.suffix.lower() == ".jsonl":
-        folder = root.rpartition("/")[0]
-        listed = listed_files(filesystem, folder, [row.name for row in read_list(target, columns)], shown)
-        get(filesystem, folder, listed, target.parent, shown)
+class Copy:
+    """A copy of a folder, a file, or a list with its pictures."""
+
+    def __init__(self, filesystem: AbstractFileSystem, shown: str, is_bounded: bool) -> None:
+        """shown: setting and URL for messages; is_bounded: no more than MOST_FILES and MOST_BYTES are copied."""
+        self.filesystem = filesystem
+        self.shown = shown
+        self.is_bounded = is_bounded
+        self.files = 0
+        self.bytes = 0
+
+    def make(self, root: str, target: Path, columns: Columns) -> None:
+        """Copy what lies at `root`, and what a list there names, to `target`."""
+        self.filesystem.invalidate_cache()
+        try:
+            is_file = self.filesystem.info(root)["type"] == "file"
+        except FileNotFoundError:
+            raise BadInput(
+                f"{self.shown} does not exist; give a folder of pictures, a .jsonl or a .parquet file"
+            ) from None
+        if not is_file:
+            names = files_in(self.filesystem, root)
+            if not names:
+                raise BadInput(f"{self.shown} is empty; give a folder of pictures")
+            self.get(root, names, target)
+            return
+        target.parent.mkdir(parents=True, exist_ok=True)
+        self.get_files([root], [target])
+        if target.suffix.lower() == ".jsonl":
+            folder = root.rpartition("/")[0]
+            listed = [row.name for row in read_list(target, columns)]
+            self.get(folder, listed_files(self.filesystem, folder, listed, self.shown), target.parent)
+
+    def get(self, root: str, names: list[str], target: Path) -> None:
+        """Copy files into a folder; raises BadInput for names that lead out of it, which buckets allow."""
+        for name in names:
+            if LEADS_OUT.search(name):
+                raise BadInput(
+                    f"{self.shown} has a file '{printable(name)}', which would lie outside its folder; rename it"
+                )
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+        self.get_files([f"{root}/{name}" for name in names], [target / name for name in names])
+
+    def get_files(self, sources: list[str], targets: list[Path]) -> None:
+        if not self.is_bounded:
+            # With two lists, fsspec does not interpret names as patterns, and copies several files at a time.
+            self.filesystem.get(sources, [str(target) for target in targets])
+            return
+        self.files += len(sources)
+        if self.files > MOST_FILES:
+            raise BadInput(
+                f"{self.shown} has more than {MOST_FILES:,} files, which is too much for a concept of a list"
+            )
+        for source, target in zip(sources, targets, strict=True):
+            # bytes are counted as they come: what a server says of sizes need not be true
+            with self.filesystem.open(source, "rb") as theirs, target.open("wb") as ours:
+                while block := theirs.read(BLOCK):
+                    self.bytes += len(block)
+                    if self.bytes > MOST_BYTES:
+                        most = MOST_BYTES // 2**30
+                        raise BadInput(f"{self.shown} has more than {most} GiB, too much for a concept of a list")
+                    ours.write(block)
 
 
 def files_in(filesystem: AbstractFileSystem, root: str) -> list[str]:
@@ -97,6 +153,8 @@ def listed_files(filesystem: AbstractFileSystem, folder: str, names: list[str], 
     wanted = [str(PurePosixPath(name)) for name in names]
     masks = [str(PurePosixPath(name).with_name(f"{PurePosixPath(name).stem}{MASK_ENDING}.png")) for name in names]
     there: set[str] = set()
+    if "https" in protocols(filesystem):  # servers do not tell what lies in a folder
+        return [name for name in dict.fromkeys([*wanted, *masks]) if filesystem.exists(f"{folder}/{name}")]
     for parent in sorted({str(PurePosixPath(name).parent) for name in names}):
         try:
             listed = filesystem.ls(folder if parent == "." else f"{folder}/{parent}", detail=False)
@@ -104,16 +162,6 @@ def listed_files(filesystem: AbstractFileSystem, folder: str, names: list[str], 
             continue
         there.update(within(folder, str(path)) for path in listed)
     return [name for name in dict.fromkeys([*wanted, *masks]) if name in there]
-
-
-def get(filesystem: AbstractFileSystem, root: str, names: list[str], target: Path, shown: str) -> None:
-    """Copy files into a folder; raises BadInput for names that lead out of it, which buckets allow."""
-    for name in names:
-        if LEADS_OUT.search(name):
-            raise BadInput(f"{shown} has a file '{printable(name)}', which would lie outside its folder; rename it")
-        (target / name).parent.mkdir(parents=True, exist_ok=True)
-    # With two lists, fsspec does not interpret names as patterns, and copies several files at a time.
-    filesystem.get([f"{root}/{name}" for name in names], [str(target / name) for name in names])
 
 
 def within(root: str, path: str) -> str:

@@ -1,0 +1,59 @@
+"""Which frozen model is trained on or drawn with, and how it is loaded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .bundled import TINY_SD
+from .fields import Settings, setting
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig(Settings):
+    """Which model, and how it is loaded."""
+
+    model: str = setting(TINY_SD, shared=True, for_dataset=True, first=True, metavar="MODEL", group="model")
+    """Diffusers folder, hub id, or checkpoint file (.safetensors) of a Stable Diffusion 1.x, 2.x or XL model; the
+    bundled miniature by default."""
+
+    revision: str | None = setting(None, shared=True, for_dataset=True)
+    """Branch, tag or commit of a hub model."""
+
+    variant: str | None = setting(None, shared=True)
+    """Variant of the weights in a folder or on the hub, such as "fp16"."""
+
+    cache_dir: str | None = setting(None, shared=True, for_dataset=True, metavar="DIR")
+    """Folder for what the hub gives; by default the hub's own cache."""
+
+    offline: bool = setting(False, shared=True, for_dataset=True)
+    """Never ask the hub: take what was downloaded before."""
+
+    model_config: str | None = setting(None, shared=True, for_dataset=True)
+    """For a checkpoint file: a diffusers folder or hub id of the same kind of model, for its configs and tokenizers
+    (its weights are not read); by default the published model's, from the hub or its cache."""
+
+    allow_pickle: bool = setting(False, shared=True)
+    """Read a .ckpt file, which is a pickle: only ones that you trust."""
+
+    prediction_type: str | None = setting(None, choices=("epsilon", "v_prediction"), shared=True)
+    """What the U-Net predicts, if the model's own scheduler config does not say it."""
+
+    zero_terminal_snr: bool | None = setting(None, shared=True)
+    """Whether the last timestep is pure noise (Lin et al. 2023), if the model's scheduler config does not say it."""
+
+    clip_skip: int = setting(0, low=0, high=100, shared=True, exported=True)
+    """Last layers of the text encoders to leave out; "clip skip 2" of a WebUI is 1 here."""
+
+    long_captions: str = setting(
+        "truncate", choices=("truncate", "chunk"), shared=True, exported=True, for_dataset=True
+    )
+    """What to do with captions beyond the window of 77 tokens: truncate them, as diffusers does, or chunk: read several
+    windows, as WebUIs do."""
+
+    gradient_checkpointing: bool | None = setting(None, shared=True, training_only=True)
+    """Compute the U-Net's activations twice instead of keeping them: less memory, a third more time; by default where
+    the memory is too small otherwise."""
+
+    lean_unet: bool = setting(True, shared=True, training_only=True)
+    """On CPUs: a U-Net that keeps nothing for gradients of its weights, which stay frozen, and little that is cheap to
+    compute again; its convolutions are products of matrices where that is faster. The same numbers to rounding."""
