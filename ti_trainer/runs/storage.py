@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..errors import BadInput
-from ..files.atomic import write_bytes
+from ..files.atomic import remove_unfinished, write_bytes
 from ..files.remote import BUCKETS, explained, is_remote, open_url, protocols
 from ..files.wording import flag
 
@@ -41,6 +41,9 @@ class Backend(Protocol):
 
     def remove(self, name: str) -> None:
         """A file that is missing is fine."""
+
+    def remove_unfinished(self, name: str) -> None:
+        """Delete what dead writers left of a concept."""
 
 
 class LocalFolder:
@@ -75,6 +78,10 @@ class LocalFolder:
 
     def remove(self, name: str) -> None:
         (self.path / name).unlink(missing_ok=True)
+
+    def remove_unfinished(self, name: str) -> None:
+        remove_unfinished(self.path / name)
+        remove_unfinished(self.path / MANIFEST, f"{name}.json")
 
 
 class RemoteFolder:
@@ -134,6 +141,9 @@ class RemoteFolder:
         with suppress(FileNotFoundError):
             self.filesystem.rm_file(self.place(name))
 
+    def remove_unfinished(self, name: str) -> None:
+        """There is nothing: an object is there whole or not at all."""
+
 
 class Storage:
     """An output folder, local or remote. Nothing is read or written before a method says so.
@@ -192,6 +202,15 @@ class Storage:
                 with suppress(Exception):
                     self.backend.remove(line)
                 raise
+
+    def remove_unfinished(self, name: str) -> None:
+        """Delete what writers that died left of a concept; the caller knows that nobody is publishing it."""
+        self.backend.remove_unfinished(name)
+
+    def read_file(self, name: str, file: str) -> bytes | None:
+        """A published file of a concept; None where there is none."""
+        with explained(self.place(name, file), "read"):
+            return self.backend.read(f"{name}/{checked_file(file)}")
 
     def withdraw(self, name: str) -> None:
         """Remove a concept's line from the manifest, if there is one; its files stay until they are replaced."""
