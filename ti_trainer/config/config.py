@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 
 from ..errors import BadInput
+from ..files.folder_names import name_problem
 from ..files.names import MAX_VECTORS, check_token
-from ..files.wording import flag
+from ..files.wording import flag, printable
 from ..method.crops import CROPS
 from ..method.lr_schedules import LR_SCHEDULES, check_lr_schedule
 from ..method.optimizers import OPTIMIZERS, check_optimizer, check_weight_decay
@@ -157,9 +157,10 @@ class ModelConfig(Settings):
 
 
 def check_name(name: str) -> None:
-    """Raises BadInput for a name that is hidden or leads out of its folder."""
-    if not re.fullmatch(r"[\w-][\w.-]*", name):
-        raise BadInput(f"{flag('name')} is '{name}'; use letters, digits, '-', '_' and '.'")
+    """Raises BadInput for a name that is hidden, leads out of its folder, or is another one's on some system."""
+    problem = name_problem(name)
+    if problem:
+        raise BadInput(f"{flag('name')} is '{printable(name)}', which {problem}")
 
 
 @dataclass(frozen=True)

@@ -104,10 +104,12 @@ class RunFolder:
 
     def release(self) -> None:
         """Let others in; a folder in which nothing was made is removed."""
-        with suppress(OSError):
-            if set(self.path.iterdir()) <= {self.lock.file, self.lock.owner}:
-                shutil.rmtree(self.path)  # before others are let in, who would lose their lock with it
-        self.lock.release()
+        try:
+            with suppress(OSError):
+                if set(self.path.iterdir()) <= {self.lock.file, self.lock.owner}:
+                    shutil.rmtree(self.path)  # before others are let in, who would lose their lock with it
+        finally:
+            self.lock.release()
 
     def published_metrics(self) -> list[dict[str, Any]]:
         """The lines of metrics.jsonl where the output is."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import re
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
@@ -17,14 +16,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from ..errors import BadInput
 from ..files.atomic import remove_unfinished, write_bytes
+from ..files.folder_names import MANIFEST, NAME, name_problem
 from ..files.remote import BUCKETS, explained, is_remote, open_url, protocols
-from ..files.wording import flag
+from ..files.wording import flag, printable
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
-
-MANIFEST = "manifest"
-NAME = re.compile(r"[\w-][\w.-]*")  # as --name; no hidden files, no way out of the folder
 
 
 class Backend(Protocol):
@@ -227,12 +224,9 @@ class Storage:
 
 def line_of(name: str) -> str:
     """The file of a concept's line; raises BadInput for what cannot be the name of a concept's folder."""
-    if not NAME.fullmatch(name):
-        raise BadInput(f"'{name}' cannot be the name of a folder; use letters, digits, '-', '_' and '.'")
-    if name.lower() == MANIFEST:  # of either case: some disks see no difference
-        raise BadInput(
-            f"'{name}' is the folder that lists what is done; choose another {flag('token')} or {flag('name')}"
-        )
+    problem = name_problem(name)
+    if problem:
+        raise BadInput(f"'{printable(name)}' {problem}; choose another {flag('token')} or {flag('name')}")
     return f"{MANIFEST}/{name}.json"
 
 
