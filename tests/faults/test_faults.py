@@ -30,8 +30,9 @@ if not os.path.exists("/proc/self/fd"):
     pytest.skip("open files are read from /proc", allow_module_level=True)
 
 ALL = os.environ.get("TI_TRAINER_FAULTS") == "all"
-KILLS = 6  # of each walk, without ALL
-FAULTS = 4  # of each kind and walk
+KILLS = 4  # of each kind and walk, without ALL
+FAULTS = 3
+PROBLEMS = [errno.ENOSPC, errno.EIO, errno.EACCES]
 
 
 @pytest.fixture(scope="module")
@@ -59,11 +60,9 @@ def place(
     return Place(WALKS[request.param], config, root, run_quietly(model_in_memory))
 
 
-def each_of(count: int, most: int) -> list[int]:
-    """All numbers below `count`, or `most` of them, spread and with both ends."""
-    if ALL or count <= most:
-        return list(range(count))
-    return [round(number * (count - 1) / (most - 1)) for number in range(most)]
+def each_of(count: int, most: int, shift: float) -> list[int]:
+    """All numbers below `count`, or `most` of them, spread; shift: from 0 to 1, for others each time."""
+    return list(range(count)) if ALL else [int((number + shift) * count / most) for number in range(most)]
 
 
 def undisturbed(place: Place) -> tuple[dict[str, Any], dict[str, Any], int]:
@@ -80,7 +79,7 @@ def undisturbed(place: Place) -> tuple[dict[str, Any], dict[str, Any], int]:
 def test_killed_and_typed_again(place: Place, tears: bool) -> None:
     before, wanted, count = undisturbed(place)
     assert count > 20
-    for number in each_of(count, KILLS):
+    for number in each_of(count, KILLS, shift=tears / 2):
         place.prepare()
         with pytest.raises(Killed), place.watched(number, tears=tears) as disk:
             place.type()
@@ -94,11 +93,11 @@ def test_killed_and_typed_again(place: Place, tears: bool) -> None:
 
 
 @pytest.mark.parametrize("place", WALKS, indirect=True)
-@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO, errno.EACCES], ids=errno.errorcode.get)
+@pytest.mark.parametrize("number", PROBLEMS, ids=errno.errorcode.get)
 @pytest.mark.parametrize("stays", [False, True], ids=["once", "from then on"])
 def test_a_fault_is_a_sentence(place: Place, number: int, stays: bool) -> None:
     _, wanted, count = undisturbed(place)
-    for at in each_of(count, FAULTS):
+    for at in each_of(count, FAULTS, shift=(2 * PROBLEMS.index(number) + stays) / 6):
         place.prepare()
         problem: BadInput | OSError | None = None
         fault = partial(OSError, number, os.strerror(number))

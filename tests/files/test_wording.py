@@ -13,6 +13,7 @@ from ti_trainer.files.wording import (
     MOST_NAMES,
     command_line,
     flag,
+    in_words,
     keys_of_a_file,
     listing,
     printable,
@@ -97,3 +98,9 @@ def test_threads_know_that_they_work_for_the_command_line() -> None:
         thread.start()
         thread.join()
     assert said == ["--images"]
+
+
+def test_what_the_system_says_of_a_file() -> None:
+    assert in_words(OSError(28, "No space left on device", "a\nb")) == "a\\nb: No space left on device"
+    assert in_words(OSError(5, "Input/output error")) == "Input/output error"
+    assert in_words(OSError("a sentence already")) == "a sentence already"

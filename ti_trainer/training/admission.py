@@ -15,7 +15,7 @@ from ..files.wording import flag
 from ..runs.folder import RunFolder
 from ..runs.resume import check_locked, finished, is_complete
 from .console import Console
-from .endings import Endings
+from .endings import Endings, telling_of
 from .events import Callback, Measured
 from .learner import Learner
 from .memory.machine import give_back
@@ -188,9 +188,10 @@ class Admission:
                 learner.draw(index).view.encode()  # here, where a picture that has gone stops nobody else
             report = None
             if writes:
-                folder.create()  # after a resume too: it may be asked for more steps
                 report = Report(learner, folder, self.started, self.callbacks)
-                notes += report.open()
+                with telling_of(folder):
+                    folder.create()  # after a resume too: it may be asked for more steps
+                    notes += report.open()
             for note in notes:
                 self.console.note(note)
             undo.pop_all()

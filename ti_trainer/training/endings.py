@@ -135,6 +135,15 @@ def why_diverged(seat: Seat, step: int) -> str:
     return f"{what} No row had moved yet, so {coarse}, or its weights are damaged; {cure}"
 
 
+@contextmanager
+def telling_of(folder: RunFolder) -> Iterator[None]:
+    """Inside the block only the files of a run are written; what keeps them from that is raised as a sentence."""
+    try:
+        yield
+    except OSError as problem:
+        raise in_a_sentence(problem, folder) from problem
+
+
 def in_a_sentence(problem: BadInput | OSError, folder: RunFolder) -> Exception:
     """What keeps a run's files from being written, with its place and its cure."""
     if isinstance(problem, BadInput) or problem.errno is None:  # it has both already
