@@ -15,7 +15,7 @@ MADE := $(VENV)/.made-by-$(subst /,_,$(PYTHON))
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check format fuzz wheel
+.PHONY: help demo test check soak audit format fuzz wheel
 # The targets share .venv: `make -j` must not install into it twice at once.
 .NOTPARALLEL:
 
@@ -39,6 +39,18 @@ check: $(VENV)/.installed-dev  ## lint, format check, types and the order of imp
 	$(RUN) ruff format --check
 	$(RUN) mypy
 	$(RUN) lint-imports
+
+soak: $(VENV)/.installed-dev  ## every operation of every walk of tests/faults, and 300 concepts
+	$(RUN) OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 TI_TRAINER_FAULTS=all pytest -n $(WORKERS) --dist worksteal tests/faults
+	$(RUN) python benchmarks/soak.py
+
+# pip-audit gets an environment of its own: nothing of it is needed to develop or to run.
+audit:  ## known holes in the versions of constraints.txt, where the database can be reached
+	@if ! $(PYTHON) -c "import urllib.request as r; r.urlopen('https://pypi.org/pypi/pip/json', timeout=10)" 2>/dev/null; then \
+		echo "audit skipped: the database of pypi.org cannot be reached"; \
+	elif ! { $(PYTHON) -m venv .audit && .audit/bin/python -m pip install --disable-pip-version-check -q pip-audit; }; then \
+		echo "audit skipped: pip-audit cannot be installed"; \
+	else .audit/bin/pip-audit -r constraints.txt --no-deps --disable-pip; fi
 
 format: $(VENV)/.installed-dev  ## put the code into shape
 	$(RUN) ruff check --fix

@@ -2,7 +2,7 @@
 
 import sys
 
-from ti_trainer.cli import main
+from ti_trainer.__main__ import program
 
 if __name__ == "__main__":
-    sys.exit(main(["train", *sys.argv[1:]]))
+    program(["train", *sys.argv[1:]])

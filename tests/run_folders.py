@@ -36,6 +36,10 @@ def checkpoint(step: int) -> Checkpoint:
     return Checkpoint(step, tensors, {"best": {"<cät>": [step, 0.1 + 0.2], "<x>": [0, float("inf")]}})
 
 
+def last_checkpoint(folder: RunFolder) -> Checkpoint:
+    return folder.checkpoints.load(folder.checkpoints.steps()[-1])
+
+
 def made(folder: RunFolder, content: bytes = b"rows") -> RunFolder:
     """A run with its last files."""
     folder.checkpoints.save(checkpoint(3))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -30,6 +31,8 @@ def run_main(arguments: list[str]) -> int:
     [
         (BadInput("no such thing"), 2, {"0": "error: no such thing\n", "1": ""}),
         (Diverged("infinite"), 1, {"0": "error: infinite\n", "1": ""}),
+        (OSError(28, "No space left on device"), 1, {"0": "error: No space left on device\n", "1": ""}),
+        (OSError(30, "Read-only file system", "a/b"), 1, {"0": "error: a/b: Read-only file system\n", "1": ""}),
         (Interrupted("stopped", 15), 128 + 15, {"0": "\nstopped\n", "1": ""}),
         # a process knows only the concepts that it was dealt
         (Incomplete("1 of 3"), 1, {"0": "error: 1 of 3\n", "1": "error: 1 of 3\n"}),
@@ -108,3 +111,17 @@ def test_settings_are_called_as_flags_only_while_a_command_runs(
     with pytest.raises(SystemExit):
         main(["train", "--steps", "0"])
     assert flag("lr", 0.5) == "lr=0.5"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX pipes")
+def test_nobody_reads_what_is_said() -> None:
+    """As in `ti-trainer inspect FILE | head -1`."""
+    code = "from ti_trainer import cli; cli.COMMANDS['train'].run = lambda options: print('x' * 10**6)\n"
+    code += "import sys; sys.exit(cli.main(['train']))"
+    ours, theirs = os.pipe()
+    os.close(ours)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=REPOSITORY, stdout=theirs, stderr=subprocess.PIPE, check=False
+    )
+    os.close(theirs)
+    assert (done.returncode, done.stderr) == (128 + 13, b"")

@@ -13,7 +13,7 @@ from . import __version__
 from .commands import convert, dataset, evaluate, inspect, preview, suggest, train
 from .commands.flags import Parser, describe
 from .errors import BadInput, Diverged, Incomplete, Interrupted
-from .files.wording import command_line
+from .files.wording import command_line, in_words
 
 # each a file with a docstring, USAGE, EXAMPLE, `add_flags(parser)` and `run(options)`
 COMMANDS: dict[str, ModuleType] = {
@@ -47,17 +47,17 @@ def build_parser(command: str | None) -> tuple[Parser, Parser | None]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; returns the exit status: 2 for bad input, 1 for a diverged run, 128 + signal for a stopped one."""
+    """Run a command; returns the exit status: 2 for bad input, 1 for what failed, 128 + signal for what was stopped."""
     with command_line():
-        options = parse(list(sys.argv[1:] if arguments is None else arguments))
-        run = options.run
-        del options.run
         try:
+            options = parse(list(sys.argv[1:] if arguments is None else arguments))
+            run = options.run
+            del options.run
             run(options)
         except KeyboardInterrupt:
             print("\nstopped", file=sys.stderr)
             return 130
-        except (BadInput, Diverged, Incomplete, Interrupted) as problem:
+        except (BadInput, Diverged, Incomplete, Interrupted, OSError) as problem:
             return report(problem)
     return 0
 
@@ -75,11 +75,15 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     return options
 
 
-def report(problem: BadInput | Diverged | Incomplete | Interrupted) -> int:
+def report(problem: BadInput | Diverged | Incomplete | Interrupted | OSError) -> int:
     """Say why a command ended; returns its exit status."""
+    if isinstance(problem, BrokenPipeError):  # whoever read what is said has gone, and so has nothing to be told
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - the interpreter flushes it at its end
+        return 128 + 13
     # all processes fail in the same way, but each knows only the concepts that it has met
     if int(os.environ.get("RANK", 0)) == 0 or isinstance(problem, Incomplete):
-        print(f"error: {problem}" if not isinstance(problem, Interrupted) else f"\n{problem}", file=sys.stderr)
+        said = in_words(problem) if isinstance(problem, OSError) else str(problem)
+        print(f"error: {said}" if not isinstance(problem, Interrupted) else f"\n{said}", file=sys.stderr)
     if isinstance(problem, Interrupted):
         return 128 + problem.signal_number
     return 2 if isinstance(problem, BadInput) else 1

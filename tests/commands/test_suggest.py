@@ -30,7 +30,7 @@ def test_what_was_found_until_it_was_stopped(
     pictures: Path, model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     whole = suggest(TrainConfig(Concept("<x>", str(pictures)), model=str(model)), None, 300)
-    stopped = Suggestion(whole.steps[:1], 4, 5, 1.0, is_whole=False)
+    stopped = Suggestion(whole.steps[:1], 4, 5, 1.0, KeyboardInterrupt())
     monkeypatch.setattr("ti_trainer.training.suggestion.suggest", lambda *arguments: stopped)
     assert main(["suggest", str(pictures), "--model", str(model)]) == 130
     found = capsys.readouterr()

@@ -101,7 +101,7 @@ def test_paths_of_a_concept() -> None:
         ("lr_schedule", "zigzag", "lr_schedule is 'zigzag'; choose constant, linear, cosine, or piecewise:100=0.5"),
         ("lr_schedule", "cosine:3", "lr_schedule is 'cosine:3'; choose constant"),
         ("prediction_type", "sample", "prediction_type is 'sample'; choose one of epsilon, v_prediction"),
-        ("name", "a/b", "name is 'a/b'; use letters"),
+        ("name", "a/b", "name is 'a/b', which cannot be the name of a folder; use letters"),
     ],
 )
 def test_refusals_in_the_words_of_python_and_of_the_command_line(name: str, value: object, message: str) -> None:

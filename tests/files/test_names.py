@@ -33,6 +33,14 @@ def test_refused_with_a_name_that_would_do(token: str, cure: str) -> None:
     check_token(cure)
 
 
+@pytest.mark.parametrize(
+    ("token", "reason"), [("<con>", "Windows keeps for a device"), ("<" + "x" * 255 + ">", "has 255 bytes")]
+)
+def test_names_that_no_file_may_have(token: str, reason: str) -> None:
+    with pytest.raises(BadInput, match=reason):
+        check_token(token)
+
+
 def test_cure_of_a_word_that_the_model_should_know() -> None:
     """Without brackets: no model has a word with brackets."""
     with pytest.raises(BadInput, match=r"; 'cat' would do$"):

@@ -13,6 +13,7 @@ from ti_trainer.files.wording import (
     MOST_NAMES,
     command_line,
     flag,
+    in_words,
     keys_of_a_file,
     listing,
     printable,
@@ -105,3 +106,9 @@ def test_reason_is_one_short_line_whatever_a_library_quotes() -> None:
     assert reason(KeyError()) == "KeyError"
     assert reason(ValueError("a\x1b[2J")) == r"a\x1b[2J"
     assert reason(ValueError("a" * 10_000)) == "a" * 200 + "..."
+
+
+def test_what_the_system_says_of_a_file() -> None:
+    assert in_words(OSError(28, "No space left on device", "a\nb")) == "a\\nb: No space left on device"
+    assert in_words(OSError(5, "Input/output error")) == "Input/output error"
+    assert in_words(OSError("a sentence already")) == "a sentence already"

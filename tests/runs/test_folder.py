@@ -98,16 +98,18 @@ def test_publishing_at_home(tmp_path: Path) -> None:
     """The files stay where they are, checkpoints too; the manifest's line has the config of the run."""
     folder = made(started(tmp_path))
     before = {path: path.read_bytes() for path in folder.path.rglob("*") if path.is_file()}
-    assert (finished(folder), is_complete(folder)) == (None, False)
+    assert finished(folder) is None
     folder.publish({"step": 3})
     assert {path: path.read_bytes() for path in folder.path.rglob("*") if path.is_file()} == before
     (line,) = (tmp_path / "runs" / "manifest" / "cat.json").read_text(encoding="utf-8").splitlines()
     assert json.loads(line) == {"step": 3, "config": config_to_mapping(folder.config)}
     assert finished(folder) == json.loads(line)
-    assert is_complete(folder)
-    assert is_complete(RunFolder(settings(tmp_path, resume=True)))
-    assert not is_complete(RunFolder(settings(tmp_path, resume=True, steps=1000)))
-    assert not is_complete(RunFolder(settings(tmp_path, overwrite=True)))
+    entry = finished(folder)
+    assert is_complete(folder, entry)
+    assert not is_complete(folder, None)
+    assert is_complete(RunFolder(settings(tmp_path, resume=True)), entry)
+    assert not is_complete(RunFolder(settings(tmp_path, resume=True, steps=1000)), entry)
+    assert not is_complete(RunFolder(settings(tmp_path, overwrite=True)), entry)
     started(tmp_path, overwrite=True)  # from its first moment there is no line of the old run
     assert finished(folder) is None
 

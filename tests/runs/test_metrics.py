@@ -31,3 +31,16 @@ def test_line_that_a_kill_cut_short(tmp_path: Path) -> None:
     folder.metrics.rewrite(folder.metrics.read())
     folder.metrics.append(records[2:])
     assert folder.files.metrics.read_bytes() == whole
+
+
+def test_damaged_lines_are_none(tmp_path: Path) -> None:
+    folder = started(tmp_path)
+    records = [{"step": step, "loss": 0.5} for step in range(1, 3)]
+    folder.metrics.append(records[:1])
+    with folder.files.metrics.open("ab") as file:
+        file.write(b'\xff\xfe\n[1]\n{"loss": 1}\n{"step": "3"}\nnull\n' + b"[" * 100_000 + b"\n")
+    folder.metrics.append(records[1:])
+    assert folder.metrics.read(2) == records
+    folder.metrics.sync()
+    folder.files.metrics.unlink()
+    assert folder.metrics.read() == []

@@ -12,11 +12,12 @@ from tests.run_folders import DOG, checkpoint, made, settings, started
 from ti_trainer.config.config import Concept, TrainConfig
 from ti_trainer.errors import BadInput
 from ti_trainer.runs.folder import RunFolder
-from ti_trainer.runs.resume import check_folder, resume_command, with_found_words
+from ti_trainer.runs.resume import check_folder, check_locked, resume_command, with_found_words
 
 
 def test_folder_that_holds_a_run(tmp_path: Path) -> None:
     folder = started(tmp_path)
+    folder.checkpoints.save(checkpoint(0))
     before = sorted(folder.path.rglob("*"))
     with pytest.raises(BadInput, match=r"resume=True.*overwrite=True.*name") as refusal:
         check_folder(RunFolder(settings(tmp_path)))
@@ -34,12 +35,20 @@ def test_output_that_is_a_file(tmp_path: Path) -> None:
             check_folder(RunFolder(settings(tmp_path, **start)))
 
 
-def test_resume_without_a_checkpoint(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match="holds no checkpoint to resume from; leave out resume=True"):
+def test_a_folder_without_a_checkpoint_is_one_to_begin_in(tmp_path: Path) -> None:
+    """Whatever is asked: a kill before the first checkpoint leaves nothing that could be lost."""
+    starts: list[dict] = [{}, {"resume": True}, {"overwrite": True}, {"lr": 0.5}, {"lr": 0.5, "resume": True}]
+    for start in starts:
+        check_folder(RunFolder(settings(tmp_path, **start)))
+    folder = started(tmp_path)
+    folder.metrics.rewrite([])
+    for start in starts:
+        check_folder(RunFolder(settings(tmp_path, **start)))
+    folder.files.embedding.write_bytes(b"learned")  # somebody has deleted the checkpoints
+    with pytest.raises(BadInput, match="holds an embedding but no checkpoint to resume from; overwrite=True"):
         check_folder(RunFolder(settings(tmp_path, resume=True)))
-    started(tmp_path)
-    with pytest.raises(BadInput, match="holds no checkpoint to resume from"):
-        check_folder(RunFolder(settings(tmp_path, resume=True)))
+    with pytest.raises(BadInput, match="holds a run"):
+        check_folder(RunFolder(settings(tmp_path)))
 
 
 def test_resume_with_the_same_settings(tmp_path: Path) -> None:
@@ -97,8 +106,9 @@ def test_what_is_published_is_not_done_again_by_mistake(
     check_folder(RunFolder(settings(tmp_path, resume=True, **where)), manifest)
     with pytest.raises(BadInput, match=r"lr was 0\.015 and is 0\.5"):
         check_folder(RunFolder(settings(tmp_path, resume=True, lr=0.5, **where)), manifest)
+    check_folder(RunFolder(settings(tmp_path, resume=True, **where)))  # there is nothing left to do
     with pytest.raises(BadInput, match=r"cat holds no checkpoint .* finished, and overwrite=True"):
-        check_folder(RunFolder(settings(tmp_path, resume=True, **where)))
+        check_folder(RunFolder(settings(tmp_path, resume=True, steps=1000, **where)))
     damaged = {"cat": {"config": "?"}}  # as if absent
     check_folder(RunFolder(settings(tmp_path, **where)), damaged)
 
@@ -107,8 +117,43 @@ def test_resuming_one_of_many_that_has_not_begun(tmp_path: Path) -> None:
     check_folder(RunFolder(settings(tmp_path, resume=True)), {})
     started(tmp_path)  # killed before its first checkpoint
     check_folder(RunFolder(settings(tmp_path, resume=True)), {})
+    check_folder(RunFolder(settings(tmp_path)), {})
+
+
+@pytest.mark.parametrize("content", [None, b"", b"\xff\xfe", b"- token", b"steps: 3\n", b"{", b"token: [\n"])
+def test_settings_that_cannot_be_read(tmp_path: Path, content: bytes | None) -> None:
+    """A run of which nobody knows what it was asked for is not gone on with."""
+    folder = started(tmp_path)
+    folder.checkpoints.save(checkpoint(3))
+    folder.files.config.unlink()
+    if content is not None:
+        folder.files.config.write_bytes(content)
+    with pytest.raises(BadInput, match=r"config\.yaml is missing or damaged.*overwrite=True"):
+        check_folder(RunFolder(settings(tmp_path, resume=True)))
+    check_folder(RunFolder(settings(tmp_path, overwrite=True)))
+
+
+def test_what_is_checked_under_the_lock(tmp_path: Path) -> None:
+    """Between the first check and the lock another process has begun a run of other settings here."""
+    folder = RunFolder(settings(tmp_path, lr=0.5, resume=True))
+    check_folder(folder)
+    started(tmp_path).checkpoints.save(checkpoint(3))
+    for is_list in (False, True):
+        with pytest.raises(BadInput, match=r"lr was 0\.015 and is 0\.5"):
+            check_locked(folder, None, is_list)
+    same = RunFolder(settings(tmp_path))
+    check_locked(same, None, is_list=True)  # another process of the job, which has been killed
     with pytest.raises(BadInput, match="holds a run"):
-        check_folder(RunFolder(settings(tmp_path)), {})
+        check_locked(same, None, is_list=False)
+
+
+def test_links_and_files_in_the_way(tmp_path: Path) -> None:
+    (tmp_path / "runs").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(BadInput, match=r"runs is a link to .*nowhere, which is not there"):
+        check_folder(RunFolder(settings(tmp_path)))
+    (tmp_path / "nowhere").write_bytes(b"mine")
+    with pytest.raises(BadInput, match="is a file and no folder; choose another output"):
+        check_folder(RunFolder(settings(tmp_path)))
 
 
 def test_words_that_were_found_when_the_run_began(tmp_path: Path) -> None:

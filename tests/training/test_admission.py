@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from tests.learning import learners_of
+from tests.run_folders import last_checkpoint
 from tests.running import MakeConfig, history_of, interrupting, losses_measured, on_step
 from ti_trainer import TrainConfig, train, train_all
 from ti_trainer.data.batches import stack_draws
@@ -61,7 +62,7 @@ def test_the_first_rows_are_measured_after_the_first_step(
         again = train(replace(config, resume=True))
         assert sum(counts) == len([step for step in losses_measured(again) if step > resumed_from]) + (not resumed_from)
         assert again.best_step == first.best_step == 0
-        assert folder.checkpoints.load_last().info["best"] == [0, pytest.approx(wanted, rel=1e-5)]
+        assert last_checkpoint(folder).info["best"] == [0, pytest.approx(wanted, rel=1e-5)]
         assert {path: path.read_bytes() for path in folder.path.rglob("*.safetensors")} == kept
         assert history_of(folder.path) == lines
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,11 +14,13 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 import ti_trainer.training.admission
-from tests.running import TOKEN, MakeConfig, MakeTwo, checkpoint, exported
+from tests.running import TOKEN, MakeConfig, MakeTwo, checkpoint, exported, on_step
 from ti_trainer import Run, TrainConfig, train, train_all
 from ti_trainer.data.batches import draw_example
 from ti_trainer.embedding_files import read_embedding
 from ti_trainer.errors import Diverged, Incomplete
+from ti_trainer.runs.folder import RunFolder
+from ti_trainer.training.endings import why_diverged
 from ti_trainer.training.prepare import Session
 
 
@@ -142,3 +146,37 @@ def test_a_finished_run_is_resumed_without_a_step(make_config: MakeConfig, valid
     assert len(list((run.folder / "checkpoints").iterdir())) == 5
     assert (again.history, again.best_step) == (run.history, run.best_step)
     assert (run.folder.parent / "manifest" / "my-cat.json").exists()
+
+
+def test_the_first_step_blames_the_model(make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No row has moved yet, so the learning rate has no part in it."""
+    for picture in range(4):
+        poison(monkeypatch, TOKEN, picture, float("nan"))
+    begins = "at step 1; the rows of step 0 are saved in .*No row had moved yet"
+    with pytest.raises(Diverged, match=f"{begins}.*weights of .* are damaged; take another model") as stop:
+        train(make_config(plots=False))
+    assert " lr" not in str(stop.value)
+
+
+def test_half_precision_may_be_too_coarse(make_config: MakeConfig) -> None:
+    config = make_config()
+    family = SimpleNamespace(dtype=torch.float16)
+    learner = SimpleNamespace(step=0, config=config, session=SimpleNamespace(family=family))
+    seat: Any = SimpleNamespace(learner=learner, folder=RunFolder(config))
+    assert 'float16 is too coarse for model="' in why_diverged(seat, 1)
+    assert 'start again with precision="fp32" and overwrite=True' in why_diverged(seat, 1)
+    assert "lower lr" in why_diverged(seat, 2)
+
+
+def test_a_folder_that_is_removed_while_it_is_trained(make_two: MakeTwo) -> None:
+    """The other concept is learned all the same."""
+    configs = make_two(steps=6, plots=False, checkpoint_every=100)
+
+    def remove(line: Any) -> None:
+        if line["token"] == "<my-dog>" and line["step"] == 3:
+            shutil.rmtree(Path(configs[1].output) / "my-dog")
+
+    with pytest.raises(Incomplete, match=r"1 of 2 .*\n  my-dog: .*my-dog was removed or moved away"):
+        train_all(configs, [on_step(remove)])
+    assert [path.name for path in (Path(configs[0].output) / "manifest").iterdir()] == ["my-cat.json"]
+    assert not (Path(configs[1].output) / "my-dog").exists()

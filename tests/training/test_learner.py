@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
 from tests.learning import learners_of, take_steps
+from tests.run_folders import last_checkpoint
 from ti_trainer import TrainConfig
 from ti_trainer.method.lr_schedules import lr_factor
-from ti_trainer.runs.checkpoints import Checkpoint
+from ti_trainer.runs.checkpoints import Checkpoint, Unusable
 from ti_trainer.runs.folder import RunFolder
 from ti_trainer.training.learner import Learner
 
@@ -102,13 +105,57 @@ def test_a_checkpoint_brings_everything_back(make_config: MakeConfig, tiny_model
     assert not torch.equal(saved.tensors["rows.clip_g"], wanted.tensors["rows.clip_g"])
     step, (other,) = learners_of([config])
     take_steps(step, [other], 1)  # whatever it did before
-    other.restore(folder.checkpoints.load_last())
+    other.restore(last_checkpoint(folder))
     assert_same(other.checkpoint(), saved)
     take_steps(step, [other], 2)
     assert_same(other.checkpoint(), wanted)
     other.restore(saved)
     assert all(torch.equal(other.best_rows[slot], best[slot]) for slot in best)
     assert_same(other.checkpoint(), saved)
+
+
+def broadcast(parts: dict[str, Any]) -> None:
+    parts["rows.clip_l"] = parts["rows.clip_l"][:1]
+
+
+def infinite(parts: dict[str, Any]) -> None:
+    parts["best.clip_l"] = parts["best.clip_l"] / 0
+
+
+DAMAGE: dict[str, Callable[[dict[str, Any]], object]] = {
+    "one row for all": broadcast,
+    "a slot is missing": lambda parts: parts.pop("rows.clip_l"),
+    "a slot too many": lambda parts: parts.update({"rows.clip_g": torch.ones(2, 32)}),
+    "no best rows": lambda parts: parts.pop("best.clip_l"),
+    "rows that are no numbers": infinite,
+    "other precision": lambda parts: parts.update({"rows.clip_l": parts["rows.clip_l"].double()}),
+    "no moments": lambda parts: parts.pop("optimizer.0.exp_avg"),
+    "a moment too many": lambda parts: parts.update({"optimizer.0.max_exp_avg_sq": torch.ones(2, 32)}),
+    "moments of another shape": lambda parts: parts.update({"optimizer.0.exp_avg": torch.ones(32)}),
+    "no best step": lambda parts: parts.pop("best"),
+    "a best step that is a text": lambda parts: parts.update({"best": ["2", 0.5]}),
+    "no settings": lambda parts: parts.update({"optimizer": None}),
+    "a setting missing": lambda parts: parts["optimizer"].pop("group0.eps"),
+    "a setting that is a text": lambda parts: parts["optimizer"].update({"group0.eps": "small"}),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
+def test_a_checkpoint_of_other_parts_changes_nothing(learner: Learner, damage: Callable[..., object]) -> None:
+    """Also one whose hash is right: nothing is broadcast, left out or ignored."""
+    before = learner.checkpoint()
+    move(learner, 1)
+    whole = learner.checkpoint()
+    learner.go_to(before)
+    parts = {**whole.tensors, **{name: copy.deepcopy(value) for name, value in whole.info.items()}}
+    damage(parts)
+    tensors = {name: part for name, part in parts.items() if isinstance(part, Tensor)}
+    info = {name: part for name, part in parts.items() if name not in tensors}
+    with pytest.raises(Unusable):
+        learner.restore(Checkpoint(1, tensors, info))
+    assert_same(learner.checkpoint(), before)
+    learner.restore(whole)
+    assert_same(learner.checkpoint(), whole)
 
 
 def test_going_back_to_the_start(learner: Learner, twin: Learner, tmp_path: Path) -> None:
@@ -121,7 +168,7 @@ def test_going_back_to_the_start(learner: Learner, twin: Learner, tmp_path: Path
     folder = RunFolder(replace(learner.config, output=str(tmp_path)))
     folder.files.checkpoints.mkdir(parents=True)
     folder.checkpoints.save(start)
-    learner.restore(folder.checkpoints.load_last())
+    learner.restore(last_checkpoint(folder))
     assert_same(learner.checkpoint(), twin.checkpoint())
     move(learner, 5)
     move(twin, 5)

@@ -33,7 +33,7 @@ def test_the_bundled_cat_is_found(few: str) -> None:
     """With passes for one word only: each of the three names gets 40 draws; its colour comes next."""
     found = suggest(TrainConfig(Concept("<words>")), few, 120)
     assert found.phrase.text == "cat"
-    assert (found.passes, found.pictures, found.words, found.is_whole) == (120, 5, 4, True)
+    assert (found.passes, found.pictures, found.words, found.stop) == (120, 5, 4, None)
     assert [reading.draws for reading in found.steps[0].ranking] == [ROUNDS[-1]] * 3
     assert found.steps[0].ranking[0].loss < found.steps[0].ranking[1].loss
 
@@ -87,7 +87,7 @@ def test_a_search_that_is_stopped_keeps_what_it_found(
 
     monkeypatch.setattr(suggestion, "WordLosses", Stopped)
     found = find_words(session.family, views, words, 100_000, seed=0)
-    assert not found.is_whole
+    assert found.stop
     assert found.steps == whole.steps[:1]
     Stopped.most = first - 1
     with pytest.raises(KeyboardInterrupt):
@@ -103,7 +103,7 @@ def test_rows_start_from_as_many_words_as_there_are_rows(
     (session,) = prepare_all([make_config()])
     losses = WordLosses(session.family, [view for (view,) in session.data.views], config.seed)
     phrase = Phrase(("red", "snow", "cat"))
-    found = suggestion.Suggestion((Step("thing", (), phrase, 1),), 4, 5, 1.0, True)
+    found = suggestion.Suggestion((Step("thing", (), phrase, 1),), 4, 5, 1.0)
     monkeypatch.setattr(suggestion, "find_words", lambda *arguments: found)
     wanted = phrase
     if rows is not None:

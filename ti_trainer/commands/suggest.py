@@ -38,5 +38,5 @@ def run(options: argparse.Namespace) -> None:
     show = words_as_json if flags.pop("json") else words_text
     found = suggest(config_from_mapping({}, {**flags, "token": NAME}), words, passes)
     print(show(found.steps, found.pictures, found.seconds), flush=True)
-    if not found.is_whole:
-        raise KeyboardInterrupt
+    if found.stop:
+        raise found.stop

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 
 from ..errors import BadInput
+from ..files.folder_names import name_problem
 from ..files.names import MAX_VECTORS, check_token
 from ..files.reach import EVERYWHERE, Reach
 from ..files.remote import is_remote
@@ -113,9 +113,10 @@ class Concept(Settings):
 
 
 def check_name(name: str) -> None:
-    """Raises BadInput for a name that is hidden or leads out of its folder."""
-    if not re.fullmatch(r"[\w-][\w.-]*", name):
-        raise BadInput(f"{flag('name')} is '{printable(name)}'; use letters, digits, '-', '_' and '.'")
+    """Raises BadInput for a name that is hidden, leads out of its folder, or is another one's on some system."""
+    problem = name_problem(name)
+    if problem:
+        raise BadInput(f"{flag('name')} is '{printable(name)}', which {problem}")
 
 
 def check_local(folder: str) -> None:

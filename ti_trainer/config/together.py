@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 
 from ..errors import BadInput
+from ..files.folder_names import folded
 from .config import TrainConfig
 from .settings import marked
 
@@ -37,7 +38,7 @@ class Together:
                     f"{name} is {getattr(first, name)!r} for {first.concept.token} and {getattr(config, name)!r} for "
                     f"{config.concept.token}: concepts that are trained together share it; use one value, or two runs"
                 )
-        place = (config.output, config.run_name)
+        place = (config.output, folded(config.run_name))  # some disks would give both one folder
         if place in self._places:
             raise BadInput(f"two concepts are called '{config.run_name}': give each its own token or name")
         token = config.concept.trigger

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from ..errors import BadInput
+from .folder_names import MANIFEST, name_problem
 from .wording import flag, printable
 
 MAX_VECTORS = 75  # CLIP's window of 77 tokens without start and end
@@ -19,6 +20,9 @@ def check_token(token: str, known_word: bool = False) -> None:
     if not stem:
         raise BadInput(f"{flag('token')} is '{printable(token)}': choose a name such as '<my-cat>'")
     if re.fullmatch(r"[a-z0-9_-]+", stem) and token in (stem, f"<{stem}>"):
+        problem = name_problem(stem)  # a file gets it, whatever the folder is called
+        if problem and stem != MANIFEST:
+            raise BadInput(f"{flag('token')} is '{token}', and '{stem}' {problem}; choose another")
         return
     suggestion = re.sub(r"[^a-z0-9_]+", "-", stem.lower()).strip("-") or "my-cat"
     suggestion = suggestion if known_word else f"<{suggestion}>"

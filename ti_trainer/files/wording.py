@@ -101,3 +101,11 @@ def shorten(lines: Sequence[str]) -> list[str]:
         *lines[:MOST_LINES],
         *([f"... and {more} more like this; ti-trainer dataset lists all"] if more > 0 else []),
     ]
+
+
+def in_words(error: OSError) -> str:
+    """What the system says of a file, without its number: "runs/x: No space left on device"."""
+    if error.errno is None:
+        return str(error)
+    reason = error.strerror or str(error)
+    return reason if error.filename is None else f"{printable(str(error.filename))}: {reason}"

@@ -14,8 +14,9 @@ from ..errors import BadInput
 from ..families import Family
 from ..files.wording import printable
 from ..method.placeholders import NOBODY
-from ..runs.checkpoints import Checkpoints
+from ..runs.checkpoints import Checkpoints, Unusable
 from ..runs.files import RunFiles
+from ..runs.identity import identity
 
 
 @dataclass(frozen=True)
@@ -28,9 +29,12 @@ class Subject:
     checkpoints: Checkpoints | None = None
 
     def rows_at(self, step: int) -> dict[str, Tensor]:
-        """The rows of a checkpoint, {slot: (n, D)}."""
+        """The rows of a checkpoint, {slot: (n, D)}; raises BadInput for one that is not as the run has saved it."""
         assert self.checkpoints is not None
-        tensors = self.checkpoints.load(step).tensors
+        try:
+            tensors = self.checkpoints.load(step).tensors
+        except Unusable as problem:
+            raise BadInput(f"{printable(self.checkpoints.file(step))} {problem}; delete it") from None
         return {name.removeprefix("rows."): rows for name, rows in tensors.items() if name.startswith("rows.")}
 
 
@@ -46,7 +50,7 @@ def read_subject(name: str) -> Subject:
     files = RunFiles(folder, config.concept.stem)
     if not files.embedding.exists():
         raise BadInput(f"{shown} has no {files.embedding.name} yet; let its run end, or go on with it with --resume")
-    return Subject(name, read_embedding(files.embedding), config, Checkpoints(files.checkpoints))
+    return Subject(name, read_embedding(files.embedding), config, Checkpoints(files.checkpoints, identity(config)))
 
 
 @dataclass(frozen=True)

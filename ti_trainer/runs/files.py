@@ -42,6 +42,11 @@ class RunFiles:
         return self.root / ".lock"
 
     @property
+    def discarded(self) -> Path:
+        """Where the folder is while it is deleted; no run has such a name."""
+        return self.root.with_name(f".{self.root.name}.discarded")
+
+    @property
     def embedding(self) -> Path:
         """The file for WebUIs."""
         return self.root / f"{self.stem}.safetensors"

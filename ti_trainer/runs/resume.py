@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from ..config.config import FROM_PICTURES, TrainConfig
-from ..config.settings import config_to_mapping, marked, read_yaml
+from ..config.settings import config_to_mapping
 from ..errors import BadInput
-from ..files.wording import flag
+from ..files.wording import flag, printable
 from .folder import RunFolder
+from .identity import lasting_settings
 from .storage import line_of
 
 Entry = Mapping[str, Any]  # of the manifest
@@ -27,59 +30,102 @@ def with_found_words(config: TrainConfig, manifest: Mapping[str, Entry] | None =
         return config
     folder = RunFolder(config)
     entry = finished(folder) if manifest is None else with_config(manifest.get(folder.name))
-    if entry is None and not folder.files.config.exists():
-        return config
-    saved = entry["config"] if entry else read_yaml(str(folder.files.config))
-    return replace(config, concept=replace(config.concept, init=saved.get("init", FROM_PICTURES)))
+    saved = entry["config"] if entry else folder.saved_settings()
+    words = saved.get("init") if saved else None
+    return replace(config, concept=replace(config.concept, init=words or FROM_PICTURES))
 
 
 def check_folder(folder: RunFolder, manifest: Mapping[str, Entry] | None = None) -> None:
     """Raises BadInput when the folder holds a run that is neither resumed nor overwritten, or another one's.
 
+    A folder that holds none (see `RunFolder.holds_run`) is one to begin in, with any settings, also with `resume`.
+
     manifest: what is published of the output, where the run is one of many; to resume those is to do what is missing,
-    so there may be nothing yet, or something finished.
+    so there may be something finished.
     """
     config = folder.config
     line_of(folder.name)  # refuses names that cannot be published
+    check_place(folder)
     entry = finished(folder) if manifest is None else with_config(manifest.get(folder.name))
-    if folder.path.exists() and not folder.path.is_dir():
-        raise BadInput(f"{folder.path} is a file; choose another {flag('output')} or {flag('name')}")
-    saved = folder.checkpoints.steps()
-    if config.resume:
-        if manifest is None and not saved:
-            cure = (
-                f"it is finished, and {flag('overwrite', True)} does it again"
-                if entry
-                else f"leave out {flag('resume', True)}"
-            )
-            raise BadInput(f"{folder.place()} holds no checkpoint to resume from; {cure}")
-        if saved or entry:
-            check_same_run(folder, entry)
-    elif (folder.holds_run or entry) and not config.overwrite:
+    if config.overwrite or not (folder.holds_run or entry):
+        return
+    if not config.resume:
         raise BadInput(
             f"{folder.place()} holds a run; add {flag('resume', True)} to go on, {flag('overwrite', True)} to "
             f"delete it, or a new {flag('name')}"
+        )
+    if manifest is None and not folder.checkpoints.steps() and not is_complete(folder, entry):
+        again = f"{flag('overwrite', True)} does it again"
+        raise BadInput(
+            f"{folder.place()} holds no checkpoint to resume from; it is finished, and {again}"
+            if entry
+            else f"{folder.place()} holds an embedding but no checkpoint to resume from; {again}"
+        )
+    check_same_run(folder, entry)
+
+
+def check_locked(folder: RunFolder, entry: Entry | None, is_list: bool) -> None:
+    """Check once more, now that nobody else writes into the folder; entry: of the manifest, now.
+
+    is_list: another process of the job may have begun this run, or finished it. Raises BadInput as `check_folder` does.
+    """
+    if not is_list:
+        check_folder(folder)
+    elif not folder.config.overwrite and (folder.holds_run or entry):
+        check_same_run(folder, entry)
+
+
+def check_place(folder: RunFolder) -> None:
+    """Raises BadInput where there cannot be a folder: a file is in its way, or a link that leads nowhere."""
+    path = folder.path
+    if path.exists() and not path.is_dir():
+        raise BadInput(f"{printable(path)} is a file; choose another {flag('output')} or {flag('name')}")
+    for each in (path, *path.parents):
+        if each.is_symlink() and not each.exists():
+            raise BadInput(
+                f"{printable(each)} is a link to {printable(os.readlink(each))}, which is not there; make that folder, "
+                f"or choose another {flag('output')}"
+            )
+        if each.exists():
+            check_parent(each)
+            return
+
+
+def check_parent(place: Path) -> None:
+    """Raises BadInput where nothing can be made in a place that is there."""
+    if not place.is_dir():
+        raise BadInput(f"{printable(place)} is a file and no folder; choose another {flag('output')}")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise BadInput(
+            f"{printable(place)} cannot be written: its rights or its disk forbid it; choose another {flag('output')}"
         )
 
 
 def check_same_run(folder: RunFolder, entry: Entry | None) -> None:
     """Raises BadInput when the run in the folder, or the published one, has settings that must stay as they are."""
-    saved = entry["config"] if entry else read_yaml(str(folder.files.config))
-    asked = config_to_mapping(folder.config)
-    free = marked("free_on_resume", type(folder.config))  # these do not change what the finished steps were
-    differ = [key for key in asked if key not in free and saved.get(key) != asked[key]]
+    saved = entry["config"] if entry else folder.saved_settings()
+    if saved is None:
+        raise BadInput(
+            f"{printable(folder.files.config)} is missing or damaged, so nobody knows whose run that is; "
+            f"{flag('overwrite', True)} starts again"
+        )
+    asked = lasting_settings(folder.config)
+    if asked["init"] == FROM_PICTURES:  # the words that were found stand there
+        del asked["init"]
+    differ = [key for key in asked if saved.get(key) != asked[key]]
     if differ:
-        changes = "; ".join(f"{key} was {saved.get(key)} and is {asked[key]}" for key in differ)
+        changes = "; ".join(f"{key} was {printable(str(saved.get(key)))} and is {asked[key]}" for key in differ)
         raise BadInput(
             f"{flag('resume', True)} goes on with the same settings, but {changes}. Use: {resume_command(folder)}"
         )
 
 
-def is_complete(folder: RunFolder) -> bool:
-    """Whether the run is published, and to the end that is asked for now."""
-    entry = None if folder.config.overwrite else finished(folder)
+def is_complete(folder: RunFolder, entry: Entry | None) -> bool:
+    """Whether the run of an entry of the manifest is the one that is asked for now, and to the same end."""
+    if entry is None or folder.config.overwrite:
+        return False
     asked = config_to_mapping(folder.config)
-    return entry is not None and all(entry["config"].get(key) == asked[key] for key in ("steps", "early_stop"))
+    return all(entry["config"].get(key) == asked[key] for key in ("steps", "early_stop"))
 
 
 def finished(folder: RunFolder) -> Entry | None:

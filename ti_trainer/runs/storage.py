@@ -9,22 +9,19 @@ from __future__ import annotations
 import json
 import math
 import os
-import re
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..errors import BadInput
-from ..files.atomic import write_bytes
+from ..files.atomic import remove_unfinished, write_bytes
+from ..files.folder_names import MANIFEST, NAME, name_problem
 from ..files.remote import BUCKETS, explained, is_remote, open_url, protocols
-from ..files.wording import flag
+from ..files.wording import flag, printable
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
-
-MANIFEST = "manifest"
-NAME = re.compile(r"[\w-][\w.-]*")  # as --name; no hidden files, no way out of the folder
 
 
 class Backend(Protocol):
@@ -41,6 +38,9 @@ class Backend(Protocol):
 
     def remove(self, name: str) -> None:
         """A file that is missing is fine."""
+
+    def remove_unfinished(self, name: str) -> None:
+        """Delete what dead writers left of a concept."""
 
 
 class LocalFolder:
@@ -75,6 +75,10 @@ class LocalFolder:
 
     def remove(self, name: str) -> None:
         (self.path / name).unlink(missing_ok=True)
+
+    def remove_unfinished(self, name: str) -> None:
+        remove_unfinished(self.path / name)
+        remove_unfinished(self.path / MANIFEST, f"{name}.json")
 
 
 class RemoteFolder:
@@ -133,6 +137,9 @@ class RemoteFolder:
     def remove(self, name: str) -> None:
         with suppress(FileNotFoundError):
             self.filesystem.rm_file(self.place(name))
+
+    def remove_unfinished(self, name: str) -> None:
+        """There is nothing: an object is there whole or not at all."""
 
 
 class Storage:
@@ -193,6 +200,15 @@ class Storage:
                     self.backend.remove(line)
                 raise
 
+    def remove_unfinished(self, name: str) -> None:
+        """Delete what writers that died left of a concept; the caller knows that nobody is publishing it."""
+        self.backend.remove_unfinished(name)
+
+    def read_file(self, name: str, file: str) -> bytes | None:
+        """A published file of a concept; None where there is none."""
+        with explained(self.place(name, file), "read"):
+            return self.backend.read(f"{name}/{checked_file(file)}")
+
     def withdraw(self, name: str) -> None:
         """Remove a concept's line from the manifest, if there is one; its files stay until they are replaced."""
         with explained(self.place(MANIFEST), "changed"):
@@ -208,12 +224,9 @@ class Storage:
 
 def line_of(name: str) -> str:
     """The file of a concept's line; raises BadInput for what cannot be the name of a concept's folder."""
-    if not NAME.fullmatch(name):
-        raise BadInput(f"'{name}' cannot be the name of a folder; use letters, digits, '-', '_' and '.'")
-    if name.lower() == MANIFEST:  # of either case: some disks see no difference
-        raise BadInput(
-            f"'{name}' is the folder that lists what is done; choose another {flag('token')} or {flag('name')}"
-        )
+    problem = name_problem(name)
+    if problem:
+        raise BadInput(f"'{printable(name)}' {problem}; choose another {flag('token')} or {flag('name')}")
     return f"{MANIFEST}/{name}.json"
 
 

@@ -14,9 +14,9 @@ from ..families import Family
 from ..families.borrowing import Pipeline
 from ..files.wording import flag, told
 from ..runs.folder import RunFolder
-from ..runs.resume import is_complete
+from ..runs.resume import check_locked, finished, is_complete
 from .console import Console
-from .endings import Endings
+from .endings import Endings, telling_of
 from .events import Callback, Measured
 from .failures import forget_bug
 from .learner import Learner
@@ -26,6 +26,7 @@ from .prepare import Session, encode_rest, load_model, prepare, take_model
 from .processes import Processes
 from .report import Report
 from .seats import Seat, Seats
+from .signals import StopNow
 from .step import SharedStep, largest_batch
 from .suggestion import find_init
 
@@ -121,10 +122,13 @@ class Admission:
             problem: Exception | None = None
             try:
                 seat = self.open(config)
+                if seat:
+                    self.seats.take(seat)
             except Exception as error:  # of any kind: it is this concept's alone
                 problem = error
-            if seat:
-                self.seats.take(seat)
+            except StopNow:
+                self.waiting.appendleft(config)
+                raise
             agreed, reason = self.agree(seat is not None, problem)
             if not agreed:
                 self.turn_away(config, seat, problem, reason)
@@ -150,11 +154,18 @@ class Admission:
         with ExitStack() as undo:
             if self.is_list and writes:  # a run of its own writes nothing before all is checked, not even a lock
                 if not folder.acquire():
-                    self.console.say(f"{config.run_name} is being trained by another process")
+                    self.console.say(f"{config.run_name} is being trained by {folder.lock.holder}")
                     return None
                 undo.callback(folder.release)
-            if self.is_list and is_complete(folder):
+            entry = finished(folder)
+            if self.is_list and writes:
+                check_locked(folder, entry, self.is_list)
+            if entry and is_complete(folder, entry) and (self.is_list or not folder.checkpoints.steps()):
                 self.console.say(f"{config.run_name} is finished already")
+                if not self.is_list:
+                    self.endings.find_published(folder, entry)
+                    if writes and folder.acquire():
+                        folder.release()  # that was for what a kill left of the local copy
                 return None
             if config.concept.init == FROM_PICTURES:
                 config = find_init(config, self.model.load)
@@ -168,18 +179,24 @@ class Admission:
             learner = Learner(session)
             if writes and not self.is_list:
                 if not folder.acquire():
-                    raise BadInput(f"another process is training into {folder.path}; choose another {flag('name')}")
+                    holder = folder.lock.holder
+                    raise BadInput(f"{holder} is training into {folder.path}; choose another {flag('name')}")
                 undo.callback(folder.release)
-            if folder.checkpoints.steps() and not config.overwrite:  # also of a process of this job that was killed
-                learner.restore(folder.checkpoints.load_last())
+                check_locked(folder, finished(folder), self.is_list)
+            notes = [folder.lock.note] if folder.lock.note else []
+            if not config.overwrite:  # also what a process of this job has left that was killed
+                notes += folder.checkpoints.use_newest(learner.restore)
             for index in self.processes.share(config.batch_size):
                 learner.draw(index).view.encode()  # here, where a picture that has gone stops nobody else
             report = None
             if writes:
-                folder.create()  # after a resume too: it may be asked for more steps
-                forget_bug(folder)
                 report = Report(learner, folder, self.started, self.callbacks)
-                report.open()
+                with telling_of(folder):
+                    folder.create()  # after a resume too: it may be asked for more steps
+                    forget_bug(folder)
+                    notes += report.open()
+            for note in notes:
+                self.console.note(note)
             undo.pop_all()
         return Seat(learner, folder, report, learner.step)
 
@@ -232,6 +249,9 @@ class Admission:
 
     def turn_away(self, config: TrainConfig, seat: Seat | None, problem: Exception | None, reason: str) -> None:
         """Give up a concept; where there is a reason it has failed, also for processes that had no problem."""
+        if seat and problem:
+            self.endings.lose(seat, problem)
+            return
         if seat:
             self.seats.leave(seat)
         if reason:

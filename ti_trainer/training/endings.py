@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 
 import torch
 
 from ..config.config import TrainConfig
 from ..errors import Diverged
-from ..files.wording import flag
+from ..files.remote import failure
+from ..files.wording import flag, printable
+from ..runs.folder import RunFolder
+from ..runs.resume import Entry
 from .console import Console
 from .events import Finished, Run
 from .export import export_embedding
@@ -35,11 +39,29 @@ class Endings:
         try:
             run = self.publish(seat, plan)
         except Exception as problem:
-            self.seats.leave(seat)
-            self.fail(seat.learner.config, problem)
+            self.lose(seat, problem)
             return
-        self.seats.leave(seat)
         self.runs.append(run)
+        self.seats.leave(seat)
+
+    def lose(self, seat: Seat, problem: Exception) -> None:
+        """Give up the seat of a concept that something has kept from going on."""
+        with suppress(OSError):  # its disk may refuse this too
+            self.seats.leave(seat)
+        self.fail(seat.learner.config, in_a_sentence(problem, seat.folder))
+
+    def find_published(self, folder: RunFolder, entry: Entry) -> None:
+        """Count a run as done that is published already; entry: of the manifest."""
+        self.runs.append(
+            Run(
+                folder=folder.place(),
+                embedding=folder.place(folder.files.embedding),
+                history=folder.published_metrics(),
+                best_step=entry.get("best_step", 0),
+                predicted_peak=0,
+                peak=peak_bytes(self.device),
+            )
+        )
 
     def publish(self, seat: Seat, plan: MemoryPlan) -> Run:
         """Write what a concept has become, and publish it."""
@@ -85,16 +107,11 @@ class Endings:
                 export_embedding(learner.session, folder, learner.best_rows, learner.best_step)
         except Exception as error:
             problem = error
+        if problem:
+            self.lose(seat, problem)
+            return
         self.seats.leave(seat)
-        self.fail(
-            learner.config,
-            problem
-            or Diverged(
-                f"the loss became NaN or infinite at step {bad.step}; the rows of step {learner.step} are saved in "
-                f"{folder.path}. Start again with a lower {flag('lr')} than {learner.config.lr:g} and "
-                f"{flag('overwrite', True)}"
-            ),
-        )
+        self.fail(learner.config, Diverged(why_diverged(seat, bad.step)))
 
     def fail(self, config: TrainConfig, problem: Exception) -> None:
         """Note why a concept was not learned; one of many is told a mistake of ours in a sentence."""
@@ -102,3 +119,40 @@ class Endings:
             problem = reason_of(problem, config)
         self.failures[config.run_name] = problem
         self.console.failed(config.run_name, problem)
+
+
+def why_diverged(seat: Seat, step: int) -> str:
+    """What is to be told of a loss or gradient that is no number, and what helps; step: the first with one."""
+    learner = seat.learner
+    saved = f"the rows of step {learner.step} are saved in {seat.folder.path}"
+    what = f"the loss became NaN or infinite at step {step}; {saved}."
+    again = flag("overwrite", True)
+    if step > 1:
+        return f"{what} Start again with a lower {flag('lr')} than {learner.config.lr:g} and {again}"
+    # no row had moved: the learning rate had no part in it
+    model = flag("model", learner.config.model)
+    dtype = learner.session.family.dtype
+    if dtype == torch.float32:
+        return f"{what} No row had moved yet, so the weights of {model} are damaged; take another model and {again}"
+    coarse = f"{str(dtype).removeprefix('torch.')} is too coarse for {model}"
+    cure = f"start again with {flag('precision', 'fp32')} and {again}"
+    return f"{what} No row had moved yet, so {coarse}, or its weights are damaged; {cure}"
+
+
+@contextmanager
+def telling_of(folder: RunFolder) -> Iterator[None]:
+    """Inside the block only the files of a run are written; what keeps them from that is raised as a sentence."""
+    try:
+        yield
+    except OSError as problem:
+        raise in_a_sentence(problem, folder) from problem
+
+
+def in_a_sentence(problem: Exception, folder: RunFolder) -> Exception:
+    """A problem; one that keeps a run's files from being written with its place and its cure."""
+    if not isinstance(problem, OSError) or problem.errno is None:  # it has both already
+        return problem
+    path = printable(folder.path)
+    if not folder.path.exists():
+        return OSError(f"{path} was removed or moved away while it was trained; run the same command again")
+    return failure(problem, path, "written")

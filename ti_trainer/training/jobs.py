@@ -165,6 +165,9 @@ def how_to_go_on(seats: Seats, is_list: bool) -> str:
     """What a run that was stopped says."""
     if is_list:
         return f"stopped, and everything is saved; to go on: the same again with {flag('resume', True)}"
-    (seat,) = seats
-    done = f"{seat.learner.step} of {seat.learner.config.steps}"
-    return f"stopped after step {done}; to go on:\n  {resume_command(seat.folder)}"
+    folders = [seat.folder for seat in seats]
+    steps = [seat.learner.config.steps for seat in seats]
+    if not folders or not folders[0].checkpoints.steps():
+        return "stopped before a step was taken; to go on, run the same command again"
+    done = f"{folders[0].checkpoints.steps()[-1]} of {steps[0]}"
+    return f"stopped after step {done}; to go on:\n  {resume_command(folders[0])}"

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import Parameter
+from torch.optim import Optimizer
 
 from ..data.batches import Draw, draw_example
 from ..data.examples import start_of
@@ -17,8 +20,8 @@ from ..method.lr_schedules import lr_factor
 from ..method.optimizers import make_optimizer, parse_optimizer
 from ..method.timesteps import parse_timesteps
 from ..method.weightings import get_weighting
-from ..runs.checkpoints import Checkpoint
-from .optimizer_state import put_together, take_apart
+from ..runs.checkpoints import Checkpoint, Unusable
+from .optimizer_state import example_state, is_like, put_together, take_apart
 from .prepare import Session
 from .validation import fixed_draw
 
@@ -45,7 +48,7 @@ class Learner:
         self.data = session.data
         self.rows = session.rows
         self.parameters = list(session.rows.values())  # one (n, D) for each slot
-        self.optimizer = make_optimizer(config.optimizer, self.parameters, config.lr, config.weight_decay)
+        self.optimizer = self.build_optimizer(self.parameters)
         rule, _ = parse_optimizer(config.optimizer)
         self.max_grad_norm = config.max_grad_norm if rule.clips else 0.0
         self.weighting = get_weighting(config.weighting, config.gamma)
@@ -58,6 +61,10 @@ class Learner:
         self.best_loss = float("inf")
         self.readings: list[Reading] = []
         self.good = self.checkpoint()  # the last rows whose loss is known to be finite
+
+    def build_optimizer(self, parameters: list[Parameter]) -> Optimizer:
+        config = self.config
+        return make_optimizer(config.optimizer, parameters, config.lr, config.weight_decay)
 
     def lengths_of_words(self) -> dict[str, Tensor]:
         """The length with which that of each row is compared, {slot: (n,)}."""
@@ -117,7 +124,7 @@ class Learner:
             self.good = readings[count - 1].before
         if count == len(finite):
             return readings, None
-        self.restore(self.good)
+        self.go_to(self.good)
         return readings[:count], readings[count]
 
     def snapshot(self) -> dict[str, Tensor]:
@@ -159,14 +166,23 @@ class Learner:
 
     def checkpoint(self) -> Checkpoint:
         """A copy of everything that changes."""
+        own, values = take_apart(self.optimizer)
+        return self.checkpoint_with(own, values)
+
+    def checkpoint_with(self, own: Mapping[str, Tensor], values: Mapping[str, Any]) -> Checkpoint:
+        """A checkpoint of the present rows; own, values: what `take_apart` gives of an optimiser."""
         tensors = {f"rows.{slot}": rows for slot, rows in self.snapshot().items()}
         tensors |= {f"best.{slot}": rows for slot, rows in self.best_rows.items()}
-        own, values = take_apart(self.optimizer)
         tensors |= {f"optimizer.{name}": tensor for name, tensor in own.items()}
         return Checkpoint(self.step, tensors, {"best": [self.best_step, self.best_loss], "optimizer": values})
 
     def restore(self, checkpoint: Checkpoint) -> None:
-        """Go back, or on, to a checkpoint."""
+        """Go on from a checkpoint of a file; raises Unusable, and changes nothing, for one of other rows than these."""
+        self.check_fits(checkpoint)
+        self.go_to(checkpoint)
+
+    def go_to(self, checkpoint: Checkpoint) -> None:
+        """Go back, or on, to a checkpoint of this learner."""
         device = self.parameters[0].device
         own: dict[str, Tensor] = {}
         for name, tensor in checkpoint.tensors.items():
@@ -183,3 +199,12 @@ class Learner:
         self.best_step = int(best_step)
         self.best_loss = float(best_loss)
         self.good = checkpoint
+
+    def check_fits(self, checkpoint: Checkpoint) -> None:
+        """Raises Unusable for a checkpoint that does not have exactly the tensors and values that this learner has."""
+        wanted = self.checkpoint_with(*example_state(self.initial.values(), self.build_optimizer, checkpoint.step > 0))
+        if not is_like(checkpoint.tensors, wanted.tensors) or not is_like(checkpoint.info, wanted.info):
+            raise Unusable("has other tensors or values than this concept and its optimizer")
+        learned = [own for name, own in checkpoint.tensors.items() if not name.startswith("optimizer.")]
+        if not all(own.isfinite().all() for own in learned):
+            raise Unusable("has rows that are no numbers")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from .admission import Admission, SharedModel
@@ -11,7 +11,7 @@ from .console import Console
 from .endings import Endings
 from .learner import Reading
 from .seats import Seat, Seats
-from .signals import StopSignals
+from .signals import StopNow, StopSignals
 
 READ_EVERY = {"cpu": 1}  # steps between readings of the loss, by kind of device; elsewhere
 READ_SELDOM = 10
@@ -41,20 +41,35 @@ class Loop:
 
     def run(self) -> bool:
         """All steps of all concepts; returns False where it was stopped and some are left."""
-        self.admission.admit()
+        goes_on = self.is_loaded(self.admission.admit)
         if self.seats:
             self.model.step.family.put_away_vae()  # it comes back for the other views, when the first step is done
-        while self.seats:
+        while self.seats and goes_on:
             self.take_step()
-            if not self.must_read():
-                continue
-            stop = self.processes.any(self.signals.is_wished)
-            self.read(stop)
-            if stop:
-                break
-            if not (self.is_alone and self.signals.is_wished):
-                self.admission.admit()
+            if self.must_read():
+                goes_on = self.read(self.processes.any(self.signals.is_wished)) and self.let_in()
         return not self.seats and not self.admission.waiting
+
+    def is_loaded(self, load: Callable[[], None]) -> bool:
+        """Do what takes long and can be done again from its start; returns False where a signal has cut it short."""
+        if not self.is_alone:  # the others would wait for this process
+            load()
+            return True
+        try:
+            with self.signals.acting_at_once():
+                load()
+        except StopNow:
+            return False
+        return True
+
+    def let_in(self) -> bool:
+        """Let in those that wait; returns False where the wish to stop came first, and all that goes on is saved."""
+        stops = (self.is_alone and self.signals.is_wished) or not self.is_loaded(self.admission.admit)
+        if stops:
+            for seat in self.seats:
+                if seat.is_settled:  # of others the first checkpoint is there
+                    self.admission.attempt(seat, partial(self.save, seat))
+        return not stops
 
     @property
     def is_alone(self) -> bool:
@@ -75,8 +90,11 @@ class Loop:
             return True
         return self.is_alone and self.signals.is_wished  # others hear of the wish when all are reading
 
-    def read(self, stop: bool) -> None:
-        """Wait for the losses, and do what is to be done with them; stop: save all that goes on."""
+    def read(self, stop: bool) -> bool:
+        """Wait for the losses, and do what is to be done with them; stop: save all that goes on.
+
+        Returns whether the loop goes on.
+        """
         readings = self.take_readings()
         if self.rounds == 1:
             self.console.say(f"first step after {time.perf_counter() - self.admission.started:.1f} s")
@@ -88,13 +106,17 @@ class Loop:
             if loss is not None:
                 seat.learner.keep_if_better(loss)
             self.admission.attempt(seat, partial(self.write_steps, seat, steps, loss))
-        self.admission.settle([seat for seat in self.seats if not seat.is_settled])
+        new = [seat for seat in self.seats if not seat.is_settled]
+        stop = stop or not self.is_loaded(lambda: self.admission.settle(new))
         for seat in self.seats:
-            is_whole = True
+            if stop and seat in new and seat.begun_at == 0:
+                continue  # its start has not been measured: the first step is taken again
             if stop or seat.learner.is_saved_now:
-                is_whole = self.admission.attempt(seat, partial(self.save, seat))
-            if is_whole and seat.learner.is_done:
+                self.admission.attempt(seat, partial(self.save, seat))
+        for seat in self.seats:
+            if seat.learner.is_done and not (stop and seat in new):
                 self.endings.finish(seat, self.model.plan)
+        return not stop
 
     def write_steps(self, seat: Seat, steps: Sequence[Reading], loss: float | None) -> None:
         """Write and show what a concept's last steps were; loss: the fixed-noise loss after them."""

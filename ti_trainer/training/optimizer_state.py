@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+import torch
 from torch import Tensor
+from torch.nn import Parameter
 from torch.optim import Optimizer
 
 
@@ -41,3 +43,34 @@ def put_together(optimizer: Optimizer, tensors: Mapping[str, Tensor], values: Ma
         else:
             states.setdefault(int(part), {})[name] = copied
     optimizer.load_state_dict({"state": states, "param_groups": groups})
+
+
+def example_state(
+    rows: Iterable[Tensor], build: Callable[[list[Parameter]], Optimizer], has_stepped: bool
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """What `take_apart` gives of a new optimiser, before or after a first step; its numbers mean nothing.
+
+    Many optimisers make their state in the first step. From then on it has the same names, shapes and types.
+    """
+    twins = [Parameter(own.detach().clone()) for own in rows]
+    optimizer = build(twins)
+    if has_stepped:
+        for twin in twins:
+            twin.grad = torch.ones_like(twin)
+        optimizer.step()
+    return take_apart(optimizer)
+
+
+def is_like(value: Any, other: Any) -> bool:
+    """Whether a state, from JSON or not, has the parts of the other: names, lengths, types, and shapes of tensors."""
+    if isinstance(other, Tensor):
+        return isinstance(value, Tensor) and value.shape == other.shape and value.dtype == other.dtype
+    if isinstance(other, Mapping):
+        same = isinstance(value, Mapping) and value.keys() == other.keys()
+        return same and all(is_like(value[name], part) for name, part in other.items())
+    if isinstance(other, (list, tuple)):
+        same = isinstance(value, (list, tuple)) and len(value) == len(other)
+        return same and all(map(is_like, value, other))
+    if isinstance(other, (int, float)) and not isinstance(other, bool):
+        return isinstance(value, (int, float)) and not isinstance(value, bool)
+    return type(value) is type(other)

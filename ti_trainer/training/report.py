@@ -32,16 +32,23 @@ class Report:
         self.callbacks = callbacks
         self.writer: Any = None
 
-    def open(self) -> None:
-        """Begin metrics.jsonl, or cut it back to the step from which the run goes on; write the first checkpoint."""
+    def open(self) -> list[str]:
+        """Begin metrics.jsonl and write the first checkpoint, or cut both back to the step from which the run goes on.
+
+        Returns a line where metrics.jsonl lacks steps.
+        """
         step = self.learner.step
-        self.folder.metrics.rewrite(self.folder.metrics.read(step) if step else [])
+        lines = self.folder.metrics.read(step) if step else []
+        self.folder.metrics.rewrite(lines)
+        self.folder.checkpoints.drop_after(step)
         if self.session.config.tensorboard:
             from torch.utils.tensorboard import SummaryWriter
 
             self.writer = SummaryWriter(str(self.folder.files.tensorboard))
         if step == 0:
             self.save_checkpoint()
+        lacking = step - len(lines)
+        return [f"{self.folder.files.metrics} lacks {lacking} of {step} steps, which are lost"] if lacking > 0 else []
 
     def tell(self, event: Event) -> None:
         for callback in self.callbacks:
@@ -49,6 +56,7 @@ class Report:
 
     def save_checkpoint(self) -> None:
         """Write the present state."""
+        self.folder.metrics.sync()
         file = self.folder.checkpoints.save(self.learner.checkpoint())
         self.tell(CheckpointSaved(self.folder.name, self.learner.step, file))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 from ..runs.folder import RunFolder
@@ -27,10 +28,11 @@ class Seat:
 
     def close(self) -> None:
         """Close its files, give back its lock, its rows' place in the vocabulary, and the copies of its pictures."""
-        if self.report:
-            self.report.close()
-            self.folder.release()
-        self.learner.session.close()
+        with ExitStack() as rest:  # all of it, whatever one of them raises
+            rest.callback(self.learner.session.close)
+            if self.report:
+                rest.callback(self.folder.release)
+                self.report.close()
 
 
 class Seats:
@@ -59,9 +61,10 @@ class Seats:
         self._taken.append(seat)
 
     def leave(self, seat: Seat) -> None:
-        """Close a seat and give it up."""
-        self._taken.remove(seat)
-        seat.close()
+        """Close a seat and give it up, unless that has been done."""
+        if seat in self._taken:
+            self._taken.remove(seat)
+            seat.close()
 
     def leave_all(self) -> None:
         for seat in self:

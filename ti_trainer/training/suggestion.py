@@ -40,7 +40,7 @@ class Suggestion:
     pictures: int
     words: int  # candidates
     seconds: float  # of the search alone
-    is_whole: bool  # nobody stopped it
+    stop: KeyboardInterrupt | None = None  # what ended it early
 
     @property
     def phrase(self) -> Phrase:
@@ -74,8 +74,8 @@ def find_init(config: TrainConfig, load: Callable[[], Family]) -> TrainConfig:
     """
     family, views = encode_pictures(config, load)
     found = find_words(family, views, candidate_words(family.slots[0]), PASSES, config.seed)
-    if not found.is_whole:
-        raise KeyboardInterrupt
+    if found.stop:
+        raise found.stop
     rows = config.concept.num_vectors
     phrase = found.phrase
     if rows is not None:
@@ -123,20 +123,20 @@ def find_words(family: Family, views: Sequence[CachedView], words: Sequence[str]
         raise BadInput(f"the model knows none of our words; list some in a file and give it as {flag('words', 'FILE')}")
     started = time.perf_counter()
     steps: list[Step] = []
-    is_whole = True
+    stop = None
     with tqdm(total=budget, desc="words", unit="pass", leave=False, disable=None) as bar:
         losses = WordLosses(family, views, seed, passed=bar.update)
         try:
             for step in search(losses, words, budget, DESCRIBING_WORDS, PART_WORDS):
                 steps.append(step)
                 bar.set_description(step.phrase.text)
-        except KeyboardInterrupt:
-            is_whole = False
-    if not steps and not is_whole:
-        raise KeyboardInterrupt
+        except KeyboardInterrupt as signal:
+            stop = signal
+    if stop and not steps:
+        raise stop
     if not steps:
         raise BadInput(
             f"{flag('passes', budget)} do not suffice to compare {len(words)} words; give more of them, or fewer "
             f"words ({flag('words', 'FILE')})"
         )
-    return Suggestion(tuple(steps), len(views), len(words), time.perf_counter() - started, is_whole)
+    return Suggestion(tuple(steps), len(views), len(words), time.perf_counter() - started, stop)
