@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from types import ModuleType
 
 from . import __version__
-from .commands import convert, dataset, evaluate, inspect, preview, suggest, train
+from .commands import convert, dataset, evaluate, inspect, merge, preview, suggest, train
 from .commands.flags import Parser, describe
 from .errors import BadInput, Diverged, Incomplete, Interrupted
 from .files.wording import command_line
@@ -23,6 +23,7 @@ COMMANDS: dict[str, ModuleType] = {
     "preview": preview,
     "inspect": inspect,
     "convert": convert,
+    "merge": merge,
     "evaluate": evaluate,
 }
 

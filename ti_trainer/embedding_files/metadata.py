@@ -6,14 +6,21 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+NEGATIVE = "modelspec.is_negative_embedding"  # the entry that says "true" of embeddings for the negative prompt
 
-def naming(token: str) -> dict[str, str]:
+
+def prompt_for(negative: bool) -> str:
+    """The prompt in which an embedding belongs, in words."""
+    return "negative prompt" if negative else "prompt"
+
+
+def naming(token: str, negative: bool = False) -> dict[str, str]:
     """The entries that contain the token; they are written anew when an embedding gets another token."""
     stem = token.strip("<>")
     return {
         "modelspec.title": stem,
         "modelspec.trigger_phrase": token,
-        "modelspec.usage_hint": f"write {stem} (WebUIs) or {token} (diffusers) in the prompt",
+        "modelspec.usage_hint": f"write {stem} (WebUIs) or {token} (diffusers) in the {prompt_for(negative)}",
         "ti_trainer.token": token,
     }
 
@@ -55,11 +62,11 @@ def embedding_metadata(
         "modelspec.resolution": f"{resolution}x{resolution}",
         "modelspec.prediction_type": {"v_prediction": "v"}.get(prediction_type, prediction_type),
         "modelspec.encoder_layer": str(encoder_layer),
-        "modelspec.is_negative_embedding": str(negative).lower(),
+        NEGATIVE: str(negative).lower(),
         "ti_trainer.version": version,
         "ti_trainer.vectors": str(num_vectors),
         "ti_trainer.step": str(step),
         "ti_trainer.config": json.dumps(config, sort_keys=True),
-        **naming(token),
+        **naming(token, negative),
         **{key: str(value) for key, value in known.items() if value is not None},
     }
