@@ -42,11 +42,13 @@ def embedding_metadata(
     base_model: str | None = None,
     base_model_hash: str | None = None,
     data_hash: str | None = None,
+    text: str | None = None,
 ) -> dict[str, str]:
     """The metadata of a trained embedding.
 
     All values are strings, because safetensors allows nothing else. There is no date, so that running again writes the
-    same bytes. Entries that are None are left out; base_model is a name and not a path.
+    same bytes. Entries that are None are left out; base_model is a name and not a path; text: what
+    the rows stand for, where they were learned from a text.
     """
     known = {
         "ti_trainer.init": init,
@@ -54,6 +56,7 @@ def embedding_metadata(
         "ti_trainer.base_model": base_model,
         "ti_trainer.base_model_hash": base_model_hash,
         "ti_trainer.data_hash": data_hash,
+        "ti_trainer.text": text,
     }
     return {
         "modelspec.sai_model_spec": "1.0.1",
