@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 import torch
 
-from tests.tiny_models import TINY_MODELS
 from ti_trainer import BadInput, Concept, Diverged, TrainConfig
 from ti_trainer.embedding_files import read_embedding
 from ti_trainer.training.distillation import distill, distillation_text, planned_file, save
@@ -29,22 +28,6 @@ def config_of(model: Path, **changes: Any) -> TrainConfig:
     }
     how |= {"preview_steps": 1, "batch_size": 2, "precision": "fp32", **changes}
     return TrainConfig(Concept("<text>", **concept), model=str(model), **how)
-
-
-def mean(values: list[float]) -> float:
-    return sum(values) / len(values)
-
-
-def test_both_losses_fall_for_every_model(any_model: Path) -> None:
-    """From words that the text does not have; each loss over its last steps against its first ones."""
-    found = distill(config_of(any_model, init="photo of", steps=40, timesteps="range:0.5-1"), TEXT, denoiser_steps=40)
-    assert list(found.losses) == ["text encoders", "denoiser"]
-    for losses in found.losses.values():
-        assert len(losses) == 40
-        assert mean(losses[-10:]) < 0.9 * mean(losses[:10])
-    assert set(found.embedding.vectors) == set(TINY_MODELS[any_model.name].slots)
-    assert found.embedding.num_vectors == 3
-    assert found.is_whole
 
 
 def test_the_same_seed_gives_the_same_rows(model: Path) -> None:
@@ -93,8 +76,9 @@ def test_stopped_between_steps(model: Path) -> None:
     """A wish to stop before the first step leaves the start; a signal ends it after the present step."""
     stop = threading.Event()
     stop.set()
-    start = distill(config_of(model, init="red cat on"), TEXT, 5, stop)
-    assert (start.losses, start.is_whole) == ({"text encoders": []}, False) or start.losses == {}
+    start = distill(config_of(model, init="red cat in"), TEXT, 5, stop)
+    assert (start.losses, start.is_whole) == ({}, False)
+    assert start.embedding.metadata["ti_trainer.step"] == "0"
 
     class Later:
         asked = 0

@@ -24,7 +24,7 @@ OWN: dict[str, tuple[Any, str]] = {
         "Where the rows start: what `train --init` takes, or auto: the words that count most in the text.",
     ),
     "templates": ("object", "Frames in which the token stands for the text, beside itself alone: what `train` takes."),
-    "steps": (300, "Steps that compare the text encoders' outputs with token and with text."),
+    "steps": (200, "Steps that compare the text encoders' outputs with token and with text."),
     "lr": (3e-2, "Learning rate of the rows; with sphere an angle."),
     "lr_schedule": ("cosine", "How it goes on after the warm-up, as in `train`."),
     "optimizer": ("sphere", "Update rule of the rows, as in `train`."),
