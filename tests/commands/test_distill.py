@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -45,9 +46,9 @@ def test_what_was_learned_until_it_was_stopped(
 ) -> None:
     config = TrainConfig(Concept("<text>", num_vectors=2), model=str(model), steps=2)
     whole = distillation.distill(config, TEXT)
-    monkeypatch.setattr(distillation, "distill", lambda *arguments: replace(whole, is_whole=False))
+    monkeypatch.setattr(distillation, "distill", lambda *arguments: replace(whole, stopped_by=signal.SIGTERM))
     output = tmp_path / "some.safetensors"
-    assert main(["distill", TEXT, "--model", str(model), "--out", str(output)]) == 130
+    assert main(["distill", TEXT, "--model", str(model), "--out", str(output)]) == 143
     assert "stopped; the file holds the rows so far" in capsys.readouterr().err
     assert torch.equal(read_embedding(output).vectors["clip_l"], whole.embedding.vectors["clip_l"])
 

@@ -77,7 +77,7 @@ def test_stopped_between_steps(model: Path) -> None:
     stop = threading.Event()
     stop.set()
     start = distill(config_of(model, init="red cat in"), TEXT, 5, stop)
-    assert (start.losses, start.is_whole) == ({}, False)
+    assert (start.losses, start.stopped_by) == ({}, 0)
     assert start.embedding.metadata["ti_trainer.step"] == "0"
 
     class Later:
@@ -92,14 +92,18 @@ def test_stopped_between_steps(model: Path) -> None:
     found = distill(config_of(model), TEXT, 5, Later())
     assert 0 < len(found.losses["text encoders"]) < 30
     assert "denoiser" not in found.losses
-    assert not found.is_whole
+    assert found.stopped_by == signal.SIGINT
 
 
 @pytest.mark.parametrize(
     ("changes", "text", "message"),
     [
         ({}, " \n", "the text is empty"),
-        ({"num_vectors": 75}, TEXT, "num_vectors=75 and . tokens of a template are more than the 75 that clip_l reads"),
+        (
+            {"num_vectors": 75},
+            TEXT,
+            "num_vectors=75 and 12 tokens of a template are more than the 75 that clip_l reads",
+        ),
         ({"init": "pictures"}, TEXT, 'init="pictures": there are none'),
         ({"init": "red cat in the snow"}, TEXT, "5 tokens, more than num_vectors=3"),
         ({"num_vectors": 1}, "unbelievable", "no word of the text has as few tokens as num_vectors=1"),

@@ -96,7 +96,7 @@ def test_predictions_are_compared(model: Path, reference_pipeline: Callable[[Pat
         assert objective.backward(5).item() == pytest.approx(wanted, rel=1e-4)
         assert rows["clip_l"].grad is not None
         gradients.append(rows["clip_l"].grad)
-    torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-9)
+    torch.testing.assert_close(*gradients, rtol=1e-3, atol=1e-6)
 
 
 def test_pictures_are_drawn_from_the_text_and_not_from_the_rows(model: Path) -> None:
@@ -138,7 +138,7 @@ def test_rows_follow_a_text_in_every_model(any_model: Path, kind: type[StandInLo
     """The loss falls, on draws that no step has seen; the rows keep their lengths, and the model stays as it is."""
     config = config_of(any_model, timesteps="range:0.5-1")
     family = load(any_model)
-    start = {slot.name: slot.table[[5, 300, 301]].detach() for slot in family.slots}
+    start = {slot.name: slot.table[[5, 50, 100]].detach() for slot in family.slots}
     rows = family.placeholders.add("<text>", start)
     objective = kind(family, config, TEXT, FRAMES, 32)
     before = [objective.backward(step).item() for step in range(100, 104)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import signal
 from dataclasses import replace
 from typing import Any
 
@@ -46,7 +45,9 @@ def add_flags(parser: Parser) -> None:
     parser.add("--overwrite", action="store_true", help="write over a file that is there")
     for name in AS_IN_TRAIN:
         add_setting(parser, known[name], documentation[name], "learning", argparse.SUPPRESS)
-    add_number(parser, "denoiser_steps", 0, "Steps after those, that compare its predictions.", DENOISER, high=10**7)
+    add_number(
+        parser, "denoiser_steps", 0, "Steps after those, that compare its predictions.", DENOISER, low=0, high=10**7
+    )
     for name in (*OF_DENOISER, *OF_PICTURES):
         add_setting(parser, known[name], documentation[name], DENOISER, argparse.SUPPRESS)
     add_settings(parser, ModelConfig)
@@ -66,5 +67,5 @@ def run(options: argparse.Namespace) -> None:
     found = distill(config, text, denoiser_steps)
     print(conversion_text(save(found, path, overwrite)))
     print(distillation_text(found), flush=True)
-    if not found.is_whole:
-        raise Interrupted("stopped; the file holds the rows so far", signal.SIGINT)
+    if found.stopped_by is not None:
+        raise Interrupted("stopped; the file holds the rows so far", found.stopped_by)

@@ -12,13 +12,14 @@ from tqdm import tqdm
 
 from ..config.config import FROM_PICTURES, TrainConfig
 from ..data.captions import load_templates
+from ..data.examples import start_of
 from ..embedding_files import Embedding
 from ..embedding_files.conversion import Conversion, check_free, place, write_as
 from ..errors import BadInput, Diverged
 from ..families import Family, fastest_device
 from ..files.wording import flag
 from ..method.clipping import clip_gradients
-from ..method.initializers import Start, initial_rows, word_ids
+from ..method.initializers import initial_rows, word_ids
 from ..method.lr_schedules import lr_factor
 from ..method.optimizers import make_optimizer, parse_optimizer
 from ..method.placeholders import Rows
@@ -41,7 +42,7 @@ class Distilled:
     init: str  # the words from which the rows started
     losses: dict[str, list[float]]  # of each step, by what was compared
     seconds: float
-    is_whole: bool  # nobody stopped it
+    stopped_by: int | None  # the signal, 0 where another thread did; None: it went to its end
 
 
 def distill(config: TrainConfig, text: str, denoiser_steps: int = 0, stop: Flag | None = None) -> Distilled:
@@ -56,47 +57,39 @@ def distill(config: TrainConfig, text: str, denoiser_steps: int = 0, stop: Flag 
     frames = list(dict.fromkeys((TOKEN_FIELD, *load_templates(config.concept.templates))))
     device = fastest_device()
     family = load_model(config, device, choose_dtype(config.precision, "no", device))
-    return distill_with(family, config, text, frames, denoiser_steps, started, stop)
+    resolution = preflight.check_resolution(config, family)
+    config = with_start(family, config, text, frames)
+    concept = config.concept
+    vocabularies = {slot.name: slot for slot in family.slots}
+    rows = family.placeholders.add(concept.token, initial_rows(start_of(concept), vocabularies, config.seed))
+    losses: dict[str, list[float]] = {}
+    stages: list[tuple[type[StandInLoss], int]] = [(ContextLoss, config.steps), (PredictionLoss, denoiser_steps)]
+    with StopSignals(stop) as signals:
+        for kind, steps in stages:
+            if steps and not signals.is_wished:
+                objective = kind(family, config, text, frames, resolution)
+                losses[kind.name] = follow(objective, rows, config, steps, signals)
+        stopped_by = (signals.received or 0) if signals.is_wished else None
+    vectors = {slot: own.detach().cpu() for slot, own in rows.items()}
+    step = sum(map(len, losses.values()))
+    told = describe_origin(config, family, len(next(iter(vectors.values()))), resolution, step, text=text)
+    embedding = Embedding(concept.token, vectors, told)
+    return Distilled(embedding, concept.init, losses, time.perf_counter() - started, stopped_by)
 
 
-def distill_with(
-    family: Family,
-    config: TrainConfig,
-    text: str,
-    frames: Sequence[str],
-    denoiser_steps: int,
-    started: float,
-    stop: Flag | None = None,
-) -> Distilled:
-    """The same on a model that is loaded, for frames with TOKEN_FIELD in each; it gets the rows as a concept's."""
+def with_start(family: Family, config: TrainConfig, text: str, frames: Sequence[str]) -> TrainConfig:
+    """The config with the number of rows and the words that they start from; raises BadInput where nothing can start.
+
+    frames: with TOKEN_FIELD in each.
+    """
     concept = config.concept
     count = concept.num_vectors or NUM_VECTORS
-    resolution = preflight.check_resolution(config, family)
     preflight.check_token_is_new(concept, family.slots)
     check_windows(family, text, frames, count, config.long_captions)
     if concept.init == FROM_PICTURES:
         raise BadInput(f"{flag('init', FROM_PICTURES)}: there are none; leave it out, or give words")
     init = concept.init if concept.init != "auto" else useful_words(family, text, count, config.seed)
-    concept = replace(concept, init=init, num_vectors=count)
-    config = replace(config, concept=concept)
-    vocabularies = {slot.name: slot for slot in family.slots}
-    rows = family.placeholders.add(
-        concept.token, initial_rows(Start(concept.token, init, count), vocabularies, config.seed)
-    )
-    losses: dict[str, list[float]] = {}
-    is_whole = True
-    with StopSignals(stop) as signals:
-        stages: list[tuple[type[StandInLoss], int]] = [(ContextLoss, config.steps), (PredictionLoss, denoiser_steps)]
-        for kind, steps in stages:
-            if steps and not signals.is_wished:
-                objective = kind(family, config, text, frames, resolution)
-                losses[kind.name] = follow(objective, rows, config, steps, signals)
-                is_whole = len(losses[kind.name]) == steps
-            is_whole = is_whole and not signals.is_wished
-    step = sum(map(len, losses.values()))
-    told = describe_origin(config, family, count, resolution, step, text=text)
-    vectors = {slot: own.detach().cpu().clone() for slot, own in rows.items()}
-    return Distilled(Embedding(concept.token, vectors, told), init, losses, time.perf_counter() - started, is_whole)
+    return replace(config, concept=replace(concept, init=init, num_vectors=count))
 
 
 def follow(objective: StandInLoss, rows: Rows, config: TrainConfig, steps: int, signals: StopSignals) -> list[float]:
