@@ -26,7 +26,6 @@ from ..method.tokens import fill
 from ..method.weightings import get_weighting
 from ..reports.previews import generate
 from .memory.plan import plan_memory
-from .objective import masked_mean
 
 PICTURES = 8  # that the model draws of a text
 WORD = re.compile(r"\w[\w'-]*")
@@ -73,8 +72,8 @@ class ContextLoss(StandInLoss):
 class PredictionLoss(StandInLoss):
     """The squared difference of the denoiser's predictions with token and with text, on pictures that it has drawn.
 
-    They are drawn with the text as prompt and noised anew at each step. A target without noise of its own is why that
-    learns in fewer steps than pictures do.
+    They are drawn with the text as prompt and noised anew at each step. Other than in training on pictures, the target
+    is not the noise that was drawn but what the denoiser makes of it, so the loss can reach 0.
     """
 
     name = "denoiser"
@@ -84,17 +83,21 @@ class PredictionLoss(StandInLoss):
         prompts = [fill(frames[number % len(frames)], text) for number in range(PICTURES)]
         drawn = generate(family, prompts, config.seed, config.preview_steps, config.guidance, resolution, owner=NOBODY)
         with torch.no_grad():
-            posterior = family.encode_images(torch.stack([to_pixels(image) for image in drawn]))
-            self.latents = family.to_latents(posterior.mean)  # (PICTURES, c, h, w)
-        family.put_away_vae()
+            means = [family.encode_images(to_pixels(image)[None]).mean for image in drawn]  # each (1, c, h, w)
+            self.latents = family.to_latents(torch.cat(means))  # (PICTURES, c, h, w)
         self.sizes = torch.tensor([[resolution, resolution, 0, 0, resolution, resolution]])  # (1, 6)
         self.timesteps = parse_timesteps(config.timesteps)
         self.weighting = get_weighting(config.weighting, config.gamma)
-        shape = (family.latent_channels, *self.latents.shape[2:])
-        caption = max(fill(frames[-1], text), *self.asked, key=len)
+        _, channels, height, width = self.latents.shape
         plan = plan_memory(
-            family, shape, config.batch_size, config.micro_batch_size, config.gradient_checkpointing, caption
+            family,
+            (channels, height, width),
+            config.batch_size,
+            config.micro_batch_size,
+            config.gradient_checkpointing,
+            max(self.asked, key=len),
         )
+        family.put_away_vae()
         self.at_once = plan.micro_batch
         if plan.gradient_checkpointing:
             family.checkpoint_activations()
@@ -123,7 +126,7 @@ class PredictionLoss(StandInLoss):
             target = family.predict(noisy, timesteps, self.wanted[frames], sizes)  # (B, c, h, w)
         text = family.encode_text([self.asked[frame] for frame in frames], [self.token] * len(frames))
         error = (family.predict(noisy, timesteps, text, sizes) - target).square()  # (B, c, h, w)
-        return masked_mean(error, None) * self.weighting(schedule.snr(timesteps), schedule.prediction_type)
+        return error.mean((1, 2, 3)) * self.weighting(schedule.snr(timesteps), schedule.prediction_type)
 
     def draw(self, step: int, index: int) -> tuple[int, int, Tensor, float]:
         """Picture, frame, noise (c, h, w) and place in the schedule of an example; stratified as in `draw_example`."""
