@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from types import ModuleType
 
 from . import __version__
-from .commands import convert, dataset, evaluate, inspect, preview, suggest, train
+from .commands import convert, dataset, distill, evaluate, inspect, merge, preview, suggest, train
 from .commands.flags import Parser, describe
 from .errors import BadInput, Diverged, Incomplete, Interrupted
 from .files.wording import command_line, in_words
@@ -20,9 +20,11 @@ COMMANDS: dict[str, ModuleType] = {
     "train": train,
     "dataset": dataset,
     "suggest": suggest,
+    "distill": distill,
     "preview": preview,
     "inspect": inspect,
     "convert": convert,
+    "merge": merge,
     "evaluate": evaluate,
 }
 

@@ -36,7 +36,7 @@ def test_every_format_from_a_pickle(source: Path, tmp_path: Path, to: str, capsy
     out = capsys.readouterr().out
     assert "<my-cat> (2 vectors, for SD 1.x or Flux)" in out
     assert f"wrote {path}" in out
-    assert FORMATS[to].usage.format(stem="my-cat", token="<my-cat>") in out
+    assert FORMATS[to].usage.format(stem="my-cat", token="<my-cat>", prompt="prompt") in out
     found = read_embedding(path)
     assert found.token == "<my-cat>"
     assert torch.equal(found.vectors["clip_l"], rows())

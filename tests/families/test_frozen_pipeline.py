@@ -68,6 +68,14 @@ def test_prompts_are_those_of_encode_text(any_model: Path) -> None:
             assert found["negative_prompt_embeds"].shape == wanted.context.shape
             if wanted.pooled is not None:
                 torch.testing.assert_close(found["pooled_prompt_embeds"], wanted.pooled, rtol=1e-5, atol=1e-6)
+            unwanted = family.prompt_arguments(prompts, owner, f"a {TOKEN}")
+            wanted = family.encode_text([f"a {TOKEN}"] * 2, [owner] * 2)
+            torch.testing.assert_close(unwanted["prompt_embeds"], found["prompt_embeds"], rtol=1e-5, atol=1e-6)
+            torch.testing.assert_close(unwanted["negative_prompt_embeds"], wanted.context, rtol=1e-5, atol=1e-6)
+            if wanted.pooled is not None:
+                torch.testing.assert_close(
+                    unwanted["negative_pooled_prompt_embeds"], wanted.pooled, rtol=1e-5, atol=1e-6
+                )
         first, second = (family.prompt_arguments(prompts, owner)["prompt_embeds"] for owner in ("one", "other"))
     assert (first[0] - second[0]).abs().max() > 1e-2
     torch.testing.assert_close(first[1], second[1], rtol=1e-5, atol=1e-6)

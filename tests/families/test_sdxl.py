@@ -219,3 +219,8 @@ def test_empty_negative_prompts(sdxl: Path, reference_pipeline: Any, tmp_path: P
     assert (found["negative_prompt_embeds"] == 0).all() == zeros
     assert (found["negative_pooled_prompt_embeds"] == 0).all() == zeros
     assert (found["prompt_embeds"][0] - found["prompt_embeds"][1]).abs().max() > 1e-2
+    found = family.prompt_arguments(["a red dog"], negative="a cat")
+    with torch.no_grad():
+        wanted = pipeline.encode_prompt("a red dog", device="cpu", negative_prompt="a cat")
+    for name, tensor in zip(names, wanted, strict=True):
+        torch.testing.assert_close(found[name], tensor, rtol=1e-5, atol=1e-6)

@@ -85,3 +85,13 @@ def test_sdxl(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "for       SDXL or SD 3" in out
     for slot, rows in vectors.items():
         assert f"{slot}    width {rows.shape[1]}, norms {rows.norm():.3f}\n" in out
+
+
+def test_an_embedding_for_the_negative_prompt(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "bad.safetensors"
+    told = {"modelspec.is_negative_embedding": "true"}
+    write_embedding(Embedding("<bad>", {"clip_l": torch.ones(1, 768)}, told), file, "webui")
+    assert main(["inspect", str(file)]) == 0
+    assert "use       in the negative prompt" in capsys.readouterr().out
+    assert main(["inspect", str(file), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["negative"] is True

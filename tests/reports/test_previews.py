@@ -12,12 +12,13 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from ti_trainer import Run, load_into_pipeline
+from ti_trainer import Run, TrainConfig, load_into_pipeline, train
 from ti_trainer.config.model import ModelConfig
+from ti_trainer.embedding_files import read_embedding
 from ti_trainer.families import Family, load_family
 from ti_trainer.method.randomness import generator
 from ti_trainer.method.tokens import fill
-from ti_trainer.reports.previews import PROMPTS, generate, grid, quiet, save_image
+from ti_trainer.reports.previews import PLAIN_PROMPTS, PROMPTS, generate, grid, preview, quiet, save_image
 
 TOKEN = "<my-cat>"
 PROMPTS_HERE = ["a photo of a <my-cat> on the beach", "a red <my-cat>", "a photo of a dog"]
@@ -55,6 +56,19 @@ def test_pictures_are_the_pipelines(
         assert one.size == (32, 32)
         assert np.abs(array(one) - array(other)).max() <= 1
     assert np.abs(array(found[0]) - array(found[1])).max() > 3
+
+
+def test_a_token_in_the_negative_prompt(
+    learned: Family, model: Path, reference_pipeline: Callable[[Path], Any], finished_run: Run
+) -> None:
+    pipeline = reference_pipeline(model)
+    load_into_pipeline(pipeline, finished_run.embedding)
+    latents = torch.randn(1, 4, 8, 8, generator=generator(3, "preview", 0))
+    wanted = pipeline("a dog", negative_prompt=TOKEN, latents=latents, num_inference_steps=4, guidance_scale=5.0)
+    (found,) = generate(learned, ["a dog"], seed=3, steps=4, guidance=5.0, negative=TOKEN)
+    assert np.abs(array(found) - array(wanted.images[0])).max() <= 1
+    (plain,) = generate(learned, ["a dog"], seed=3, steps=4, guidance=5.0)
+    assert np.abs(array(found) - array(plain)).max() > 3
 
 
 def test_a_picture_depends_on_its_seed_and_place_alone(learned: Family) -> None:
@@ -194,6 +208,31 @@ def test_before_and_after_are_the_first_and_the_exported_rows(finished_run: Run,
         found = array(saved.convert("RGB"))
     assert np.abs(found - array(grid(rows, captions))).max() <= 1
     assert np.abs(found - array(grid(rows[::-1], captions))).max() > 10
+
+
+def test_a_negative_concept_is_shown_by_what_it_keeps_out(
+    make_config: Callable[..., TrainConfig], model: Path, tmp_path: Path
+) -> None:
+    """Plain prompts, with the token in the negative one; and `preview` puts it there by itself."""
+    run = train(make_config(negative=True, steps=4))
+    embedding = read_embedding(run.embedding)
+    assert embedding.is_negative
+    assert "in the negative prompt" in embedding.metadata["modelspec.usage_hint"]
+    first = load_file(Path(run.folder) / "checkpoints" / "step-000000.safetensors")["rows.clip_l"]
+    rows = []
+    for title, vectors in (("before", first), ("after", embedding.vectors["clip_l"])):
+        family = with_rows(load_family(ModelConfig(model=str(model)), torch.device("cpu"), torch.float32), vectors)
+        rows.append((title, generate(family, PLAIN_PROMPTS, seed=0, steps=1, guidance=5.0, negative=TOKEN)))
+    with Image.open(Path(run.folder) / "before_after.png") as saved:
+        found = array(saved.convert("RGB"))
+    assert np.abs(found - array(grid(rows, PLAIN_PROMPTS))).max() <= 1
+    for negative, written in ((None, "own.png"), ("a cat", "other.png"), (TOKEN, "same.png")):
+        preview(
+            [str(run.embedding)], ["a dog"], ModelConfig(model=str(model)), str(tmp_path / written), 1, 2, 5.0, negative
+        )
+    own, other, same = (array(Image.open(tmp_path / name)) for name in ("own.png", "other.png", "same.png"))
+    assert (own == same).all()
+    assert (own != other).any()
 
 
 def test_saved_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -70,3 +70,14 @@ def test_words_for_webuis(make_config: Callable[..., TrainConfig], capfd: pytest
     assert lines["A1111, Forge"].endswith("write my-dog2 in the prompt")
     assert lines["ComfyUI"].endswith("write embedding:my-dog2 in the prompt")
     assert lines["InvokeAI"].endswith("write <my-dog2> in the prompt")
+
+
+def test_words_for_negative_embeddings(
+    make_config: Callable[..., TrainConfig], capfd: pytest.CaptureFixture[str]
+) -> None:
+    train(make_config(token="<bad>", negative=True, steps=1, validate_every=0, plots=False))
+    captured = capfd.readouterr()
+    lines = {name.strip(): text for name, _, text in (line.partition(": ") for line in captured.out.splitlines())}
+    assert lines["A1111, Forge"].endswith("write bad in the negative prompt")
+    assert lines["ComfyUI"].endswith("write embedding:bad in the negative prompt")
+    assert told(captured.out)[-1] == 'pipeline("...", negative_prompt="<bad>")'

@@ -71,10 +71,10 @@ def add_settings(parser: Parser, kind: type, wanted: Callable[[Setting], bool] =
             add_setting(parser, setting, documentation[name], title, argparse.SUPPRESS)
 
 
-def add_number(parser: Parser, name: str, default: int, text: str, **about: Any) -> None:
-    """A flag of the command's own that takes a whole number; `about`: what About has."""
-    setting = Setting(name, int, False, default, About(**about), FIRST)
-    add_setting(parser, setting, text, FIRST, default)
+def add_number(parser: Parser, name: str, default: int, text: str, title: str = FIRST, **about: Any) -> None:
+    """A flag of the command's own that takes a whole number, in the group called `title`; `about`: what About has."""
+    setting = Setting(name, int, False, default, About(**about), title)
+    add_setting(parser, setting, text, title, default)
 
 
 def add_drawing(parser: Parser) -> None:

@@ -19,6 +19,11 @@ def add_flags(parser: Parser) -> None:
         required=True,
         help="what to draw; give it several times for a grid",
     )
+    parser.add(
+        "--negative_prompt",
+        metavar="TEXT",
+        help="what to keep out (default: the tokens of the files that were made for the negative prompt)",
+    )
     parser.add("--output", metavar="FILE", default="preview.png", help="picture to write (default: %(default)s)")
     add_number(parser, "seeds", 1, "rows of the grid, each from its own noise", low=1, high=1_000)
     add_drawing(parser)

@@ -53,6 +53,9 @@ class Concept(Settings):
     tune: bool = setting(False, row=True)
     """The token is a word that the model knows: train its rows, and export them as "<WORD-tuned>"."""
 
+    negative: bool = setting(False, row=True)
+    """What is learned is unwanted: the file is marked as one for the negative prompt, and previews put it there."""
+
     captions: str = setting("auto", choices=("auto", "templates", "filename"), group="captions", row=True)
     """Where captions come from; auto takes the picture's own, else templates."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from ..files.atomic import write_bytes
 from ..files.wording import flag
 from . import FORMATS, Embedding, read_embedding
 from .formats import pack_card_on
+from .metadata import prompt_for
 from .tokens import check_stem
 from .write import files_of
 
@@ -41,33 +43,49 @@ def convert(
     take; picture: for a card. Raises BadInput when the embedding cannot be read or written, and without `overwrite`
     when a file is in the way.
     """
-    embedding = read_embedding(file, token)
+    return write_as(read_embedding(file, token), to, Path(file).parent, output, picture, overwrite)
+
+
+def write_as(
+    embedding: Embedding,
+    to: str,
+    folder: Path,
+    output: str | None = None,
+    picture: Image.Image | None = None,
+    overwrite: bool = False,
+) -> Conversion:
+    """Write an embedding in a format; folder: where it goes without an `output`, the rest as in `convert`."""
     known = [name for name, row in FORMATS.items() if row.pack]
     if to not in known:
         choices = "\n".join(f"  {name:11} {FORMATS[name].about}" for name in known)
         raise BadInput(f"{flag('to')} is '{to}'; choose one of\n{choices}")
     if picture and to != CARD:
         raise BadInput(f"{flag('picture')} is drawn on by {flag('to', CARD)}; leave it out for {flag('to', to)}")
-    path = place(embedding, Path(file), FORMATS[to].suffix, output)
+    path = place(embedding, folder, FORMATS[to].suffix, output)
     files = {path: pack_card_on(embedding, picture)} if picture else files_of(embedding, path, to)
-    there = [str(each) for each in files if each.exists()]
-    if there and not overwrite:
-        raise BadInput(f"{', '.join(there)} exists: choose another {flag('output')}, or add {flag('overwrite', True)}")
+    check_free(files, overwrite)
     for each, payload in files.items():
         write_bytes(payload, each)
-    usage = FORMATS[to].usage.format(stem=path.stem, token=embedding.token)
+    usage = FORMATS[to].usage.format(stem=path.stem, token=embedding.token, prompt=prompt_for(embedding.is_negative))
     return Conversion(embedding, list(files), [usage, *warnings_about(embedding, path)])
 
 
-def place(embedding: Embedding, source: Path, suffix: str, output: str | None) -> Path:
+def place(embedding: Embedding, folder: Path, suffix: str, output: str | None) -> Path:
     """The file to write: `output`, or a file named after the token; raises BadInput for a name that is unusable."""
-    folder = source.parent if output is None else Path(output)
-    if output is None or folder.is_dir():
-        return folder / f"{embedding.stem}{suffix}"
-    if folder.suffix != suffix:
+    path = folder if output is None else Path(output)
+    if output is None or path.is_dir():
+        return path / f"{embedding.stem}{suffix}"
+    if path.suffix != suffix:
         raise BadInput(f"{flag('output')} is {output}, and programs want this format to end in {suffix}")
-    check_stem(folder.stem)
-    return folder
+    check_stem(path.stem)
+    return path
+
+
+def check_free(files: Iterable[Path], overwrite: bool) -> None:
+    """Raises BadInput where one of the files is there and may not be written over."""
+    there = [str(each) for each in files if each.exists()]
+    if there and not overwrite:
+        raise BadInput(f"{', '.join(there)} exists: choose another {flag('output')}, or add {flag('overwrite', True)}")
 
 
 def warnings_about(embedding: Embedding, path: Path) -> list[str]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from ..errors import BadInput
+from .metadata import NEGATIVE
 
 # The text encoders for which embeddings have vectors -> the width of a vector in the published models.
 WIDTHS = {"clip_l": 768, "clip_h": 1024, "clip_g": 1280, "t5xxl": 4096}
@@ -74,6 +75,11 @@ class Embedding:
     def stem(self) -> str:
         """The token without brackets, for names of files: "<my-cat>" -> "my-cat"."""
         return self.token.strip("<>")
+
+    @property
+    def is_negative(self) -> bool:
+        """Whether it is for the negative prompt."""
+        return self.metadata.get(NEGATIVE) == "true"
 
     @property
     def widths(self) -> dict[str, int]:

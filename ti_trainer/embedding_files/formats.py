@@ -42,7 +42,7 @@ def packed(embedding: Embedding, keys: Mapping[str, str]) -> bytes:
     tensors = {key: embedding.vectors[slot] for key, slot in keys.items()}
     metadata = {
         **embedding.metadata,
-        **naming(embedding.token),
+        **naming(embedding.token, embedding.is_negative),
         "format": "pt",
         "modelspec.hash_sha256": modelspec_hash(tensors),
         "ti_trainer.slots": ",".join(keys.values()),
@@ -102,7 +102,7 @@ def a1111_content(embedding: Embedding) -> dict[str, Any]:
         "sd_checkpoint_name": embedding.metadata.get("ti_trainer.base_model"),
         "ti_trainer": {
             **embedding.metadata,
-            **naming(embedding.token),
+            **naming(embedding.token, embedding.is_negative),
             "ti_trainer.slots": next(iter(embedding.vectors)),
         },
     }
@@ -203,7 +203,7 @@ class Format:
     suffix: str
     unpack: Callable[[Content], list[Embedding] | None]
     pack: Callable[[Embedding], list[bytes]] | None = None  # None: this format is read but not written
-    usage: str = ""  # where the written file belongs, with {stem} and {token}
+    usage: str = ""  # where the written file belongs, with {stem}, {token} and {prompt}, which may be the negative one
 
 
 FORMATS: dict[str, Format] = {
@@ -212,7 +212,7 @@ FORMATS: dict[str, Format] = {
         ".safetensors",
         unpack_keys,
         pack_webui,
-        "copy it into 'embeddings' (ComfyUI: 'models/embeddings') and write {stem} in the prompt; "
+        "copy it into 'embeddings' (ComfyUI: 'models/embeddings') and write {stem} in the {prompt}; "
         "embedding:{stem} in ComfyUI, <{stem}> in InvokeAI",
     ),
     "diffusers": Format(
@@ -221,14 +221,14 @@ FORMATS: dict[str, Format] = {
         unpack_tokens,
         pack_diffusers,
         "ti_trainer.load_into_pipeline(pipeline, file), or load_textual_inversion for each text encoder; "
-        "write {token} in the prompt",
+        "write {token} in the {prompt}",
     ),
     "kohya": Format(
         "sd-scripts, --textual_inversion_embeddings: emb_params, or clip_l and clip_g",
         ".safetensors",
         unpack_keys,
         pack_kohya,
-        "gen_img.py --textual_inversion_embeddings FILE, and {stem} in the prompt",
+        "gen_img.py --textual_inversion_embeddings FILE, and {stem} in the {prompt}",
     ),
     "onetrainer": Format(
         "OneTrainer: emp_params, or clip_l, clip_g and t5",
@@ -242,7 +242,7 @@ FORMATS: dict[str, Format] = {
         ".pt",
         unpack_a1111,
         pack_a1111,
-        "copy it into 'embeddings' and write {stem} in the prompt",
+        "copy it into 'embeddings' and write {stem} in the {prompt}",
     ),
     "png-card": Format(
         "A1111's picture card: a PNG, or a lossless copy of its pixels",

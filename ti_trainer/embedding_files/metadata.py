@@ -6,14 +6,21 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+NEGATIVE = "modelspec.is_negative_embedding"  # the entry that says "true" of embeddings for the negative prompt
 
-def naming(token: str) -> dict[str, str]:
+
+def prompt_for(negative: bool) -> str:
+    """The prompt in which an embedding belongs, in words."""
+    return "negative prompt" if negative else "prompt"
+
+
+def naming(token: str, negative: bool = False) -> dict[str, str]:
     """The entries that contain the token; they are written anew when an embedding gets another token."""
     stem = token.strip("<>")
     return {
         "modelspec.title": stem,
         "modelspec.trigger_phrase": token,
-        "modelspec.usage_hint": f"write {stem} (WebUIs) or {token} (diffusers) in the prompt",
+        "modelspec.usage_hint": f"write {stem} (WebUIs) or {token} (diffusers) in the {prompt_for(negative)}",
         "ti_trainer.token": token,
     }
 
@@ -35,11 +42,13 @@ def embedding_metadata(
     base_model: str | None = None,
     base_model_hash: str | None = None,
     data_hash: str | None = None,
+    text: str | None = None,
 ) -> dict[str, str]:
     """The metadata of a trained embedding.
 
     All values are strings, because safetensors allows nothing else. There is no date, so that running again writes the
-    same bytes. Entries that are None are left out; base_model is a name and not a path.
+    same bytes. Entries that are None are left out; base_model is a name and not a path; text: what
+    the rows stand for, where they were learned from a text.
     """
     known = {
         "ti_trainer.init": init,
@@ -47,6 +56,7 @@ def embedding_metadata(
         "ti_trainer.base_model": base_model,
         "ti_trainer.base_model_hash": base_model_hash,
         "ti_trainer.data_hash": data_hash,
+        "ti_trainer.text": text,
     }
     return {
         "modelspec.sai_model_spec": "1.0.1",
@@ -55,11 +65,11 @@ def embedding_metadata(
         "modelspec.resolution": f"{resolution}x{resolution}",
         "modelspec.prediction_type": {"v_prediction": "v"}.get(prediction_type, prediction_type),
         "modelspec.encoder_layer": str(encoder_layer),
-        "modelspec.is_negative_embedding": str(negative).lower(),
+        NEGATIVE: str(negative).lower(),
         "ti_trainer.version": version,
         "ti_trainer.vectors": str(num_vectors),
         "ti_trainer.step": str(step),
         "ti_trainer.config": json.dumps(config, sort_keys=True),
-        **naming(token),
+        **naming(token, negative),
         **{key: str(value) for key, value in known.items() if value is not None},
     }

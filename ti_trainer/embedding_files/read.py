@@ -15,6 +15,7 @@ from ..files.wording import flag
 from .content import Content, parse
 from .embedding import MODEL_FAMILIES, WIDTHS, Embedding, in_order
 from .formats import FORMATS, SLOT_KEYS
+from .metadata import NEGATIVE
 from .refusals import check_kind
 from .tokens import quoted, token_of_file, usable_token
 
@@ -170,5 +171,5 @@ def negative_entries(path: Path) -> dict[str, str]:
         if path.with_name(f"{path.stem}{ending}{path.suffix}").is_file():
             return {"ti_trainer.negative": f"{path.stem}{ending}{path.suffix}"}
         if path.stem.endswith(ending) and path.with_name(path.stem.removesuffix(ending) + path.suffix).is_file():
-            return {"modelspec.is_negative_embedding": "true"}
+            return {NEGATIVE: "true"}
     return {}

@@ -102,8 +102,10 @@ class Family(Protocol):
         """A new diffusers scheduler with which the pipeline draws previews."""
         ...
 
-    def prompt_arguments(self, prompts: Sequence[str], owner: str | None = None) -> dict[str, Tensor]:
-        """What the pipeline takes instead of prompts and empty negative prompts; owner: as in `encode_text`."""
+    def prompt_arguments(
+        self, prompts: Sequence[str], owner: str | None = None, negative: str = ""
+    ) -> dict[str, Tensor]:
+        """What the pipeline takes instead of prompts and of one negative prompt; owner: as in `encode_text`."""
         ...
 
     def noise_for_pipeline(self, noise: Tensor) -> Tensor:

@@ -201,11 +201,18 @@ class FrozenPipeline(ABC):
     def sampler(self) -> Any:
         """A new diffusers scheduler with which the pipeline draws previews."""
 
-    def prompt_arguments(self, prompts: Sequence[str], owner: str | None = None) -> dict[str, Tensor]:
-        """What the pipeline takes instead of prompts and empty negative prompts; owner: as in `encode_text`."""
-        texts = [*prompts, *[""] * len(prompts)]
+    def prompt_arguments(
+        self, prompts: Sequence[str], owner: str | None = None, negative: str = ""
+    ) -> dict[str, Tensor]:
+        """What the pipeline takes instead of prompts and of one negative prompt; owner: as in `encode_text`."""
+        texts = [*prompts, *[negative] * len(prompts)]
         both = self.encode_text(texts, None if owner is None else [owner] * len(texts))  # (2 B, L, D)
-        return self.name_arguments(both[range(len(prompts))], both[range(len(prompts), len(texts))])
+        unwanted = both[range(len(prompts), len(texts))]
+        return self.name_arguments(both[range(len(prompts))], unwanted if negative else self.nothing(unwanted))
+
+    def nothing(self, empty: Conditioning) -> Conditioning:
+        """What the pipeline takes for empty negative prompts; empty: what their text encoders give, (B, L, D)."""
+        return empty
 
     def name_arguments(self, prompts: Conditioning, negative: Conditioning) -> dict[str, Tensor]:
         """What prompts and negative prompts, (B, L, D) each, are called in the pipeline; most pipelines agree."""

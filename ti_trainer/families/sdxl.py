@@ -39,9 +39,9 @@ class StableDiffusionXL(LatentDiffusion):
         assert text.pooled is not None
         return {"text_embeds": text.pooled.to(self.dtype), "time_ids": sizes.to(self.device, self.dtype)}
 
-    def name_arguments(self, prompts: Conditioning, negative: Conditioning) -> dict[str, Tensor]:
+    def nothing(self, empty: Conditioning) -> Conditioning:
         """An empty negative prompt is zeros where the pipeline's config says so: as SDXL was trained."""
-        if self._pipeline.config.force_zeros_for_empty_prompt:
-            assert negative.pooled is not None
-            negative = Conditioning(torch.zeros_like(negative.context), torch.zeros_like(negative.pooled))
-        return super().name_arguments(prompts, negative)
+        if not self._pipeline.config.force_zeros_for_empty_prompt:
+            return empty
+        assert empty.pooled is not None
+        return Conditioning(torch.zeros_like(empty.context), torch.zeros_like(empty.pooled))

@@ -45,6 +45,7 @@ def contents(embedding: Embedding, slots: Mapping[str, TextSlot]) -> dict[str, A
         "token": embedding.token,
         "families": list(embedding.families),
         "vectors": embedding.num_vectors,
+        "negative": embedding.is_negative,
         "text_encoders": encoders,
         "metadata": dict(sorted(embedding.metadata.items())),
     }
@@ -70,6 +71,8 @@ def inspection_text(figures: Mapping[str, Any], as_json: bool) -> str:
         f"  vectors   {figures['vectors']}",
         f"  for       {' or '.join(figures['families']) or 'no published model: no family has these widths'}",
     ]
+    if figures["negative"]:
+        lines.append("  use       in the negative prompt: it was made of what is unwanted")
     for name, encoder in figures["text_encoders"].items():
         norms = ", ".join(f"{norm:.3f}" for norm in encoder["norms"])
         lines.append(f"  {name:9} width {encoder['width']}, norms {norms}")

@@ -40,6 +40,16 @@ PROMPTS = {
 }
 
 
+# and where the token goes into the negative prompt
+PLAIN_PROMPTS = (
+    "a photo of a cat",
+    "a photo of a house on the beach",
+    "a photo of a flower in the snow",
+    "a photo of a tree at night",
+    "a painting of a boat on grass",
+)
+
+
 @contextmanager
 def quiet(pipeline: object) -> Iterator[None]:
     """The pipeline without its own progress bars."""
@@ -60,12 +70,13 @@ def generate(
     guidance: float,
     size: int | None = None,
     owner: str | None = None,
+    negative: str = "",
 ) -> list[Image.Image]:
     """A picture for each prompt, drawn by the family's diffusers pipeline from our own conditioning.
 
-    owner: the concept with whose rows prompts are read; None: with everybody's. Prompt strings are never given to the
-    pipeline: it expands tokens by plain string replacement. Picture i starts from noise that depends on `seed` and i
-    alone.
+    owner: the concept with whose rows prompts are read; None: with everybody's. negative: the negative prompt of all.
+    Prompt strings are never given to the pipeline: it expands tokens by plain string replacement. Picture i starts from
+    noise that depends on `seed` and i alone.
     """
     pipeline = family.pipeline()
     scheduler = pipeline.scheduler
@@ -81,7 +92,7 @@ def generate(
                 some = list(prompts[start : start + batch])
                 noise = [torch.randn(shape, generator=generator(seed, "preview", start + i)) for i in range(len(some))]
                 images += pipeline(
-                    **family.prompt_arguments(some, owner),
+                    **family.prompt_arguments(some, owner, negative),
                     latents=family.noise_for_pipeline(torch.stack(noise).to(family.device, family.dtype)),
                     num_inference_steps=steps,
                     guidance_scale=guidance,
@@ -101,13 +112,20 @@ def preview(
     seeds: int = 1,
     steps: int = TrainConfig.preview_steps,
     guidance: float = TrainConfig.guidance,
+    negative_prompt: str | None = None,
 ) -> Path:
     """Draw each prompt from each seed into one grid; returns its path.
 
-    model: by default the bundled one.
+    model: by default the bundled one; negative_prompt: by default the tokens of the embeddings that are for it.
     """
-    family = load_with_embeddings(model or ModelConfig(), [read_embedding(path) for path in embeddings])
-    rows = [(f"seed {seed}", generate(family, prompt, seed, steps, guidance)) for seed in range(seeds)]
+    found = [read_embedding(path) for path in embeddings]
+    if negative_prompt is None:
+        negative_prompt = ", ".join(each.token for each in found if each.is_negative)
+    family = load_with_embeddings(model or ModelConfig(), found)
+    rows = [
+        (f"seed {seed}", generate(family, prompt, seed, steps, guidance, negative=negative_prompt))
+        for seed in range(seeds)
+    ]
     save_image(grid(rows, prompt), Path(output))
     return Path(output)
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from ..config.config import Concept
+from ..embedding_files.metadata import prompt_for
 from ..families import Family
 from ..runs.folder import RunFolder
 
-# Where each program looks for embeddings, and what to write in the prompt; {stem}: the file's name without suffix.
+# Where each program looks for embeddings, and what to write in which prompt; {stem}: the file's name without suffix.
 WEBUIS = {
-    "A1111, Forge": "copy it into embeddings/ and write {stem} in the prompt",
-    "SD.Next": "copy it into models/embeddings/ and write {stem} in the prompt",
-    "ComfyUI": "copy it into models/embeddings/ and write embedding:{stem} in the prompt",
-    "InvokeAI": "import it in the model manager and write <{stem}> in the prompt",
+    "A1111, Forge": "copy it into embeddings/ and write {stem} in the {prompt}",
+    "SD.Next": "copy it into models/embeddings/ and write {stem} in the {prompt}",
+    "ComfyUI": "copy it into models/embeddings/ and write embedding:{stem} in the {prompt}",
+    "InvokeAI": "import it in the model manager and write <{stem}> in the {prompt}",
 }
 
 
@@ -19,13 +20,16 @@ def how_to_use(concept: Concept, folder: RunFolder, family: Family) -> list[str]
     """Lines that say where a concept's file belongs, and the exact calls that load it into diffusers."""
     path = folder.place(folder.files.embedding)
     lines = [f"  {'embedding:':13} {path}"]
-    lines += [f"  {program + ':':13} {advice.format(stem=concept.stem)}" for program, advice in WEBUIS.items()]
+    names = {"stem": concept.stem, "prompt": prompt_for(concept.negative)}
+    lines += [f"  {program + ':':13} {advice.format(**names)}" for program, advice in WEBUIS.items()]
     calls = [f'pipeline.load_textual_inversion("{path}", token="{concept.trigger}")']
     prompt = f'"a photo of a {concept.trigger} on the beach"'
+    unwanted = f'"{concept.trigger}"'
     slots = family.slots
     if not family.loads_embeddings:
         calls = [f'word = ti_trainer.load_into_pipeline(pipeline, "{path}")']
         prompt = 'f"a photo of a {word} on the beach"'
+        unwanted = "word"
     elif len(slots) > 1:  # diffusers loads the vectors of one text encoder in each call
         files = [folder.place(folder.files.diffusers_embedding(slot.suffix)) for slot in slots]
         calls = [
@@ -34,6 +38,6 @@ def how_to_use(concept: Concept, folder: RunFolder, family: Family) -> list[str]
             for file, slot in zip(files, slots, strict=True)
         ]
         calls.append(f'or all at once: ti_trainer.load_into_pipeline(pipeline, "{path}"), which also mends the pooling')
-    calls.append(f"pipeline({prompt})")
+    calls.append(f'pipeline("...", negative_prompt={unwanted})' if concept.negative else f"pipeline({prompt})")
     lines += [f"  {'diffusers:' if number == 0 else '':13} {call}" for number, call in enumerate(calls)]
     return lines

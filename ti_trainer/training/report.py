@@ -14,7 +14,7 @@ from torch import Tensor
 from ..method.lengths import length_ratio
 from ..method.tokens import fill
 from ..reports.plots import plot_losses
-from ..reports.previews import PROMPTS, generate, grid, save_image
+from ..reports.previews import PLAIN_PROMPTS, PROMPTS, generate, grid, save_image
 from ..runs.folder import RunFolder
 from .events import Callback, CheckpointSaved, Event, Measured, PreviewDrawn, StepDone
 from .learner import Learner, Reading
@@ -116,8 +116,9 @@ class Report:
     def draw(self, rows: Sequence[tuple[str, Mapping[str, Tensor]]]) -> Image.Image:
         """A grid with a row of pictures for each (title, rows {slot: (n, D)})."""
         config = self.session.config
-        prompts = PROMPTS.get(config.concept.templates, PROMPTS["object"])
-        captions = [fill(prompt, config.concept.token) for prompt in prompts]
+        concept = config.concept
+        prompts = PROMPTS.get(concept.templates, PROMPTS["object"])
+        captions = [fill(prompt, concept.token) for prompt in (PLAIN_PROMPTS if concept.negative else prompts)]
         titled = []
         for title, values in rows:
             with self.learner.holding(values):
@@ -129,6 +130,7 @@ class Report:
                     config.guidance,
                     self.session.resolution,
                     self.session.data.owner,
+                    concept.token if concept.negative else "",
                 )
             titled.append((title, images))
         self.session.family.put_away_vae()  # training does without it
