@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from types import ModuleType
 
 from . import __version__
-from .commands import convert, dataset, evaluate, inspect, preview, suggest, train
+from .commands import caption, convert, dataset, evaluate, inspect, preview, suggest, train
 from .commands.flags import Parser, describe
 from .errors import BadInput, Diverged, Incomplete, Interrupted
 from .files.wording import command_line
@@ -19,6 +19,7 @@ from .files.wording import command_line
 COMMANDS: dict[str, ModuleType] = {
     "train": train,
     "dataset": dataset,
+    "caption": caption,
     "suggest": suggest,
     "preview": preview,
     "inspect": inspect,
