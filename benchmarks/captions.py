@@ -29,7 +29,8 @@ from ti_trainer import Concept, TrainConfig  # noqa: E402
 from ti_trainer.data.sidecars import find_sidecars  # noqa: E402
 from ti_trainer.method.scenes import SCENES as PHRASES  # noqa: E402
 from ti_trainer.method.scenes import known_phrases  # noqa: E402
-from ti_trainer.training.captioning import by_clip, by_loss, examples_of, read_phrases  # noqa: E402
+from ti_trainer.training.captioning import by_clip, by_loss, examples_of  # noqa: E402
+from ti_trainer.training.suggestion import read_words  # noqa: E402
 
 
 def write_pictures(seed: int, folder: Path) -> list[Description]:
@@ -62,7 +63,7 @@ def main() -> None:
         config = TrainConfig(Concept("<my-creature>", images=scratch))
         examples = examples_of(find_sidecars(scratch, config.concept).missing, False, print)
         vocabulary, choose = by_clip(config, options.clip) if options.clip else by_loss(config)
-        phrases = read_phrases(options.phrases) if options.phrases else known_phrases(vocabulary, PHRASES)
+        phrases = read_words(options.phrases) if options.phrases else known_phrases(vocabulary, PHRASES)
         found: Counter[str] = Counter()
         silent: Counter[str] = Counter()
         for seen, example in zip(shown, examples.values(), strict=True):

@@ -22,7 +22,6 @@ from ..data.sidecars import find_sidecars, write_sidecar
 from ..data.sources.folders import Found
 from ..errors import BadInput
 from ..families import fastest_device, load_family
-from ..files.text import read_text
 from ..files.wording import flag, listing, printable, shorten
 from ..method.initializers import Vocabulary
 from ..method.phrases import with_article
@@ -33,12 +32,13 @@ from ..reports.clip_choice import ClipChoice
 from ..reports.evaluation import ClipScorer, class_word
 from . import preflight
 from .prepare import open_cache, reading
+from .suggestion import read_words
 from .word_losses import CAPTION, WordLosses
 
-Caption = Callable[[Example], str]
-# Noise levels from this part of the schedule on are asked: what is around the subject is settled where little is seen.
+# The model is asked at noise levels from this part of the schedule on: in less noise it sees the scene without words.
 NOISY = 0.5
 
+Caption = Callable[[Example], str]
 # A picture and texts -> the number of the one that fits best. The first has no phrase, and wins where none fits.
 Choose = Callable[[Example, Sequence[str]], int]
 
@@ -73,7 +73,7 @@ def write_captions(config: TrainConfig, how: Captioning, is_trial: bool, say: Ca
     be.
     """
     names = how.names(config.concept.token)
-    phrases = read_phrases(how.phrases) if how.phrases else None
+    phrases = read_words(how.phrases) if how.phrases else None
     sidecars = find_sidecars(resolve(config.concept.images), config.concept)
     for note in sidecars.notes:
         say(note)
@@ -153,12 +153,3 @@ class SceneLosses(WordLosses):
 
 def shown(example: Example, config: TrainConfig) -> Image.Image:
     return read_image(example.picture, config.concept.alpha_color)
-
-
-def read_phrases(path: str) -> list[str]:
-    """The lines of a file that are not blank, each once; raises BadInput where there is none."""
-    lines = [" ".join(line.split()) for line in read_text(Path(path)).splitlines()]
-    phrases = list(dict.fromkeys(line for line in lines if line))
-    if not phrases:
-        raise BadInput(f"{printable(path)} has no phrases: write one in each line, such as 'on grass'")
-    return phrases
