@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from types import ModuleType
 
 from . import __version__
-from .commands import convert, dataset, distill, evaluate, inspect, merge, preview, suggest, train
+from .commands import caption, convert, dataset, distill, evaluate, inspect, merge, preview, suggest, train
 from .commands.flags import Parser, describe
 from .errors import BadInput, Diverged, Incomplete, Interrupted
 from .files.wording import command_line, in_words
@@ -19,6 +19,7 @@ from .files.wording import command_line, in_words
 COMMANDS: dict[str, ModuleType] = {
     "train": train,
     "dataset": dataset,
+    "caption": caption,
     "suggest": suggest,
     "distill": distill,
     "preview": preview,
