@@ -223,7 +223,8 @@ class TrainConfig(ModelConfig):
     """Noisy pictures in that measurement: pictures times timesteps."""
 
     early_stop: int = setting(0, low=0, high=10_000_000, free_on_resume=True, row=True)
-    """Stop after so many measurements in a row without a new best one; 0 goes on to the last step."""
+    """Stop after so many measurements in a row that bring little, less than a tenth of the whole fall of the loss; 0
+    goes on to the last step."""
 
     log_every: int | None = setting(None, low=1, high=10_000_000, shared=True, free_on_resume=True)
     """Steps between readings of the loss; by default 1, and 10 on GPUs, which would have to wait for each."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 LEAST = 0.1  # of the whole fall of the loss, by which a measurement has to improve to count
@@ -18,16 +19,18 @@ class Progress:
     Measured by its own fall, a concept of which little is to be learned ends as soon as one of which much is.
     """
 
-    first: float = float("inf")  # L0
-    loss: float = float("inf")  # L*
+    first: float = math.inf  # L0
+    loss: float = math.inf  # L*
     step: int = 0  # of L*
 
+    def begin(self, loss: float) -> None:
+        """Take note of the loss at step 0."""
+        self.first = loss
+        self.loss = loss
+        self.step = 0
+
     def measure(self, step: int, loss: float) -> None:
-        """Take note of a measurement."""
-        if self.first == float("inf"):
-            self.first = loss
-            self.loss = loss
-            self.step = step
-        elif self.loss - loss >= LEAST * (self.first - loss) > 0:
+        """Take note of the loss after a later step."""
+        if self.loss - loss >= LEAST * (self.first - loss) > 0:
             self.loss = loss
             self.step = step

@@ -215,8 +215,7 @@ class Admission:
                 held.enter_context(seat.learner.holding(seat.learner.initial))
             losses = self.model.step.fixed_noise_losses([seat.learner for seat in new])
             for seat, loss in zip(new, losses, strict=True):
-                if loss <= seat.learner.best_loss:
-                    seat.learner.keep(0, loss)
+                seat.learner.keep_start(loss)
                 if seat.report:
                     seat.report.tell(Measured(seat.folder.name, 0, loss, seat.learner.best_step))
 

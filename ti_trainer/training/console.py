@@ -14,7 +14,7 @@ from ..reports.texts import how_to_use
 from ..runs.folder import RunFolder
 from .learner import Learner
 from .memory.plan import MemoryPlan
-from .outcome import describe_rows, warnings_of
+from .outcome import describe_rows, warnings_of, why_ended
 from .prepare import Session
 
 
@@ -131,6 +131,9 @@ class SingleTerminal(Terminal):
         self.say(f"\nlearned in {seconds:.0f} s{memory}; everything is in {folder.place()}")
         if learner.config.plots:
             self.say(f"before and after:  {folder.place(folder.files.before_after)}")
+        reason = why_ended(learner)
+        if reason:
+            self.say(reason)
         self.say(f"\n{concept.trigger}  (rows of step {learner.best_step})")
         self.say("\n".join(describe_rows(learner)))
         for warning in warnings_of(learner):

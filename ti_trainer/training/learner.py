@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -18,6 +18,7 @@ from ..method.clipping import clip_gradients
 from ..method.lengths import lengths_of_words
 from ..method.lr_schedules import lr_factor
 from ..method.optimizers import make_optimizer, parse_optimizer
+from ..method.stopping import Progress
 from ..method.timesteps import parse_timesteps
 from ..method.weightings import get_weighting
 from ..runs.checkpoints import Checkpoint, Unusable
@@ -59,6 +60,7 @@ class Learner:
         self.best_rows = self.initial
         self.best_step = 0
         self.best_loss = float("inf")
+        self.progress = Progress()
         self.readings: list[Reading] = []
         self.good = self.checkpoint()  # the last rows whose loss is known to be finite
 
@@ -73,9 +75,14 @@ class Learner:
 
     @property
     def is_done(self) -> bool:
-        """After its last step, or after `early_stop` measurements without a new best one."""
+        """After its last step, or where the fixed-noise loss has stopped falling."""
+        return self.step >= self.config.steps or self.has_stopped_falling
+
+    @property
+    def has_stopped_falling(self) -> bool:
+        """Whether `early_stop` measurements in a row have brought little."""
         patience = self.config.early_stop * self.config.validate_every
-        return self.step >= self.config.steps or 0 < patience <= self.step - self.best_step
+        return 0 < patience <= self.step - self.progress.step
 
     @property
     def is_measured_now(self) -> bool:
@@ -152,8 +159,15 @@ class Learner:
         self.best_loss = loss
         self.best_rows = self.snapshot()
 
+    def keep_start(self, loss: float) -> None:
+        """Take note of the fixed-noise loss of the first rows, which are the present ones."""
+        self.progress.begin(loss)
+        if loss <= self.best_loss:
+            self.keep(0, loss)
+
     def keep_if_better(self, loss: float) -> bool:
         """Make the present rows the best if their fixed-noise loss is less than that of all before; whether it is."""
+        self.progress.measure(self.step, loss)
         is_better = loss < self.best_loss
         if is_better:
             self.keep(self.step, loss)
@@ -174,7 +188,8 @@ class Learner:
         tensors = {f"rows.{slot}": rows for slot, rows in self.snapshot().items()}
         tensors |= {f"best.{slot}": rows for slot, rows in self.best_rows.items()}
         tensors |= {f"optimizer.{name}": tensor for name, tensor in own.items()}
-        return Checkpoint(self.step, tensors, {"best": [self.best_step, self.best_loss], "optimizer": values})
+        info = {"best": [self.best_step, self.best_loss], "progress": asdict(self.progress), "optimizer": values}
+        return Checkpoint(self.step, tensors, info)
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Go on from a checkpoint of a file; raises Unusable, and changes nothing, for one of other rows than these."""
@@ -198,6 +213,7 @@ class Learner:
         best_step, best_loss = checkpoint.info["best"]
         self.best_step = int(best_step)
         self.best_loss = float(best_loss)
+        self.progress = Progress(**checkpoint.info["progress"])
         self.good = checkpoint
 
     def check_fits(self, checkpoint: Checkpoint) -> None:

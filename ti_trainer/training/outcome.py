@@ -36,6 +36,17 @@ def describe_rows(learner: Learner) -> list[str]:
     return lines
 
 
+def why_ended(learner: Learner) -> str | None:
+    """Why a run has ended before its last step, if it has."""
+    config = learner.config
+    if learner.step >= config.steps:
+        return None
+    return (
+        f"stopped after {learner.step} of {config.steps} steps, because {config.early_stop} measurements in a row "
+        f"brought little; {flag('early_stop', 0)} goes on"
+    )
+
+
 def warnings_of(learner: Learner) -> list[str]:
     """A line where the best rows are much longer than a word, and one where no row has turned."""
     rows = learner.best_rows
