@@ -1,13 +1,17 @@
-"""How many attributes of the bundled world's held-out creatures the rows learn.
+"""How many attributes of the bundled world's creatures the rows learn, and what that takes.
 
-    python benchmarks/quality.py [--vectors 1 2 4] [--seeds 0 1] [--set steps=400 lr=0.01]
-    python benchmarks/quality.py --phrase --only my-cat my-star
+    python benchmarks/quality.py [--arms defaults plain] [--creatures held-out] [--seeds 0 1]
+    python benchmarks/quality.py --arms word4 --set steps=200 lr=0.3
+    python benchmarks/quality.py --creatures 2026 --card sample_data/README.md
 
-Every creature of `HELD_OUT`, or those that `--only` names, is learned from five pictures; with `--phrase` from the true
-words "PATTERN COLOUR OBJECT" in place of the object's name. Then 32 pictures are drawn for each seed, and the judge
-says in how many of them the attributes (object, colour, pattern, accent) and the scene are right. For comparison, the
-table also has the init word without training, and the full description as the prompt ("oracle"). All creatures are
-trained together; each learns what it would learn alone.
+Creatures are the nine held-out ones, or twelve others, one of each object, that a seed draws; `--only` takes some of
+them. Each is learned from five pictures, and then drawn in every scene; the judge says in how many pictures the
+attributes (object, colour, pattern, accent) and the scene are right. For comparison the table also has the object's
+name without training, and the full description as prompt ("oracle"). All creatures are trained together; each learns
+what it would learn alone.
+
+Passes are of a picture through the U-Net, forward and backward; one without a backward pass (search, fixed-noise loss)
+counts a half. Differences to the plain arm are of the same creature and seed, with a 95 % interval.
 """
 
 from __future__ import annotations
@@ -16,106 +20,178 @@ import argparse
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 
-from sample_data.world.attributes import CREATURES, HELD_OUT  # noqa: E402
+from suggest import Identity, draw_others, write_pictures  # noqa: E402
+
+from sample_data.world.attributes import HELD_OUT  # noqa: E402
 from sample_data.world.captions import identity_words  # noqa: E402
 from sample_data.world.references import write_references  # noqa: E402
 from sample_data.world.report import write_section  # noqa: E402
-from ti_trainer import ModelConfig, train_all  # noqa: E402
+from ti_trainer import Concept, ModelConfig, TrainConfig, train_all  # noqa: E402
 from ti_trainer.config.bundled import JUDGE, TINY_SD  # noqa: E402
 from ti_trainer.config.settings import configs_from_mapping  # noqa: E402
 from ti_trainer.embedding_files import read_embedding  # noqa: E402
 from ti_trainer.families import Family, load_with_embeddings  # noqa: E402
+from ti_trainer.method.bootstrap import mean_intervals  # noqa: E402
 from ti_trainer.reports.evaluation import draw_in_scenes  # noqa: E402
 from ti_trainer.reports.judge import IDENTITY, AttributeJudge, attribute_accuracy  # noqa: E402
+from ti_trainer.training.suggestion import PASSES, suggest  # noqa: E402
+
+# Plain Textual Inversion as diffusers' script has it: AdamW 5e-4 x batch 8, weight decay 1e-2, 12,000 passes.
+PLAIN = {
+    "optimizer": "adamw",
+    "lr": 4e-3,
+    "lr_schedule": "constant",
+    "weight_decay": 1e-2,
+    "steps": 1500,
+    "validate_every": 20,
+    "early_stop": 0,
+}
+# How rows start, of an identity; None: as the pictures say. And settings.
+ARMS: dict[str, tuple[Callable[[Identity], dict[str, Any]] | None, dict[str, Any]]] = {
+    "defaults": (None, {}),
+    "phrase": (lambda identity: {"init": "{2} {1} {0}".format(*identity)}, {}),
+    "word1": (lambda identity: {"init": identity[0], "num_vectors": 1}, {}),
+    "word2": (lambda identity: {"init": identity[0], "num_vectors": 2}, {}),
+    "word4": (lambda identity: {"init": identity[0], "num_vectors": 4}, {}),
+    "plain": (lambda identity: {"init": identity[0], "num_vectors": 1}, PLAIN),
+    "plain4": (lambda identity: {"init": identity[0], "num_vectors": 4}, PLAIN),
+}
+COLUMNS = ("attributes", *IDENTITY, "scene", "worst", "length", "passes", "seconds")
 
 
-def judge_words(family: Family, judge: AttributeJudge, words: dict[str, str], count: int, seed: int) -> dict[str, Any]:
-    """The mean figures over the creatures; words: creature -> the word for it in prompts."""
-    figures = []
+def judged(
+    family: Family, judge: AttributeJudge, words: dict[str, str], truths: dict[str, Identity], count: int, seed: int
+) -> dict[str, dict[str, float]]:
+    """The figures of each creature; words: creature -> the word for it in prompts."""
+    figures = {}
     for name, called in words.items():
-        truth = dict(zip(IDENTITY, CREATURES[name], strict=True))
+        truth = dict(zip(IDENTITY, truths[name], strict=True))
         _, scenes, images = draw_in_scenes(family, called, count, seed)
-        figures.append(attribute_accuracy(judge(images), [truth], scenes))
-    mean = {key: sum(f[key] for f in figures) / len(figures) for key in figures[0]}
-    return {**mean, "worst": min(f["attributes"] for f in figures)}
+        figures[name] = attribute_accuracy(judge(images), [truth], scenes)
+    return figures
 
 
-def rows_of(name: str, start: int | str) -> dict[str, Any]:
-    """Where a creature's rows start: "phrase", or so many rows from the object's name, which is in its token."""
-    if start != "phrase":
-        return {"num_vectors": start}
-    thing, colour, pattern, _ = CREATURES[name]
-    return {"init": f"{pattern} {colour} {thing}"}
+def learn(
+    arm: str, truths: dict[str, Identity], folders: dict[str, Path], seed: int, changes: dict[str, Any], where: Path
+) -> tuple[list[Any], dict[str, dict[str, float]]]:
+    """The runs of an arm, and what each creature took."""
+    start, settings = ARMS[arm]
+    settings = {**settings, **changes, "seed": seed, "output": str(where), "plots": False}
+    started = time.perf_counter()
+    costs: dict[str, dict[str, float]] = {name: {"passes": 0.0} for name in truths}
+    concepts = []
+    for name, identity in truths.items():
+        own: dict[str, Any] = {"token": f"<{name}>", "images": str(folders[name])}
+        if start:
+            own |= start(identity)
+        else:  # what `init: auto` does, so that its passes are known
+            asked = TrainConfig(Concept(own["token"], images=own["images"]), seed=seed)
+            found = suggest(asked, None, PASSES)
+            own["init"] = found.phrase.text
+            costs[name]["passes"] += found.passes / 2
+        concepts.append(own)
+    configs = configs_from_mapping({**settings, "concepts": concepts})
+    runs = train_all(configs)
+    seconds = (time.perf_counter() - started) / len(truths)
+    for name, config, run in zip(truths, configs, runs, strict=True):
+        measured = sum("validation_loss" in line for line in run.history) + bool(config.validate_every)
+        steps = run.history[-1]["step"]
+        costs[name]["passes"] += steps * config.batch_size + measured * config.validation_samples / 2
+        costs[name]["seconds"] = seconds
+        costs[name]["length"] = run.history[-1]["length_ratio"]
+    return runs, costs
+
+
+def mean_of(figures: list[dict[str, float]]) -> dict[str, float]:
+    """The mean of every figure, and the worst attributes of one creature and seed."""
+    mean = {key: sum(each[key] for each in figures) / len(figures) for key in figures[0]}
+    return {**mean, "worst": min(each["attributes"] for each in figures)}
 
 
 def markdown(rows: dict[str, dict[str, float]]) -> str:
     """The figures as a table; a row may lack columns."""
-    columns = ["attributes", *IDENTITY, "scene", "worst", "length"]
-    lines = ["| | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
+    lines = ["| | " + " | ".join(COLUMNS) + " |", "|---" * (len(COLUMNS) + 1) + "|"]
     for label, row in rows.items():
-        cells = [f"{row[column]:.3f}" if column in row else "" for column in columns]
+        cells = [shown(row[column], column) if column in row else "" for column in COLUMNS]
         lines.append(f"| {label} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
 
+def shown(value: float, column: str) -> str:
+    return f"{value:,.0f}" if column in ("passes", "seconds") else f"{value:.3f}"
+
+
+def against_plain(results: dict[str, list[dict[str, float]]]) -> list[str]:
+    """A line for each arm: by how much it is better than "plain", creature by creature and seed by seed."""
+    lines = []
+    for arm, figures in results.items():
+        if arm == "plain":
+            continue
+        for key in ("attributes", "scene"):
+            pairs = zip(figures, results["plain"], strict=True)
+            differences = torch.tensor([[own[key] - other[key]] for own, other in pairs], dtype=torch.float64)
+            low, high = (end.item() for end in mean_intervals(differences, seed=0))
+            lines.append(f"{arm} - plain, {key}: {differences.mean():+.3f} ({low:+.3f} to {high:+.3f})")
+    return lines
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--vectors", type=int, nargs="*", default=[1, 2, 4])
+    parser.add_argument("--arms", nargs="*", default=["defaults"], choices=ARMS)
+    parser.add_argument("--creatures", default="held-out", help="held-out, or the seed of twelve others")
+    parser.add_argument("--only", nargs="*", help="some of the creatures: my-cat ...")
     parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1])
     parser.add_argument("--count", type=int, default=32, help="pictures of each creature and seed")
-    parser.add_argument("--model", default=TINY_SD)
-    parser.add_argument("--judge", default=JUDGE)
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="other training settings")
-    parser.add_argument("--only", nargs="*", default=list(HELD_OUT), choices=CREATURES, help="which creatures")
-    parser.add_argument("--phrase", action="store_true", help="start from the true words; --vectors is not used")
     parser.add_argument("--card", type=Path, help="model card whose section 'inversion' gets the table")
     options = parser.parse_args()
-    settings = {key: yaml.safe_load(value) for key, _, value in (pair.partition("=") for pair in options.set)}
-    judge = AttributeJudge(options.judge)
-    rows: dict[str, dict[str, float]] = {}
-
-    def show(label: str, runs: list[dict[str, Any]]) -> None:
-        rows[label] = {key: sum(run[key] for run in runs) / len(runs) for key in runs[0]}
-        print(f"{label:12} " + " ".join(f"{key} {value:.3f}" for key, value in rows[label].items()), flush=True)
-
+    changes = {key: yaml.safe_load(value) for key, _, value in (pair.partition("=") for pair in options.set)}
+    drawn = options.creatures != "held-out"
+    others = {f"my-{name}": each for name, each in draw_others(int(options.creatures)).items()} if drawn else {}
+    truths: dict[str, Identity] = {
+        name: each for name, each in (others or HELD_OUT).items() if not options.only or name in options.only
+    }
+    judge = AttributeJudge(JUDGE)
+    untrained = load_with_embeddings(ModelConfig(model=TINY_SD), [])
+    words = {
+        "object's name": {name: identity[0] for name, identity in truths.items()},
+        "oracle": {name: identity_words(identity) for name, identity in truths.items()},
+    }
+    results: dict[str, list[dict[str, float]]] = {}
     with tempfile.TemporaryDirectory() as scratch:
-        folders = {name: Path(scratch) / "pictures" / name for name in options.only}
+        folders = {name: Path(scratch) / "pictures" / name for name in truths}
         for name, folder in folders.items():
-            write_references(name, folder.parent)
-        untrained = load_with_embeddings(ModelConfig(model=options.model), [])
-        nouns = {name: CREATURES[name][0] for name in options.only}
-        show("init word", [judge_words(untrained, judge, nouns, options.count, seed) for seed in options.seeds])
-        full = {name: identity_words(CREATURES[name]) for name in options.only}
-        show("oracle", [judge_words(untrained, judge, full, options.count, seed) for seed in options.seeds])
-        for start in ["phrase"] if options.phrase else options.vectors:
-            runs = []
+            if drawn:
+                write_pictures(truths[name], int(options.creatures), folder)
+            else:
+                write_references(name, folder.parent)
+        for label, called in words.items():
+            drawings = [judged(untrained, judge, called, truths, options.count, seed) for seed in options.seeds]
+            results[label] = [figures for each in drawings for figures in each.values()]
+        for arm in options.arms:
+            results[arm] = []
             for seed in options.seeds:
-                concepts = [
-                    {"token": f"<{name}>", "images": str(folder), **rows_of(name, start)}
-                    for name, folder in folders.items()
-                ]
-                where = {"output": f"{scratch}/{start}-{seed}", "model": options.model, "seed": seed}
-                started = time.perf_counter()
-                learned = train_all(configs_from_mapping({**where, **settings, "concepts": concepts}))
-                seconds = time.perf_counter() - started
-                family = load_with_embeddings(
-                    ModelConfig(model=options.model), [read_embedding(run.embedding) for run in learned]
-                )
-                tokens = {name: f"<{name}>" for name in folders}
-                figures = judge_words(family, judge, tokens, options.count, seed)
-                lengths = [run.history[-1]["length_ratio"] for run in learned]
-                runs.append({**figures, "length": sum(lengths) / len(lengths), "seconds": seconds})
-            show(start if options.phrase else f"{start} vector{'s' * (start > 1)}", runs)
-    text = markdown(rows)
+                runs, costs = learn(arm, truths, folders, seed, changes, Path(scratch) / f"{arm}-{seed}")
+                embeddings = [read_embedding(run.embedding) for run in runs]
+                family = load_with_embeddings(ModelConfig(model=TINY_SD), embeddings)
+                figures = judged(family, judge, {name: f"<{name}>" for name in truths}, truths, options.count, seed)
+                results[arm] += [{**figures[name], **costs[name]} for name in truths]
+                print(arm, seed, {name: round(each["attributes"], 3) for name, each in figures.items()}, flush=True)
+            print(markdown({arm: mean_of(results[arm])}), flush=True)
+    text = markdown({label: mean_of(figures) for label, figures in results.items()})
     print(text)
+    if "plain" in results:
+        print("\n".join(against_plain({arm: results[arm] for arm in options.arms})))
     if options.card:
         write_section(options.card, "inversion", text)
 

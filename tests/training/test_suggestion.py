@@ -113,7 +113,7 @@ def test_rows_start_from_as_many_words_as_there_are_rows(
     if rows == 1:
         means = losses(list(reversed(wanted.words)), range(DECISIVE[-1])).mean(1)
         wanted = Phrase((wanted.words[1 - int(means.argmin())],))
-    assert suggestion.find_init(config, lambda: session.family).concept.init == wanted.text
+    assert suggestion.find_init(config, lambda: session.family)[0].concept.init == wanted.text
 
 
 def test_a_run_starts_from_the_words_and_keeps_them(

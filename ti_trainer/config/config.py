@@ -142,7 +142,7 @@ class TrainConfig(ModelConfig):
     """Name of the run's folder; by default the token without brackets."""
 
     steps: int = setting(
-        300, low=1, high=10_000_000, first=True, free_on_resume=True, exported=True, group="learning", row=True
+        100, low=1, high=10_000_000, first=True, free_on_resume=True, exported=True, group="learning", row=True
     )
     """Optimiser steps."""
 
@@ -153,17 +153,17 @@ class TrainConfig(ModelConfig):
     """Examples that go through the U-Net at once, of all concepts that are trained together; by default as many as
     keep the device busy and fit its memory. The rows are the same to rounding."""
 
-    lr: float = setting(1.5e-2, low=0, high=1_000, first=True, exported=True, row=True)
+    lr: float = setting(0.15, low=0, high=1_000, first=True, exported=True, row=True)
     """Learning rate of the rows, the same for every batch size."""
 
-    lr_schedule: str = setting("constant", choices=LR_SCHEDULES, check=check_lr_schedule, exported=True, row=True)
+    lr_schedule: str = setting("cosine", choices=LR_SCHEDULES, check=check_lr_schedule, exported=True, row=True)
     """How the learning rate goes on after the warm-up; piecewise:100=0.5,200=0.1 takes half of it from step 100 and a
     tenth from step 200."""
 
-    warmup_steps: int = setting(10, low=0, high=10_000_000, exported=True, row=True)
+    warmup_steps: int = setting(0, low=0, high=10_000_000, exported=True, row=True)
     """Steps over which the learning rate rises from 0."""
 
-    optimizer: str = setting("adamw", choices=OPTIMIZERS, check=check_optimizer, exported=True, row=True)
+    optimizer: str = setting("sphere", choices=OPTIMIZERS, check=check_optimizer, exported=True, row=True)
     """Update rule of the rows; settings of its own may follow: adamw:beta2=0.99,eps=1e-6. With sphere the rows keep the
     length they start with, or `length` times that, and the rate is an angle; `rho` pulls them to their start."""
 
@@ -216,13 +216,13 @@ class TrainConfig(ModelConfig):
     seed: int = setting(0, low=0, high=2**63 - 1, exported=True, for_dataset=True, row=True)
     """Every random draw is a function of the seed and of where it is used."""
 
-    validate_every: int = setting(20, low=0, high=10_000_000, group="measuring and saving", row=True)
+    validate_every: int = setting(10, low=0, high=10_000_000, group="measuring and saving", row=True)
     """Steps between measurements of the fixed-noise loss, which chooses the best step; 0 keeps the last."""
 
     validation_samples: int = setting(32, low=1, high=100_000, row=True)
     """Noisy pictures in that measurement: pictures times timesteps."""
 
-    early_stop: int = setting(0, low=0, high=10_000_000, free_on_resume=True, row=True)
+    early_stop: int = setting(2, low=0, high=10_000_000, free_on_resume=True, row=True)
     """Stop after so many measurements in a row that bring little, less than a tenth of the whole fall of the loss; 0
     goes on to the last step."""
 

@@ -168,9 +168,12 @@ class Admission:
                         folder.release()  # that was for what a kill left of the local copy
                 return None
             if config.concept.init == FROM_PICTURES:
-                config = find_init(config, self.model.load)
+                config, found = find_init(config, self.model.load)
                 folder.resolve(config)
-                self.console.say(f"{config.run_name} starts from '{config.concept.init}'")
+                self.console.say(
+                    f"{config.run_name} starts from '{config.concept.init}', found in {found.passes:,} passes and "
+                    f"{found.seconds:.0f} s"
+                )
             owner = f"{config.output}/{config.run_name}"  # two concepts of a job may have one token
             session = prepare(config, self.model.load, owner)
             undo.callback(session.close)

@@ -66,8 +66,8 @@ def suggest(config: TrainConfig, words_file: str | None, budget: int) -> Suggest
     return find_words(family, views, candidates, budget, config.seed)
 
 
-def find_init(config: TrainConfig, load: Callable[[], Family]) -> TrainConfig:
-    """A config whose `init` are the words of its pictures, as many as `num_vectors` rows can start from.
+def find_init(config: TrainConfig, load: Callable[[], Family]) -> tuple[TrainConfig, Suggestion]:
+    """A config whose `init` are the words of its pictures, as many as `num_vectors` rows can start from; all of them.
 
     load: what gives the model, which is asked only when the pictures are good. The same config gives the same words.
     Raises BadInput as `suggest` does.
@@ -81,7 +81,7 @@ def find_init(config: TrainConfig, load: Callable[[], Family]) -> TrainConfig:
     if rows is not None:
         losses = WordLosses(family, views, config.seed)
         phrase = shorten(losses, phrase, lambda each: count_tokens(family, each) <= rows)
-    return replace(config, concept=replace(config.concept, init=phrase.text))
+    return replace(config, concept=replace(config.concept, init=phrase.text)), found
 
 
 def count_tokens(family: Family, phrase: Phrase) -> int:
