@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from ..errors import BadInput
-from ..files.wording import flag, keys_of_a_file
+from ..files.wording import flag, keys_of_a_file, printable
 from .bundled import resolve_config
 from .config import Concept, TrainConfig
 from .fields import Setting, settings_of
@@ -89,7 +89,7 @@ def check_keys(values: Mapping[str, Any], known: list[str]) -> None:
         if key not in known:
             near = difflib.get_close_matches(str(key), known, n=1)
             hint = f"did you mean '{near[0]}'?" if near else f"known are {', '.join(known)}"
-            raise BadInput(f"'{key}' is not a setting; {hint}")
+            raise BadInput(f"'{printable(str(key))}' is not a setting; {hint}")
 
 
 def read_yaml(path: str) -> dict[str, Any]:
