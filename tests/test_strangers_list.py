@@ -142,7 +142,7 @@ def poison(place: Place) -> dict[str, tuple[dict[str, Any], str]]:
         "bogus": ({"optimizer": "bogus"}, "optimizer is 'bogus'"),
         "unknown": ({"foo": 1}, "'foo' is not a setting"),
         "fast": ({"lr": "fast"}, "lr is 'fast'"),
-        "hard": ({"images": "good", "init": "<|row|>"}, "hard"),
+        "row": ({"images": "good", "init": "<|row|>"}, "which stands for learned rows"),
         "traversal": ({"images": "traversal.jsonl"}, out),
         "named": (
             {"images": place.folder("named", {}, {"metadata.jsonl": NAMED})},
@@ -207,8 +207,7 @@ def test_sixty_rows_of_which_two_are_good(place: Place, model: Path) -> None:
     assert "hunter2" not in said
     assert "Traceback" not in said
     assert all(line.replace("\t", "").isprintable() for line in reasons.splitlines())
-    # the only mistake of the program leaves its traceback
-    assert {path.parent.name for path in (place.root / "runs").rglob("traceback.txt")} <= {"hard"}
+    assert list((place.root / "runs").rglob("traceback.txt")) == []  # none of them meets a mistake of the program
 
     asked = [event for event in seen if event[0].startswith(("socket", "subprocess", "os.system"))]
     # a look at an address that is written out as one asks nobody

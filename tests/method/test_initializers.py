@@ -90,6 +90,12 @@ def test_no_words(words: str) -> None:
         start(Start("<x>", init=words))
 
 
+def test_the_name_of_learned_rows_is_no_word() -> None:
+    """A tokenizer that has met a concept before has it as a token, beyond the model's table."""
+    with pytest.raises(BadInput, match=r"has the name <\|row\|>, which stands for learned rows; choose another word"):
+        start(Start("<x>", init="a <|row|>"))
+
+
 def test_random_rows_have_the_statistics_of_the_vocabulary() -> None:
     """75 rows a draw: mean and deviation of each column within 5 standard errors, of all together within 4.5."""
     concept = Start("<x>", init="random", num_vectors=75)

@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 
 from ..errors import BadInput
-from ..files.wording import flag, keys_of_a_file
+from ..files.wording import flag, keys_of_a_file, printable
 from ..files.yaml_text import read_yaml_file
 from .bundled import resolve_config
 from .config import Concept, TrainConfig
@@ -91,7 +91,7 @@ def check_keys(values: Mapping[str, Any], known: list[str]) -> None:
         if key not in known:
             near = difflib.get_close_matches(str(key)[:LONGEST_TEXT], known, n=1)
             hint = f"did you mean '{near[0]}'?" if near else f"known are {', '.join(known)}"
-            raise BadInput(f"{reprlib.repr(str(key))} is not a setting; {hint}")
+            raise BadInput(f"'{printable(str(key))}' is not a setting; {hint}")
 
 
 def read_yaml(path: str) -> dict[str, Any]:

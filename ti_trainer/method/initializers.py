@@ -13,6 +13,7 @@ from ..embedding_files import read_embedding
 from ..errors import BadInput
 from ..files.wording import flag
 from .randomness import generator
+from .tokens import ROW
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -110,6 +111,8 @@ def from_words(vocabularies: Vocabularies, start: Start, words: str, draws: Draw
 
 def rows_of_words(vocabulary: Vocabulary, words: str, count: int | None, draws: torch.Generator) -> Tensor:
     """`from_words` for one vocabulary, (n, D)."""
+    if ROW in words:
+        raise BadInput(f"{flag('init', words)} has the name {ROW}, which stands for learned rows; choose another word")
     ids = word_ids(vocabulary.tokenizer, words)
     if not ids:
         raise BadInput(f"{flag('init', words)} has no words; give a word such as 'cat'")

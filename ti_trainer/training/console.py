@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from tqdm import tqdm
 
+from ..files.wording import printable, told
 from ..reports.dataset_report import short_form
 from ..reports.texts import how_to_use
 from ..runs.folder import RunFolder
@@ -106,7 +107,7 @@ class Terminal:
             self.note(f"{folder.name}: {warning}")
 
     def failed(self, name: str, problem: Exception) -> None:
-        self.say(f"{name} failed: {problem}")
+        self.say(f"{printable(name)} failed: {told(problem)}")
 
     def close(self) -> None:
         if self.bar is not None:

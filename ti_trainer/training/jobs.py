@@ -10,7 +10,7 @@ from ..config.config import TrainConfig
 from ..config.together import check_together
 from ..errors import Incomplete, Interrupted
 from ..families.borrowing import Pipeline
-from ..files.wording import flag, told
+from ..files.wording import flag, printable, told
 from ..runs.folder import RunFolder
 from ..runs.resume import Entry, check_folder, resume_command, with_found_words
 from ..runs.storage import Storage
@@ -147,7 +147,7 @@ def summary(failures: Mapping[str, Exception], count: int) -> Exception:
     first, *others = failures.values()
     if len(failures) == count and all(other is first for other in others):
         return first
-    return Incomplete.because({name: told(problem) for name, problem in failures.items()}, count)
+    return Incomplete.because({printable(name): told(problem) for name, problem in failures.items()}, count)
 
 
 def deal(configs: Sequence[TrainConfig], rank: int, count: int) -> list[TrainConfig]:
