@@ -10,7 +10,7 @@ import torch
 from ..config.config import TrainConfig
 from ..errors import BadInput, Diverged
 from ..files.remote import failure
-from ..files.wording import flag, printable
+from ..files.wording import flag, in_words, printable
 from ..runs.folder import RunFolder
 from ..runs.resume import Entry
 from .console import Console
@@ -113,6 +113,8 @@ class Endings:
         self.fail(learner.config, Diverged(why_diverged(seat, bad.step)))
 
     def fail(self, config: TrainConfig, problem: Exception) -> None:
+        if isinstance(problem, OSError):
+            problem = OSError(in_words(problem))
         self.failures[config.run_name] = problem
         self.console.failed(config.run_name, problem)
 
