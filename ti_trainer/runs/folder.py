@@ -95,11 +95,15 @@ class RunFolder:
             make_folder(self.path)
             if not self.lock.acquire():
                 return False
-            if not is_new:
-                remove_unfinished(self.path)
-                self.storage.remove_unfinished(self.name)
-            if self.files.discarded.exists():
-                shutil.rmtree(self.files.discarded)
+            try:
+                if not is_new:
+                    remove_unfinished(self.path)
+                    self.storage.remove_unfinished(self.name)
+                if self.files.discarded.exists():
+                    shutil.rmtree(self.files.discarded)
+            except BaseException:
+                self.lock.release()
+                raise
         return True
 
     def release(self) -> None:

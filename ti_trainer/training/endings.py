@@ -10,7 +10,7 @@ import torch
 from ..config.config import TrainConfig
 from ..errors import Diverged
 from ..files.remote import failure
-from ..files.wording import flag, printable
+from ..files.wording import flag, in_words, printable
 from ..runs.folder import RunFolder
 from ..runs.resume import Entry
 from .console import Console
@@ -115,6 +115,8 @@ class Endings:
 
     def fail(self, config: TrainConfig, problem: Exception) -> None:
         """Note why a concept was not learned; one of many is told a mistake of ours in a sentence."""
+        if isinstance(problem, OSError):
+            problem = OSError(in_words(problem))
         if self.is_list:
             problem = reason_of(problem, config)
         self.failures[config.run_name] = problem
