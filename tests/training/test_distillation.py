@@ -21,7 +21,7 @@ TEXT = "red cat in the snow, good picture of my dog on the beach"
 
 def config_of(model: Path, **changes: Any) -> TrainConfig:
     """Few steps, with the rates of the command."""
-    how: dict[str, Any] = {"steps": 30, "lr": 0.03, "lr_schedule": "cosine", "optimizer": "sphere", "warmup_steps": 0}
+    how: dict[str, Any] = {"steps": 30, "lr": 0.2, "lr_schedule": "cosine", "optimizer": "sphere", "warmup_steps": 0}
     concept = {
         "num_vectors": 3,
         **{key: changes.pop(key) for key in ("init", "num_vectors", "negative") if key in changes},
@@ -104,7 +104,6 @@ def test_stopped_between_steps(model: Path) -> None:
             TEXT,
             "num_vectors=75 and 12 tokens of a template are more than the 75 that clip_l reads",
         ),
-        ({"init": "pictures"}, TEXT, 'init="pictures": there are none'),
         ({"init": "red cat in the snow"}, TEXT, "5 tokens, more than num_vectors=3"),
         ({"num_vectors": 1}, "unbelievable", "no word of the text has as few tokens as num_vectors=1"),
         ({"resolution": 33}, TEXT, "resolution"),

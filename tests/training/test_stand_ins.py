@@ -24,7 +24,7 @@ FRAMES = ["{token}", "a photo of {token}"]
 
 
 def config_of(model: Path, **changes: Any) -> TrainConfig:
-    how: dict[str, Any] = {"lr": 0.03, "optimizer": "sphere", "warmup_steps": 0, "preview_steps": 1, "batch_size": 2}
+    how: dict[str, Any] = {"lr": 0.2, "optimizer": "sphere", "warmup_steps": 0, "preview_steps": 1, "batch_size": 2}
     return TrainConfig(Concept("<text>"), model=str(model), **{**how, **changes})
 
 

@@ -24,7 +24,7 @@ OWN: dict[str, tuple[Any, str]] = {
     ),
     "templates": ("object", "Frames in which the token stands for the text, beside itself alone: what `train` takes."),
     "steps": (200, "Steps that compare the text encoders' outputs with token and with text."),
-    "lr": (3e-2, "Learning rate of the rows; with sphere an angle."),
+    "lr": (0.34, "Learning rate of the rows; with sphere an angle."),
     "lr_schedule": ("cosine", "How it goes on after the warm-up, as in `train`."),
     "optimizer": ("sphere", "Update rule of the rows, as in `train`."),
 }

@@ -105,6 +105,11 @@ class Concept(Settings):
             )
 
     @property
+    def seeks_words(self) -> bool:
+        """Whether the words from which the rows start are to be found in the pictures."""
+        return self.init == FROM_PICTURES and not self.tune
+
+    @property
     def stem(self) -> str:
         """The name without brackets, for files: "<my-cat>" -> "my-cat"."""
         return self.trigger.strip("<>")

@@ -26,7 +26,7 @@ def resume_command(folder: RunFolder) -> str:
 
 def with_found_words(config: TrainConfig, manifest: Mapping[str, Entry] | None = None) -> TrainConfig:
     """The config, where its run is resumed with the words that were found when it began; manifest: as below."""
-    if not config.resume or config.concept.init != FROM_PICTURES:
+    if not config.resume or not config.concept.seeks_words:
         return config
     folder = RunFolder(config)
     entry = finished(folder) if manifest is None else with_config(manifest.get(folder.name))

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
 
-from ..config.config import FROM_PICTURES, TrainConfig
+from ..config.config import TrainConfig
 from ..errors import BadInput
 from ..families import Family
 from ..families.borrowing import Pipeline
@@ -167,7 +167,7 @@ class Admission:
                     if writes and folder.acquire():
                         folder.release()  # that was for what a kill left of the local copy
                 return None
-            if config.concept.init == FROM_PICTURES:
+            if config.concept.seeks_words:
                 config, found = find_init(config, self.model.load)
                 folder.resolve(config)
                 self.console.say(

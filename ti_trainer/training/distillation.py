@@ -86,9 +86,7 @@ def with_start(family: Family, config: TrainConfig, text: str, frames: Sequence[
     count = concept.num_vectors or NUM_VECTORS
     preflight.check_token_is_new(concept, family.slots)
     check_windows(family, text, frames, count, config.long_captions)
-    if concept.init == FROM_PICTURES:
-        raise BadInput(f"{flag('init', FROM_PICTURES)}: there are none; leave it out, or give words")
-    init = concept.init if concept.init != "auto" else useful_words(family, text, count, config.seed)
+    init = useful_words(family, text, count, config.seed) if concept.init == FROM_PICTURES else concept.init
     return replace(config, concept=replace(concept, init=init, num_vectors=count))
 
 
