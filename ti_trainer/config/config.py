@@ -158,8 +158,8 @@ class TrainConfig(ModelConfig):
     """Examples that go through the U-Net at once, of all concepts that are trained together; by default as many as
     keep the device busy and fit its memory. The rows are the same to rounding."""
 
-    lr: float = setting(0.15, low=0, high=1_000, first=True, exported=True, row=True)
-    """Learning rate of the rows, the same for every batch size."""
+    lr: float = setting(0.1, low=0, high=1_000, first=True, exported=True, row=True)
+    """Learning rate of the rows, the same for every batch size; with sphere an angle in radians."""
 
     lr_schedule: str = setting("cosine", choices=LR_SCHEDULES, check=check_lr_schedule, exported=True, row=True)
     """How the learning rate goes on after the warm-up; piecewise:100=0.5,200=0.1 takes half of it from step 100 and a

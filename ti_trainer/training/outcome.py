@@ -81,6 +81,6 @@ def no_turn(learner: Learner) -> str:
             f"{learner.config.lr:g} or more {flag('steps')}"
         )
     return (
-        f"the saved rows are those of the start, because the fixed-noise loss did not fall: take more {flag('steps')} "
-        f"or a lower {flag('lr')} than {learner.config.lr:g}, or look at the pictures and captions"
+        f"the saved rows are those of the start, because the fixed-noise loss did not fall below theirs: the words say "
+        f"it all, or more {flag('steps')} or a lower {flag('lr')} than {learner.config.lr:g} find more"
     )
