@@ -19,7 +19,7 @@ from ..errors import BadInput, Diverged
 from ..families import Family, fastest_device
 from ..files.wording import flag
 from ..method.clipping import clip_gradients
-from ..method.initializers import initial_rows, word_ids
+from ..method.initializers import DEFAULT_VECTORS, initial_rows, word_ids
 from ..method.lr_schedules import lr_factor
 from ..method.optimizers import make_optimizer, parse_optimizer
 from ..method.placeholders import Rows
@@ -30,8 +30,6 @@ from .prepare import load_model
 from .processes import choose_dtype
 from .signals import Flag, StopSignals
 from .stand_ins import ContextLoss, PredictionLoss, StandInLoss, useful_words
-
-NUM_VECTORS = 8
 
 
 @dataclass(frozen=True)
@@ -83,7 +81,7 @@ def with_start(family: Family, config: TrainConfig, text: str, frames: Sequence[
     frames: with TOKEN_FIELD in each.
     """
     concept = config.concept
-    count = concept.num_vectors or NUM_VECTORS
+    count = concept.num_vectors or DEFAULT_VECTORS
     preflight.check_token_is_new(concept, family.slots)
     check_windows(family, text, frames, count, config.long_captions)
     init = useful_words(family, text, count, config.seed) if concept.init == FROM_PICTURES else concept.init
