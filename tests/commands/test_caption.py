@@ -45,7 +45,7 @@ def test_what_is_refused(pictures: Path, tmp_path: Path, capsys: pytest.CaptureF
     assert main(["caption", str(tmp_path / "gone"), "--token", "<a>"]) == 2
     assert "gone does not exist" in capsys.readouterr().err
     assert main(["caption", str(pictures), "--token", "<a>", "--captioner", "x", "--clip", "y"]) == 2
-    assert "--captioner writes sentences of its own; leave out it or --clip" in capsys.readouterr().err
+    assert "--captioner writes sentences of its own, without --clip; leave out one of them" in capsys.readouterr().err
     for flag in (["--steps", "3"], ["--init", "cat"], []):
         with pytest.raises(SystemExit, match="2"):
             main(["caption", *([str(pictures)] if flag else []), "--token", "<a>", *flag])

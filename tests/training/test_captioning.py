@@ -200,9 +200,9 @@ def test_damaged_pictures(make_config: Callable[..., TrainConfig], folder: Path,
 
 
 def test_what_is_refused(make_config: Callable[..., TrainConfig], folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match="leave out it or clip"):
+    with pytest.raises(BadInput, match="without clip; leave out one"):
         Captioning(captioner="a", clip="b")
-    with pytest.raises(BadInput, match="leave out it or phrases"):
+    with pytest.raises(BadInput, match="without phrases; leave out one"):
         Captioning(captioner="a", phrases="b")
     config = make_config(images=str(folder))
     with pytest.raises(BadInput, match='subject=" , " names nothing'):

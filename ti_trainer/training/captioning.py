@@ -56,7 +56,9 @@ class Captioning:
     def __post_init__(self) -> None:
         spare = [name for name in ("clip", "phrases") if getattr(self, name)]
         if self.captioner and spare:
-            raise BadInput(f"{flag('captioner')} writes sentences of its own; leave out it or {flag(spare[0])}")
+            raise BadInput(
+                f"{flag('captioner')} writes sentences of its own, without {flag(spare[0])}; leave out one of them"
+            )
 
     def names(self, token: str) -> list[str]:
         """What the subject may be called; raises BadInput where that is nothing."""
