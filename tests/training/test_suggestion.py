@@ -13,7 +13,9 @@ import torch
 from tests.learning import prepare_all
 from tests.running import exported
 from ti_trainer import BadInput, Concept, TrainConfig, train, train_all
+from ti_trainer.config.bundled import TINY_CLIP
 from ti_trainer.config.settings import read_yaml
+from ti_trainer.families import load_family
 from ti_trainer.method.phrases import Phrase
 from ti_trainer.method.racing import DECISIVE, ROUNDS
 from ti_trainer.method.suggest import Step
@@ -166,3 +168,14 @@ def test_what_is_refused(make_config: Callable[..., TrainConfig], few: str, tmp_
     (session,) = prepare_all([make_config()])
     with pytest.raises(BadInput, match="knows none of our words"):
         find_words(session.family, [view for (view,) in session.data.views], [], 100, seed=0)
+
+
+def test_a_clip_makes_a_short_list(few: str) -> None:
+    """Of the bundled cat, a striped orange one with a blue collar: all its words are among the 24 of 53."""
+    config = TrainConfig(Concept("<words>"), clip=TINY_CLIP)
+    seen = suggestion.look_at_pictures(config, lambda: load_family(config, torch.device("cpu"), torch.float32))
+    words = suggestion.candidates(seen, config.clip)
+    assert len(words) == suggestion.MOST_WORDS == 24
+    assert {"cat", "orange", "striped", "blue"} <= set(words) < set(suggestion.candidates(seen, None))
+    assert suggestion.candidates(seen, config.clip, read_words(few))[0] == "cat"
+    assert suggest(config, None, 300).words == 24

@@ -14,7 +14,7 @@ USAGE = "[DIR] [--words FILE] [--passes INT]"
 EXAMPLE = "ti-trainer suggest photos/my-dog --model models/sd15"
 # settings of a run that change what the model sees of the pictures
 OF_CONCEPT = ("image_column", "masks", "alpha_color")
-OF_RUN = ("resolution", "crop", "mask_background", "latent_cache", "skip_bad_images", "seed")
+OF_RUN = ("clip", "resolution", "crop", "mask_background", "latent_cache", "skip_bad_images", "seed")
 NAME = "<words>"  # of the concept, which nobody sees
 
 

@@ -146,6 +146,9 @@ class TrainConfig(ModelConfig):
     name: str | None = setting(None, check=check_name, free_on_resume=True, row=True)
     """Name of the run's folder; by default the token without brackets."""
 
+    clip: str | None = setting(None, metavar="MODEL", group="learning")
+    """A CLIP with an image tower, a folder or hub id: it makes a short list of the words that `init` auto tries."""
+
     steps: int = setting(
         100, low=1, high=10_000_000, first=True, free_on_resume=True, exported=True, group="learning", row=True
     )

@@ -10,10 +10,12 @@ from functools import partial
 from pathlib import Path
 
 import torch
+from PIL import Image
 from tqdm import tqdm
 
 from ..config.config import TrainConfig
 from ..data.geometry import Framing
+from ..data.images import read_image
 from ..data.latents import CachedView, ViewEncoder, views_of
 from ..data.scanning import load_examples
 from ..errors import BadInput
@@ -25,11 +27,15 @@ from ..method.initializers import word_ids
 from ..method.phrases import Phrase
 from ..method.suggest import Step, search, shorten
 from ..method.word_list import DESCRIBING_WORDS, PART_WORDS, candidate_words
+from ..reports.scorers import ClipScorer
+from ..reports.word_scores import score_words, shortlist
 from . import preflight
 from .prepare import open_cache, reading, with_local_pictures
 from .word_losses import WordLosses
 
 PASSES = 8000  # at most, of a search that training asks for
+# Of those that a CLIP ranks: all words for a creature's thing, look and part were among the first 24 of 45 creatures.
+MOST_WORDS = 24
 
 
 @dataclass(frozen=True)
@@ -60,10 +66,9 @@ def suggest(config: TrainConfig, words_file: str | None, budget: int) -> Suggest
     listed = read_words(words_file) if words_file else None
     device = fastest_device()
     dtype = torch.float16 if device.type == "cuda" else torch.float32
-    family, views = encode_pictures(config, partial(load_family, config, device, dtype))
-    family.put_away_vae()
-    candidates = candidate_words(family.slots[0]) if listed is None else listed
-    return find_words(family, views, candidates, budget, config.seed)
+    seen = look_at_pictures(config, partial(load_family, config, device, dtype))
+    seen.family.put_away_vae()
+    return find_words(seen.family, seen.views, candidates(seen, config.clip, listed), budget, config.seed)
 
 
 def find_init(config: TrainConfig, load: Callable[[], Family]) -> tuple[TrainConfig, Suggestion]:
@@ -72,14 +77,15 @@ def find_init(config: TrainConfig, load: Callable[[], Family]) -> tuple[TrainCon
     load: what gives the model, which is asked only when the pictures are good. The same config gives the same words.
     Raises BadInput as `suggest` does.
     """
-    family, views = encode_pictures(config, load)
-    found = find_words(family, views, candidate_words(family.slots[0]), PASSES, config.seed)
+    seen = look_at_pictures(config, load)
+    family = seen.family
+    found = find_words(family, seen.views, candidates(seen, config.clip), PASSES, config.seed)
     if found.stop:
         raise found.stop
     rows = config.concept.num_vectors
     phrase = found.phrase
     if rows is not None:
-        losses = WordLosses(family, views, config.seed)
+        losses = WordLosses(family, seen.views, config.seed)
         phrase = shorten(losses, phrase, lambda each: count_tokens(family, each) <= rows)
     return replace(config, concept=replace(config.concept, init=phrase.text)), found
 
@@ -89,8 +95,17 @@ def count_tokens(family: Family, phrase: Phrase) -> int:
     return max(len(word_ids(slot.tokenizer, phrase.text)) for slot in family.slots)
 
 
-def encode_pictures(config: TrainConfig, load: Callable[[], Family]) -> tuple[Family, list[CachedView]]:
-    """The model, and the first view of each of a concept's own pictures, encoded; raises BadInput as `prepare` does."""
+@dataclass(frozen=True)
+class Seen:
+    """What a search looks at: the model, the first view of each picture, encoded, and for a CLIP the pictures."""
+
+    family: Family
+    views: list[CachedView]
+    images: list[Image.Image]  # none where no CLIP looks
+
+
+def look_at_pictures(config: TrainConfig, load: Callable[[], Family]) -> Seen:
+    """A concept's own pictures as a search needs them; raises BadInput as `prepare` does."""
     local, scratch = with_local_pictures(config.concept)
     with scratch or nullcontext():
         examples, _ = load_examples(local, config.skip_bad_images, reading)
@@ -99,10 +114,22 @@ def encode_pictures(config: TrainConfig, load: Callable[[], Family]) -> tuple[Fa
         framing = Framing(resolution, crop=config.crop, alpha_color=local.alpha_color, seed=config.seed)
         encoder = ViewEncoder(family, local.alpha_color, open_cache(config, family))
         shown = views_of(examples, local.token, framing, config.mask_background, encoder)
-        views = [own[0] for example, own in zip(examples, shown, strict=True) if not example.is_class]
+        views = [view for example, (view, *_) in zip(examples, shown, strict=True) if not example.is_class]
         for view in tqdm(views, desc="encoding pictures", leave=False, disable=None):
             view.encode()
-        return family, views
+        own = [example.picture for example in examples if not example.is_class]
+        return Seen(family, views, [read_image(each, local.alpha_color) for each in own] if config.clip else [])
+
+
+def candidates(seen: Seen, clip: str | None, listed: list[str] | None = None) -> list[str]:
+    """The words to be tried, by default those of `candidate_words`; with a CLIP the MOST_WORDS that it ranks highest.
+
+    Raises BadInput where the CLIP cannot be loaded.
+    """
+    words = candidate_words(seen.family.slots[0]) if listed is None else listed
+    if clip is None:
+        return words
+    return shortlist(score_words(ClipScorer(clip), seen.images, words), MOST_WORDS, DESCRIBING_WORDS)
 
 
 def read_words(path: str) -> list[str]:
