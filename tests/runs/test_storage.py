@@ -15,6 +15,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 from fsspec.registry import _registry
 
 from ti_trainer.errors import BadInput
+from ti_trainer.files.remote import SCHEMES, Scheme
 from ti_trainer.runs.storage import RemoteFolder, Storage
 
 ENTRY = {"token": "<my-cat>", "steps": 300, "loss": 0.25, "words": "ä\n\u2028", "files": ["my-cat.safetensors"]}
@@ -77,6 +78,7 @@ def _empty_stores() -> Iterator[None]:
 @pytest.fixture
 def faulty(monkeypatch: pytest.MonkeyPatch) -> type[Faulty]:
     monkeypatch.setitem(_registry, "faulty", Faulty)
+    monkeypatch.setitem(SCHEMES, "faulty", Scheme())
     return Faulty
 
 
@@ -364,5 +366,5 @@ def test_an_output_that_is_a_file(tmp_path: Path) -> None:
 
 
 def test_urls_that_cannot_be_opened() -> None:
-    with pytest.raises(BadInput, match='output="s5://x": nobody knows s5://'):
+    with pytest.raises(BadInput, match='output="s5://x": s5:// is not opened'):
         Storage("s5://x")
