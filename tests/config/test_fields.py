@@ -27,7 +27,7 @@ def config(**settings: Any) -> TrainConfig:
 
 def test_a_setting_has_all_that_its_field_says() -> None:
     found = settings_of(TrainConfig)["steps"]
-    assert (found.name, found.type, found.optional, found.default) == ("steps", int, False, 300)
+    assert (found.name, found.type, found.optional, found.default) == ("steps", int, False, 100)
     assert (found.about.low, found.about.high, found.group) == (1, 10_000_000, "learning")
     assert settings_of(TrainConfig)["resolution"].optional
     assert settings_of(Concept)["token"].default is dataclasses.MISSING

@@ -19,7 +19,7 @@ from ti_trainer.files.reach import Reach
 
 NEVER = {
     *marked("shared"),
-    *("output", "resume", "overwrite", "latent_cache", "tensorboard"),
+    *("output", "resume", "overwrite", "latent_cache", "tensorboard", "clip"),
     *("checkpoint_every", "preview_every", "preview_steps", "guidance", "plots"),
 }
 
@@ -115,10 +115,11 @@ def test_a_flag_comes_before_a_row(tmp_path: Path) -> None:
         ({"token": "a_1"}, "'a_1' could be a row of 'a'"),
         ({"token": "<b>", "images": "a\0b"}, r"images is '.*a\\x00b', which is no text"),
         ({"token": "<b>", "init": "\ud800"}, r"init is '\\ud800', which is no text"),
-        ({"token": "<b>", "alpha_color": "#" * 5000}, None),  # no colour: it is seen when the pictures are read
+        ({"token": "<b>", "alpha_color": "#" * 4000}, None),  # no colour: it is seen when the pictures are read
         ({"token": "<b>", "optimizer": "bogus"}, "optimizer is 'bogus'"),
         ({"token": "<b>", "images": 5}, "images is 5; give text"),
-        ({"token": "<b>", "name": "n" * 5000 + "/"}, r"name is 'n{120} \.\.\. n{119}/'; use letters"),
+        ({"token": "<b>", "name": "n" * 4000 + "/"}, r"name is 'n{120} \.\.\. n{119}/', which "),
+        ({"token": "<b>", "name": "n" * 5000}, "name has 5,000 letters, and at most 4,096; shorten it"),
     ],
 )
 def test_a_bad_row_fails_alone(tmp_path: Path, row: dict[str, Any], message: str | None) -> None:

@@ -111,5 +111,5 @@ def test_what_concepts_may_have_of_their_own() -> None:
     assert set(marked("shared")) == set(SHARED_SETTINGS)
     (cat,) = together("<cat>")
     for name in set(CHANGED) - set(marked("shared")):
-        (dog,) = together("<dog>", **{name: CHANGED[name]})
+        (dog,) = together("<dog>", **{"optimizer": "adamw", name: CHANGED[name]})  # which knows weight decay
         check_together([cat, dog])
