@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -45,10 +46,12 @@ def test_files_and_instructions(demo: tuple[Path, str]) -> None:
             assert picture.width > 500
 
 
-def test_fixed_noise_loss_fell(demo: tuple[Path, str]) -> None:
-    lines = [json.loads(line) for line in (demo[0] / "metrics.jsonl").read_text().splitlines()]
-    measured = [line["validation_loss"] for line in lines if "validation_loss" in line]
-    assert min(measured) < measured[0]
+def test_words_are_found_and_every_step_is_noted(demo: tuple[Path, str]) -> None:
+    folder, printed = demo
+    found = re.search("my-cat starts from '(.*?)', found in", printed)
+    assert found
+    assert {"cat", "orange", "striped"} <= set(found[1].split())
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     steps = [line["step"] for line in lines]
     assert steps == list(range(1, len(steps) + 1))
 
@@ -81,8 +84,8 @@ def test_it_learned_the_word(demo: tuple[Path, str]) -> None:
         _, scenes, images = draw_in_scenes(family, words, count=18, seed=0)
         figures[words] = attribute_accuracy(judge(images), [CAT], scenes)
     assert figures["cat"]["attributes"] < 0.6
-    assert figures["<my-cat>"]["attributes"] > figures["cat"]["attributes"] + 0.25
-    assert figures["<my-cat>"]["scene"] > 0.85
+    assert figures["<my-cat>"]["attributes"] > 0.85
+    assert figures["<my-cat>"]["scene"] > 0.9
 
 
 def test_evaluate_command(demo: tuple[Path, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -261,7 +261,7 @@ def test_readings_do_not_depend_on_when_they_are_taken(
     assert learner.take_readings() == ([], None)
 
 
-# config; step, best step -> whether it is done
+# config; step, the last one that brought much -> whether it is done
 ENDS = [
     ({"steps": 8}, [(7, 0, False), (8, 0, True), (9, 8, True)]),
     ({"steps": 8, "validate_every": 0, "early_stop": 3}, [(7, 0, False), (8, 0, True)]),
@@ -275,7 +275,7 @@ ENDS = [
 @pytest.mark.parametrize(("changes", "cases"), ENDS)
 def test_when_it_is_done(learner: Learner, changes: dict[str, int], cases: list[tuple[int, int, bool]]) -> None:
     learner.config = replace(learner.config, **changes)
-    for learner.step, learner.best_step, done in cases:
+    for learner.step, learner.progress.step, done in cases:
         assert learner.is_done is done
 
 

@@ -61,12 +61,15 @@ def test_batches_and_passes(session: Session) -> None:
     torch.testing.assert_close(losses_of(session)(TEXTS[1:], range(4, 7)), whole[1:, 4:], rtol=1e-5, atol=1e-6)
 
 
-def test_draws_see_noise_levels_evenly(session: Session) -> None:
-    """Any 16 draws in a row leave no gap of a tenth of the schedule between .3 and .8 of it."""
-    losses = losses_of(session)
+@pytest.mark.parametrize("levels", [(0.3, 0.8), (0.5, 1.0)])
+def test_draws_see_noise_levels_evenly(session: Session, levels: tuple[float, float]) -> None:
+    """Any 16 draws in a row leave no gap of a tenth of the schedule between the two levels."""
+    low, high = levels
+    assert losses_of(session).levels == (0.3, 0.8)
+    losses = losses_of(session, levels=levels)
     for first in (0, 5, 40):
         places = sorted(losses.draw(index).timestep for index in range(first, first + 16))
-        gaps = [after - before for before, after in zip([0.3, *places], [*places, 0.8], strict=True)]
+        gaps = [after - before for before, after in zip([low, *places], [*places, high], strict=True)]
         assert 0 <= min(gaps) <= max(gaps) < 0.1
     assert pytest.approx((5**0.5 - 1) / 2) == GOLDEN
 

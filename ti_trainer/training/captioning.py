@@ -12,7 +12,6 @@ from tqdm import tqdm
 
 from ..config.bundled import resolve
 from ..config.config import TrainConfig
-from ..data.batches import Draw
 from ..data.examples import Example
 from ..data.geometry import Framing
 from ..data.images import read_image
@@ -36,8 +35,8 @@ from .prepare import open_cache, reading
 from .suggestion import read_words
 from .word_losses import CAPTION, WordLosses
 
-# The model is asked at noise levels from this part of the schedule on: in less noise it sees the scene without words.
-NOISY = 0.5
+# Between which parts of the schedule the model is asked: in less noise it sees the scene without words.
+NOISY = (0.5, 1.0)
 
 Caption = Callable[[Example], str]
 # A picture and texts -> the number of the one that fits best. The first has no phrase, and wins where none fits.
@@ -141,17 +140,9 @@ def by_loss(config: TrainConfig) -> tuple[Vocabulary, Choose]:
     def choose(example: Example, texts: Sequence[str]) -> int:
         ((view,),) = views_of([example], config.concept.token, framing, 1.0, encoder)
         view.encode()
-        return least_loss(SceneLosses(family, [view], config.seed), texts)
+        return least_loss(WordLosses(family, [view], config.seed, levels=NOISY), texts)
 
     return family.slots[0], choose
-
-
-class SceneLosses(WordLosses):
-    """The losses of texts on a picture in much noise."""
-
-    def draw(self, index: int) -> Draw:
-        draw = super().draw(index)
-        return replace(draw, timestep=NOISY + (1 - NOISY) * draw.timestep)
 
 
 def shown(example: Example, config: TrainConfig) -> Image.Image:

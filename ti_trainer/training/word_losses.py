@@ -29,7 +29,7 @@ GOLDEN = (5**0.5 - 1) / 2  # its multiples, modulo 1, are spread evenly however 
 class WordLosses:
     """A `method.suggest.Losses` of a frozen model.
 
-    Draw i is picture i mod P, at fraction (i GOLDEN + 1/2) mod 1 of the part NOISY of the schedule, with noise of its
+    Draw i is picture i mod P, at fraction (i GOLDEN + 1/2) mod 1 of the part `levels` of the schedule, with noise of its
     own: however many there are, they see pictures and noise levels evenly. Latents are the posterior means.
     """
 
@@ -41,9 +41,11 @@ class WordLosses:
         weighting: Weighting = uniform,
         passed: Callable[[int], object] = lambda count: None,
         positions: int = BUSY,
+        levels: tuple[float, float] = NOISY,
     ) -> None:
         """views: of each picture one; passed: is told after each batch how many passes it took; positions: of the
-        latents, h x w, that go through the denoiser at once.
+        latents, h x w, that go through the denoiser at once; levels: of noise, from and to which fraction of the
+        schedule.
 
         Of the weightings, the uniform one tells words of the bundled world apart with the fewest draws.
         """
@@ -53,10 +55,11 @@ class WordLosses:
         self.weighting = weighting
         self.passed = passed
         self.positions = positions
+        self.levels = levels
 
     def draw(self, index: int) -> Draw:
         """Draw `index`, without a caption."""
-        low, high = NOISY
+        low, high = self.levels
         where = low + (high - low) * ((0.5 + index * GOLDEN) % 1)
         noises = partial(self.noises, index)
         return Draw(self.views[index % len(self.views)], "", "", 1.0, 1.0, where, noises)
