@@ -64,7 +64,7 @@ def scene_losses(session: Session, texts: list[str]) -> torch.Tensor:
         for column, text in enumerate(texts):
             told = family.encode_text([f"a photo of a {text}"], [NOBODY])
             for index in range(ROUNDS[-1]):
-                where = NOISY + (1 - NOISY) * ((0.5 + index * 0.6180339887498949) % 1)
+                where = 0.5 + 0.5 * ((0.5 + index * 0.6180339887498949) % 1)  # the noisier half
                 timestep = torch.tensor([int(where * 1000)])
                 noise = torch.randn(latents.shape[1:], generator=generator(session.config.seed, "words", index))[None]
                 sizes = torch.tensor([view.sizes])

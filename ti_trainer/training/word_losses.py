@@ -29,8 +29,8 @@ GOLDEN = (5**0.5 - 1) / 2  # its multiples, modulo 1, are spread evenly however 
 class WordLosses:
     """A `method.suggest.Losses` of a frozen model.
 
-    Draw i is picture i mod P, at fraction (i GOLDEN + 1/2) mod 1 of the part `levels` of the schedule, with noise of its
-    own: however many there are, they see pictures and noise levels evenly. Latents are the posterior means.
+    Draw i is picture i mod P, at fraction (i GOLDEN + 1/2) mod 1 of a part of the schedule, with noise of its own:
+    however many there are, they see pictures and noise levels evenly. Latents are the posterior means.
     """
 
     def __init__(
