@@ -69,7 +69,7 @@ def test_a_run_and_its_checkpoints(finished_run: Run, tmp_path: Path, capsys: py
 def test_what_is_refused(embedding: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "prompts.txt").write_text("a cat at night\n")
     for arguments, message in (
-        ([str(tmp_path / "gone.safetensors")], "gone.safetensors is not a file"),
+        ([str(tmp_path / "gone.safetensors")], "gone.safetensors cannot be read: No such file"),
         ([embedding, "--judge", "gone/clip", "--offline"], "--judge gone/clip cannot be loaded: "),
         ([embedding, "--images", str(tmp_path)], f"--images {tmp_path} holds no pictures"),
         ([embedding, "--masks", str(tmp_path)], "not one picture has such a mask; name the masks like their pictures"),

@@ -117,7 +117,7 @@ def test_help_of_choices_is_that_of_the_table(monkeypatch: pytest.MonkeyPatch) -
 def test_what_help_says_of_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
     lines = {line.split()[0]: line for line in help_of("train", monkeypatch).splitlines() if line.startswith("  --")}
     assert lines["--seed"].endswith("(default: 0)")
-    assert lines["--lr"].endswith("(default: 0.015)")
+    assert lines["--lr"].endswith("(default: 0.1)")
     assert lines["--plots,"].endswith("(on by default)")
     assert "default" not in lines["--flip,"]
     assert "None" not in lines["--name"]

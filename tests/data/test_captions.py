@@ -172,7 +172,7 @@ def test_templates_are_bounded(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="has 1,001 templates; at most 1,000 are read"):
         load_templates(str(tmp_path / "x.txt"))
     (tmp_path / "x.txt").write_text("a" * 5_000)
-    with pytest.raises(BadInput, match=r"^'aaaaaaaaaaaa\.\.\.aaaaaaaaaaaaa' in .* does not say where the token goes"):
+    with pytest.raises(BadInput, match=r"x\.txt, line 1 does not say where the token goes"):
         load_templates(str(tmp_path / "x.txt"))
 
 

@@ -504,7 +504,7 @@ def test_a_concept_learns_the_same_beside_another(
         assert losses[0] == pytest.approx(losses[1], rel=1e-5)
 
 
-class Cut(Exception):
+class Cut(BaseException):
     """As a power failure would: nothing is saved."""
 
 

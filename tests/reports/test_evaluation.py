@@ -147,7 +147,7 @@ def test_nothing_is_drawn_for_what_cannot_work(dino_folder: Path, finished_run: 
         evaluate_file(run, {}, judge=[str(dino_folder)], checkpoints=True)
     with pytest.raises(BadInput, match="cannot be loaded"):
         evaluate_file(run, {}, judge=[str(tmp_path)])
-    with pytest.raises(BadInput, match=r"gone\.safetensors is not a file"):
+    with pytest.raises(BadInput, match=r"gone\.safetensors cannot be read: No such file"):
         evaluate_file(run, {}, against=["gone.safetensors"])
 
 

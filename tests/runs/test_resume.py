@@ -104,7 +104,7 @@ def test_what_is_published_is_not_done_again_by_mistake(
             check_folder(RunFolder(settings(tmp_path, **where)), known)
         check_folder(RunFolder(settings(tmp_path, overwrite=True, **where)), known)
     check_folder(RunFolder(settings(tmp_path, resume=True, **where)), manifest)
-    with pytest.raises(BadInput, match=r"lr was 0\.015 and is 0\.5"):
+    with pytest.raises(BadInput, match=r"lr was 0\.1 and is 0\.5"):
         check_folder(RunFolder(settings(tmp_path, resume=True, lr=0.5, **where)), manifest)
     check_folder(RunFolder(settings(tmp_path, resume=True, **where)))  # there is nothing left to do
     with pytest.raises(BadInput, match=r"cat holds no checkpoint .* finished, and overwrite=True"):
@@ -139,7 +139,7 @@ def test_what_is_checked_under_the_lock(tmp_path: Path) -> None:
     check_folder(folder)
     started(tmp_path).checkpoints.save(checkpoint(3))
     for is_list in (False, True):
-        with pytest.raises(BadInput, match=r"lr was 0\.015 and is 0\.5"):
+        with pytest.raises(BadInput, match=r"lr was 0\.1 and is 0\.5"):
             check_locked(folder, None, is_list)
     same = RunFolder(settings(tmp_path))
     check_locked(same, None, is_list=True)  # another process of the job, which has been killed

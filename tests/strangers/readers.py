@@ -18,12 +18,15 @@ from ti_trainer.data.sources.folders import Found
 from ti_trainer.data.sources.lists import ANY_COLUMNS, read_list
 from ti_trainer.embedding_files import read_embedding
 from ti_trainer.embedding_files.formats import FORMATS
+from ti_trainer.files.reach import EVERYWHERE
 from ti_trainer.method.tokens import expand
 
 
 def read_caption(path: Path) -> Any:
     """A caption, with rows in the places of its token."""
-    (text,) = own_captions(Found(Picture.at(path.with_suffix(".png")), PurePath("x.png"), caption_file=path))
+    (text,) = own_captions(
+        Found(Picture.at(path.with_suffix(".png")), PurePath("x.png"), caption_file=path), EVERYWHERE
+    )
     return expand(text, {"<cat>": range(4)})
 
 

@@ -60,7 +60,7 @@ def test_a_loss_that_is_no_number_stops_at_the_last_good_step(
     assert 2 <= bad_step < 16
 
     poison(monkeypatch, TOKEN, picture, value)
-    with pytest.raises(Diverged, match=rf"at step {bad_step + 1};.*lower lr than {TrainConfig.lr}"):
+    with pytest.raises(Diverged, match=rf"at step {bad_step + 1};.*lower lr than 0.015"):
         train(config)
     folder = Path(config.output) / "my-cat"
     good = bad_step - 1  # the last step whose rows gave a loss that is a number

@@ -77,7 +77,7 @@ def test_a_resumed_run_is_the_undisturbed_one(
     monkeypatch.setitem(OPTIMIZERS, "remembering", UpdateRule(remembering, {"decay": 0.9}))
     config = make_config(optimizer=name, steps=6, checkpoint_every=1, plots=False, validate_every=0)
 
-    class Cut(Exception):
+    class Cut(BaseException):
         pass
 
     def cut(record: Any) -> None:

@@ -60,7 +60,7 @@ def test_captions_without_the_token(slot: TextSlot) -> None:
     preflight.check_captions(CAT, [example("a {token}", "my <cat>, red"), example("<cat>")], slot, 2, "truncate")
     for caption in ("a cat", "a <cat>_big", "a <Cat>", "{tokens}"):
         examples = [example("a {token}"), example(caption, path="b.png")]
-        with pytest.raises(BadInput, match=rf"caption of b\.png, '{re.escape(caption)}', does not mention <cat>"):
+        with pytest.raises(BadInput, match=r"caption of b\.png does not mention <cat>"):
             preflight.check_captions(CAT, examples, slot, 2, "truncate")
 
 

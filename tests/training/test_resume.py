@@ -175,7 +175,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        ({"lr": 0.01}, f"lr was {TrainConfig.lr} and is 0.01"),
+        ({"lr": 0.01}, "lr was 0.015 and is 0.01"),
         ({"seed": 7}, "seed was 0 and is 7"),
         ({"batch_size": 4}, "batch_size was 3 and is 4"),
         ({"flip": True}, "flip was False and is True"),

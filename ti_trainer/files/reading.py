@@ -61,7 +61,7 @@ def read(path: Path, kind: Kind, name: str = "") -> bytes:
         try:
             data = file.read(size + 1)
         except OSError as error:
-            raise BadInput(f"{name} cannot be read: {error.strerror}") from None
+            raise BadInput(f"{name} cannot be read: {error.strerror or error}") from None
     if len(data) > size:  # it grows, or is one of /proc, which have no size
         raise BadInput(f"{name} has more bytes than its system says; copy it and give the copy")
     return data
@@ -77,7 +77,7 @@ def open_regular(path: Path, name: str = "") -> BinaryIO:
         status = os.stat(path)
         opened = os.open(path, FLAGS) if stat.S_ISREG(status.st_mode) else None
     except OSError as error:
-        raise BadInput(f"{name} cannot be read: {error.strerror}") from None
+        raise BadInput(f"{name} cannot be read: {error.strerror or error}") from None
     except ValueError:  # NUL, or half of a surrogate pair
         raise BadInput(f"{name} cannot be read: no file has such a name") from None
     if opened is not None:
