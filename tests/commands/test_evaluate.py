@@ -40,7 +40,7 @@ def test_flags_are_what_evaluate_file_is_given(embedding: str, capsys: pytest.Ca
 
 def test_what_is_refused(embedding: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["evaluate", str(tmp_path / "gone.safetensors")]) == 2
-    assert "gone.safetensors is not a file" in capsys.readouterr().err
+    assert "gone.safetensors cannot be read: No such file" in capsys.readouterr().err
     with pytest.raises(SystemExit, match="2"):
         main(["evaluate", embedding, "--count", "0"])
     assert capsys.readouterr().err == "error: --count is 0; choose a number from 1 to 1000000\n"

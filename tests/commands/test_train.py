@@ -251,7 +251,7 @@ def unknown_schedule(place: Workplace) -> tuple[list[str], list[str]]:
 
 
 def init_file_that_is_missing(place: Workplace) -> tuple[list[str], list[str]]:
-    return place.arguments(init="file:gone.safetensors"), ["gone.safetensors is not a file"]
+    return place.arguments(init="file:gone.safetensors"), ["gone.safetensors cannot be read: No such file"]
 
 
 def init_longer_than_the_vectors(place: Workplace) -> tuple[list[str], list[str]]:

@@ -140,7 +140,7 @@ def test_files_that_do_not_fit(tmp_path) -> None:
     path = saved(tmp_path, torch.zeros(3, WIDTH))
     with pytest.raises(BadInput, match="has 3 vectors, not num_vectors=2"):
         start(Start("<x>", init=f"file:{path}", num_vectors=2))
-    with pytest.raises(BadInput, match=r"nowhere\.safetensors is not a file"):
+    with pytest.raises(BadInput, match=r"nowhere\.safetensors cannot be read: No such file"):
         start(Start("<x>", init="file:nowhere.safetensors"))
 
 
@@ -216,7 +216,7 @@ def test_rows_are_counted_as_they_start(tmp_path) -> None:
         Start("cats", tune=True): len(TOKENIZER("cats").input_ids) - 2,
     }.items():
         assert count_rows(asked, TOKENIZER) == len(start(asked)) == count, asked
-    with pytest.raises(BadInput, match=r"nowhere\.safetensors is not a file"):
+    with pytest.raises(BadInput, match=r"nowhere\.safetensors cannot be read: No such file"):
         count_rows(Start("<x>", init="file:nowhere.safetensors"), TOKENIZER)
 
 
