@@ -76,7 +76,7 @@ def test_what_is_refused(embedding: str, tmp_path: Path, capsys: pytest.CaptureF
         ([embedding, "--prompts", str(tmp_path / "prompts.txt")], "does not say where the token goes"),
         ([embedding, "--checkpoints"], "holds no checkpoints; give the folder of a run"),
         ([embedding, "--model", "models/sd15"], "give the concept's pictures, --images DIR"),
-        ([embedding, "--against", "gone.pt"], "gone.pt is not a file"),
+        ([embedding, "--against", "gone.pt"], "gone.pt cannot be read"),
     ):
         assert main(["evaluate", *arguments]) == 2
         assert message in capsys.readouterr().err
