@@ -56,14 +56,23 @@ class Place:
     walk: Walk
     config: TrainConfig
     root: Path
+    kept: Path  # where the state before the command is kept
     run: Train
 
     def prepare(self) -> None:
-        """The state in which the command is typed for the first time."""
+        """Make the state in which the command is typed for the first time."""
         shutil.rmtree(self.root, ignore_errors=True)
         MemoryFileSystem.store.clear()
         MemoryFileSystem.pseudo_dirs[:] = [""]
-        self.root.mkdir()
+        if not self.kept.exists():
+            self.root.mkdir()
+            self.run_before()
+            shutil.copytree(self.root, self.kept)
+        else:
+            shutil.copytree(self.kept, self.root)
+
+    def run_before(self) -> None:
+        """The run that is there already."""
         if self.walk.before is not None:
             earlier = replace(self.asked, resume=False, overwrite=False, **self.walk.before)
             with suppress(Stopped):

@@ -238,7 +238,7 @@ def test_a_run_that_stopped_early_goes_on_when_asked(make_config: Callable[..., 
 
 
 def test_how_often_the_loss_is_read_changes_nothing(resumable: TrainConfig, finished_run: Run, tmp_path: Path) -> None:
-    """A run that is read seldom is stopped, with steps that nobody has looked at, and goes on reading even less."""
+    """A run that is read seldom is stopped, where it is read next, and goes on reading even less."""
     config = replace(resumable, resume=False, name="seldom", log_every=5, checkpoint_every=8)
 
     def stop(line: dict[str, Any]) -> None:
@@ -250,7 +250,7 @@ def test_how_often_the_loss_is_read_changes_nothing(resumable: TrainConfig, fini
     folder = Path(config.output) / "seldom"
     assert sorted(path.name for path in (folder / "checkpoints").iterdir()) == [
         "step-000000.safetensors",
-        "step-000005.safetensors",
+        "step-000004.safetensors",
     ]
     run = train(replace(config, resume=True, log_every=100))
     assert run.embedding.read_bytes() == finished_run.embedding.read_bytes()
