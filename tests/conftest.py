@@ -6,6 +6,7 @@ Nothing here is trained and nothing is downloaded; all of it is made from seeds 
 from __future__ import annotations
 
 import os
+import signal
 
 # Before torch is imported, and for the processes that tests start: numbers are compared on the CPU, in float32, and
 # on one thread, so that they are the same on every machine and in every process.
@@ -13,6 +14,8 @@ os.environ["CUDA_VISIBLE_DEVICES"] = ""
 os.environ["ACCELERATE_USE_CPU"] = "true"
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["HF_HUB_OFFLINE"] = "1"
+# A shell starts what runs in its background with Ctrl-C ignored, and the processes that tests start would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace

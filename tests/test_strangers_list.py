@@ -233,6 +233,7 @@ def test_what_the_owner_trusts_is_read(place: Place, model: Path) -> None:
     (place.private / "metadata.jsonl").unlink()
     (place.private / "secret.txt").write_text("a {token}")
     (place.orders / "list.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    status, seen, said = run_watched(place, model, "--trusted_roots", str(place.private))
+    # rows of zeros have no direction
+    status, seen, said = run_watched(place, model, "--trusted_roots", str(place.private), "--optimizer", "adamw")
     assert status == 0, said
     assert {Path(path).name for event in seen for path in event[1:] if str(place.private) in path} >= {"secret.png"}

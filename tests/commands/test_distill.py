@@ -33,7 +33,7 @@ def test_a_file_for_the_webui(
     config = TrainConfig(Concept("<snowcat>", num_vectors=2), model=str(model), steps=3, seed=4, **how)
     wanted = distillation.distill(config, TEXT).embedding
     assert torch.equal(found.vectors["clip_l"], wanted.vectors["clip_l"])
-    assert json.loads(found.metadata["ti_trainer.config"])["lr"] == 0.03
+    assert json.loads(found.metadata["ti_trainer.config"])["lr"] == 0.34
     assert found.is_negative
     # nothing is written over, and that is said before anything is learned
     monkeypatch.setattr(distillation, "distill", None)

@@ -69,7 +69,7 @@ def test_resume_with_the_same_settings(tmp_path: Path) -> None:
         ({"model": "owner/other"}, "model was tiny-sd and is owner/other"),
         ({"resolution": 32}, "resolution was None and is 32"),
         ({"concept": Concept("<cat>", init="dog")}, "init was auto and is dog"),
-        ({"plots": False, "validate_every": 5}, "but validate_every was 20 and is 5. Use"),
+        ({"plots": False, "validate_every": 5}, "but validate_every was 10 and is 5. Use"),
         ({"flip": True, "clip_skip": 1}, "clip_skip was 0 and is 1; flip was False and is True"),
     ],
 )

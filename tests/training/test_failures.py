@@ -70,14 +70,9 @@ def break_checkpoint(config: TrainConfig) -> None:
         file.write_bytes(file.read_bytes()[:100])
 
 
-def break_metrics(config: TrainConfig) -> None:
-    (Path(config.output) / "manifest" / f"{config.run_name}.json").unlink()
-    (RunFolder(config).path / "metrics.jsonl").write_bytes(b"\xff\xfe{")
-
-
 @pytest.mark.parametrize(
     "damage",
-    [break_manifest, break_config, break_date, break_checkpoint, break_metrics],
+    [break_manifest, break_config, break_date, break_checkpoint],
     ids=lambda each: each.__name__,
 )
 def test_a_damaged_run_that_is_resumed(make_two: MakeTwo, damage: Callable[[TrainConfig], None]) -> None:
@@ -161,15 +156,14 @@ def test_tensorboard_that_is_not_installed(make_two: MakeTwo, monkeypatch: pytes
     assert Storage(cat.output).published().keys() == {"my-dog"}
 
 
-def test_a_folder_that_holds_a_run_and_a_name_that_is_taken(make_two: MakeTwo) -> None:
+def test_a_folder_that_holds_a_run(make_two: MakeTwo) -> None:
     cat, dog = make_two(**OTHER)
     train(cat)
     with pytest.raises(Incomplete) as problem:
-        train_all([cat, replace(cat, name="manifest"), dog])
+        train_all([cat, dog])
     assert [line[:40] for line in str(problem.value).splitlines()] == [
-        "2 of 3 concepts failed:",
+        "1 of 2 concepts failed:",
         f"  my-cat: {RunFolder(cat).path}"[:40],
-        "  manifest: 'manifest' is the folder that lists what is done"[:40],
     ]
     assert Storage(cat.output).published().keys() == {"my-cat", "my-dog"}
 
