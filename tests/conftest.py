@@ -14,8 +14,6 @@ os.environ["CUDA_VISIBLE_DEVICES"] = ""
 os.environ["ACCELERATE_USE_CPU"] = "true"
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["HF_HUB_OFFLINE"] = "1"
-# A shell starts what runs in its background with Ctrl-C ignored, and the processes that tests start would inherit that.
-signal.signal(signal.SIGINT, signal.default_int_handler)
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -36,6 +34,8 @@ from ti_trainer.families import Family, load_family
 from ti_trainer.files.remote import SCHEMES, Scheme
 from ti_trainer.training.prepare import Session
 
+# A shell starts what runs in its background with Ctrl-C ignored, and the processes that tests start would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 toy.add_rows()
 SCHEMES["memory"] = Scheme()  # buckets of the tests
 CPU = torch.device("cpu")
