@@ -26,7 +26,7 @@ def ours(options: dict[str, Any], after_step: After) -> None:
     """Our trainer with default settings, but without the fixed-noise loss, which the others do not measure."""
     from ti_trainer import Concept, TrainConfig, train
 
-    concept = Concept("<my-cat>", images=options["images"], num_vectors=1)
+    concept = Concept("<my-cat>", images=options["images"], init="cat", num_vectors=1)
     config = TrainConfig(
         concept=concept,
         model=options["model"],

@@ -35,7 +35,7 @@ def configs(count: int, steps: int, output: str, micro_batch_size: int | None) -
 
     return [
         TrainConfig(
-            Concept("<my-cat>"),
+            Concept("<my-cat>", init="cat"),
             name=f"concept-{number}",
             seed=number,
             steps=steps,
