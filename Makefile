@@ -52,7 +52,8 @@ audit:  ## known holes in the versions of constraints.txt, where pip-audit and i
 		cat .audit/said; \
 		if grep -qiE "connect|timed out|resolve|unreachable" .audit/said; then \
 			echo "audit skipped: the database cannot be reached"; else exit 1; fi; \
-	fi
+	elif grep -q "could not be audited" .audit/said; then echo "audit skipped for packages that the database does not know"; \
+	else tail -n 1 .audit/said; fi
 
 format: $(VENV)/.installed-dev  ## put the code into shape
 	$(RUN) ruff check --fix

@@ -11,7 +11,6 @@ from PIL import Image
 from ti_trainer.config.bundled import TINY_SD
 from ti_trainer.reports.arms import Arm
 from ti_trainer.reports.evaluation import Drawing, Evaluation
-from ti_trainer.reports.measures import Pictures, Values
 from ti_trainer.reports.prompts import Prompt
 
 PROMPTS = (Prompt("a {token}"), Prompt("a {token} at night"))
@@ -30,9 +29,6 @@ class Told:
 
     def real(self) -> dict[str, float]:
         return self.reals
-
-    def values(self, images: Pictures, prompts: Sequence[Prompt], word: str) -> Values:
-        raise NotImplementedError
 
 
 def evaluation(values: Mapping[str, Mapping[str, Sequence[float]]], judges: Sequence[Told]) -> Evaluation:

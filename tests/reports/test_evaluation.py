@@ -13,6 +13,7 @@ from PIL import Image
 from tests.evaluations import Told, evaluation
 from ti_trainer import BadInput, Concept, ModelConfig, Run
 from ti_trainer.embedding_files import Embedding, read_embedding, write_embedding
+from ti_trainer.embedding_files.metadata import NEGATIVE
 from ti_trainer.families import load_with_embeddings
 from ti_trainer.method.bootstrap import mean_intervals
 from ti_trainer.reports.arms import read_subject
@@ -149,6 +150,11 @@ def test_nothing_is_drawn_for_what_cannot_work(dino_folder: Path, finished_run: 
         evaluate_file(run, {}, judge=[str(tmp_path)])
     with pytest.raises(BadInput, match=r"gone\.safetensors cannot be read: No such file"):
         evaluate_file(run, {}, against=["gone.safetensors"])
+    unwanted = read_embedding(finished_run.embedding)
+    marked = replace(unwanted, metadata={**unwanted.metadata, NEGATIVE: "true"})
+    write_embedding(marked, tmp_path / "unwanted.safetensors", "webui")
+    with pytest.raises(BadInput, match="'<my-cat>' is for the negative prompt"):
+        evaluate_file(run, {}, against=[str(tmp_path / "unwanted.safetensors")])
 
 
 def test_scenes_follow_each_other(model: Path) -> None:

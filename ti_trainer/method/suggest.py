@@ -59,9 +59,9 @@ def search(
 
     words: candidates; budget: forward passes; describing: which of the words name no thing and so are not the last of a
     phrase, as far as that is known; parts: which name what other things have, so that the name of a thing that does as
-    well is better. First the names of things race alone. Then the best is described by more words, as
-    long as the loss falls enough (CERTAIN, WORTH); then comes what the thing has ("with a blue collar"), and other
-    names are tried. The search ends early where the passes that are left do not suffice for a step.
+    well is better. First the names of things race alone. Then the best is described by more words, as long as the loss
+    falls enough (CERTAIN, WORTH); then comes what the thing has ("with a blue collar"), and other names are tried. The
+    search ends early where the passes that are left do not suffice for a step.
     """
     with suppress(OutOfBudget):
         yield from Search(Ledger(losses, budget), words, describing, parts).steps()

@@ -159,6 +159,12 @@ def evaluate_file(
     """
     subject = read_subject(embedding)
     others = {name: read_embedding(name) for name in against}
+    for each in (subject.embedding, *others.values()):
+        if each.is_negative:
+            raise BadInput(
+                f"'{each.token}' is for the negative prompt, and here tokens stand in the prompt; look at it with "
+                "ti-trainer preview"
+            )
     model, concept = settings_of_subject(subject, settings)
     chosen = read_prompts(prompts, prompt_list)
     examples = find_references(concept)

@@ -20,8 +20,8 @@ from .objective import masked_mean
 
 CAPTION = "a photo of {}"
 TEXTS = 64  # that are encoded at once: an encoder keeps the outputs of all its layers
-# Fractions of the schedule between which words are told apart with the fewest draws. With less noise the pictures say
-# all themselves, with more nothing is left of them.
+# Fractions of the schedule between which words of the bundled world are told apart with the fewest draws. With less
+# noise the pictures say all themselves, with more nothing is left of them.
 NOISY = (0.3, 0.8)
 GOLDEN = (5**0.5 - 1) / 2  # its multiples, modulo 1, are spread evenly however many there are
 
