@@ -136,6 +136,7 @@ def base_settings(model: Path, pictures: Path) -> dict[str, Any]:
         "early_stop": 0,
         "checkpoint_every": 2,
         "preview_steps": 1,
+        "plots": False,
         "precision": "fp32",
     }
 
@@ -173,7 +174,9 @@ def make_two(
 @pytest.fixture(scope="session")
 def finished_run(base_settings: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A run of the base settings, shared: look, do not touch."""
-    return train(config_from_mapping({"output": str(tmp_path_factory.mktemp("finished")), **base_settings}))
+    return train(
+        config_from_mapping({"output": str(tmp_path_factory.mktemp("finished")), **base_settings, "plots": True})
+    )
 
 
 @pytest.fixture

@@ -62,7 +62,7 @@ def place(
     """A walk on a disk of its own, and a trainer that neither loads nor measures the model again each time."""
     root = scratch / "disk"
     monkeypatch.setenv("XDG_CACHE_HOME", str(root / "cache"))
-    quick = {"steps": 2, "batch_size": 1, "num_vectors": 1, "validate_every": 0, "plots": False}
+    quick = {"steps": 2, "batch_size": 1, "num_vectors": 1, "validate_every": 0}
     config = config_from_mapping({**base_settings, **quick, "checkpoint_every": 1})
     family = borrow_family(model_in_memory, config, torch.device("cpu"))
     monkeypatch.setattr(ti_trainer.training.admission, "take_model", lambda *_: family)

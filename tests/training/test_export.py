@@ -30,7 +30,7 @@ def folder(pictures: Path, tmp_path: Path) -> Path:
 
 def data_hash(make_config: MakeConfig, folder: Path) -> str:
     """What a run of one step over the pictures of a folder says about its data."""
-    config = make_config(images=str(folder), steps=1, validate_every=0, plots=False, overwrite=True)
+    config = make_config(images=str(folder), steps=1, validate_every=0, overwrite=True)
     return read_embedding(train(config).embedding).metadata["ti_trainer.data_hash"]
 
 
@@ -91,15 +91,13 @@ def test_no_path_of_this_machine_is_told(finished_run: Run, model: Path, picture
 
 @pytest.mark.parametrize(("init", "told"), [("random", "random"), ("a red cat", "a red cat")])
 def test_start_is_told_in_words(make_config: MakeConfig, init: str, told: str) -> None:
-    run = train(make_config(init=init, steps=1, validate_every=0, plots=False))
+    run = train(make_config(init=init, steps=1, validate_every=0))
     assert read_embedding(run.embedding).metadata["ti_trainer.init"] == told
 
 
 def test_start_from_a_file_does_not_name_it(make_config: MakeConfig, finished_run: Run) -> None:
-    run = train(make_config(init=f"file:{finished_run.embedding}", steps=1, validate_every=0, plots=False))
+    run = train(make_config(init=f"file:{finished_run.embedding}", steps=1, validate_every=0))
     assert read_embedding(run.embedding).metadata["ti_trainer.init"] == "file"
-    tuned = train(
-        make_config(token="cat", tune=True, init="auto", steps=1, validate_every=0, plots=False, name="tuned")
-    )
+    tuned = train(make_config(token="cat", tune=True, init="auto", steps=1, validate_every=0, name="tuned"))
     found = read_embedding(tuned.embedding)
     assert (found.token, found.metadata["ti_trainer.init"]) == ("<cat-tuned>", "its own rows")
