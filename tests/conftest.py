@@ -49,7 +49,7 @@ def _one_thread() -> None:
 
 @pytest.fixture(autouse=True)
 def _plenty_of_memory(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a step takes is predicted only in tests marked `memory`: it is a third of a tiny run, and that always fits."""
+    """Only tests marked `memory` predict what a step takes: tiny models always fit, and it is a third of their runs."""
     if not request.node.get_closest_marker("memory"):
         monkeypatch.setattr(plan, "predict_needs", lambda *_, **__: plan.Needs(0, 0, 1))
 

@@ -27,7 +27,7 @@ from ti_trainer.config.settings import config_from_mapping, configs_to_yaml, rea
 from ti_trainer.errors import Interrupted
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-STEPS = 80
+STEPS = 40
 
 # pictures also mirrored, random crops, a falling learning rate: whatever a resumed run could get wrong
 LONG = {

@@ -122,6 +122,7 @@ def test_a_run_starts_from_the_words_and_keeps_them(
     make_config: Callable[..., TrainConfig], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """The rows are those of a run from the phrase, bit for bit; a resumed run does not search again."""
+    monkeypatch.setattr(suggestion, "PASSES", 300)
     config = make_config(init="auto", steps=4)
     run = train(config)
     saved = read_yaml(str(run.folder / "config.yaml"))
@@ -142,8 +143,9 @@ def test_a_run_starts_from_the_words_and_keeps_them(
 
 
 def test_concepts_that_are_trained_together_find_what_each_finds_alone(
-    make_two: Callable[..., list[TrainConfig]],
+    make_two: Callable[..., list[TrainConfig]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(suggestion, "PASSES", 300)
     configs = [
         replace(config, concept=replace(config.concept, init="auto", num_vectors=1)) for config in make_two(steps=4)
     ]
