@@ -2,6 +2,7 @@ from typing import Any, NamedTuple
 
 import pytest
 import torch
+import torch.nn.functional as F
 from transformers import CLIPTokenizer
 
 from tests.tiny_text import tiny_tokenizer
@@ -44,39 +45,44 @@ def start(asked: Start, slot: str = "clip_l", seed: int = 0) -> torch.Tensor:
 def test_word() -> None:
     rows = start(Start("<x>", init="cat"))
     assert rows.shape == (DEFAULT_VECTORS, WIDTH)
-    assert torch.equal(rows[0], row_of("cat"))
+    assert torch.equal(rows[-1], row_of("cat"))
     assert torch.equal(start(Start("<x>", init="Cat", num_vectors=1)), row_of("cat")[None])
 
 
-def test_further_rows_of_a_word_start_near_it_and_apart() -> None:
-    rows = start(Start("<x>", init="cat", num_vectors=20))
-    assert torch.equal(rows[0], row_of("cat"))
-    distances = rows[1:] - row_of("cat")  # (19, D)
-    expected = SPREAD * row_of("cat").std()
-    count = distances.numel()
-    assert abs(distances.mean()) < 4.5 * expected / count**0.5
-    assert abs(distances.std() / expected - 1) < 4.5 / (2 * count) ** 0.5
-    assert len(torch.unique(rows, dim=0)) == 20
+def test_further_rows_are_average_words_and_apart() -> None:
+    """Each is the mean row, weighted by squared lengths, and noise whose size is SPREAD; as long as the word."""
+    rows = start(Start("<x>", init="cat", num_vectors=40))
+    assert torch.equal(rows[-1], row_of("cat"))
+    further = rows[:-1]  # (39, D)
+    torch.testing.assert_close(further.norm(dim=1), row_of("cat").norm().expand(39))
+    mean = sum(row.double() * float(row.double() @ row.double()) for row in table())
+    along = further.double() @ (mean / mean.norm())  # (39,)
+    across = further.double() / along[:, None] - mean / mean.norm()  # (39, D), without a part along the mean
+    count = across[:, 1:].numel()
+    assert (
+        abs(across.square().sum().sqrt() / (count / WIDTH) ** 0.5 / SPREAD - 1) < 4.5 / (2 * count) ** 0.5 + SPREAD**2
+    )
+    assert len(torch.unique(rows, dim=0)) == 40
 
 
 @pytest.mark.parametrize("louder", ["fluffy", "cat"])
-def test_further_rows_of_a_phrase_are_as_far_apart_as_its_last_word_is_loud(louder: str) -> None:
-    """One word of the phrase is a hundred times as long as the other; only the last one's deviation counts."""
+def test_further_rows_are_as_long_as_the_last_word(louder: str) -> None:
+    """One word of the phrase is a hundred times as long as the other."""
     vocabulary = table()
     vocabulary[TOKENIZER.get_vocab()[louder + "</w>"]] *= 100
     last = vocabulary[TOKENIZER.get_vocab()["cat</w>"]]
     asked = Start("<x>", init="fluffy cat", num_vectors=32)
     rows = initial_rows(asked, {"clip_l": Words(TOKENIZER, vocabulary)}, 0)["clip_l"]
-    distances = rows[2:] - last  # (30, D)
-    assert abs(distances.std() / (SPREAD * last.std()) - 1) < 4.5 / (2 * distances.numel()) ** 0.5
+    torch.testing.assert_close(rows[:30].norm(dim=1), last.norm().expand(30))
+    assert torch.equal(rows[-1], last)
 
 
 def test_phrase_gives_a_row_for_each_token() -> None:
     rows = start(Start("<x>", init="a fluffy cat"))
     assert torch.equal(rows, torch.stack([row_of("a"), row_of("fluffy"), row_of("cat")]))
     longer = start(Start("<x>", init="fluffy cat", num_vectors=3))
-    assert torch.equal(longer[:2], torch.stack([row_of("fluffy"), row_of("cat")]))
-    assert 0 < (longer[2] - row_of("cat")).norm() < 0.3 * row_of("cat").norm()
+    assert torch.equal(longer[1:], torch.stack([row_of("fluffy"), row_of("cat")]))
+    assert F.cosine_similarity(longer[0], row_of("cat"), dim=0) < 0.9
 
 
 def test_phrase_longer_than_its_rows() -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ..embedding_files import read_embedding
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 DEFAULT_VECTORS = 4
-# Further rows that start from one word get noise of this size, in units of the standard deviation of the word's row.
+# Rows that start from no word of their own get noise of this length, on average, in units of a word's length.
 SPREAD = 0.1
 
 
@@ -101,9 +103,10 @@ def starts_from_words(start: Start) -> bool:
 def from_words(vocabularies: Vocabularies, start: Start, words: str, draws: Draws) -> dict[str, Tensor]:
     """The vocabulary's row of each token of a word or phrase, {slot: (n, D)}; draws: of the noise of further rows.
 
-    If start.num_vectors is larger than the number of tokens, each further row is the last token's row r plus
-    SPREAD std(r) e with e from N(0, 1) in every column, std taken over the columns. Raises BadInput if it is smaller,
-    and if there are no words.
+    If start.num_vectors is larger than the number of tokens, further rows stand in front, where a noun has what
+    describes it. They say nothing in particular: each is the direction of `average_word` plus SPREAD e / sqrt(D), with
+    e from N(0, 1) in every column, and as long as the row of the last token. Raises BadInput if it is smaller, and if
+    there are no words.
     """
     count = start.num_vectors
     return {slot: rows_of_words(known, words, count, draws[slot]) for slot, known in vocabularies.items()}
@@ -123,9 +126,18 @@ def rows_of_words(vocabulary: Vocabulary, words: str, count: int | None, draws: 
             "leave one out"
         )
     rows = vocabulary.table.detach().cpu()[ids].float()  # (tokens, D)
-    last = rows[-1].expand(count - len(ids), -1)
-    noise = torch.randn(last.shape, generator=draws) * rows[-1].std() * SPREAD
-    return torch.cat([rows, last + noise])
+    average = average_word(vocabulary)
+    noise = torch.randn(count - len(ids), len(average), generator=draws) * SPREAD / math.sqrt(len(average))
+    return torch.cat([F.normalize(average + noise, dim=1) * rows[-1].norm(), rows])
+
+
+def average_word(vocabulary: Vocabulary) -> Tensor:
+    """The direction, of length 1, of the vocabulary's mean row, (D,); a row counts as much as the square of its length.
+
+    So words that the model was hardly trained on, which stay short, count little.
+    """
+    table = vocabulary.table.detach().cpu().double()  # (V, D)
+    return F.normalize((table * table.square().sum(1, keepdim=True)).sum(0), dim=0).float()
 
 
 def from_vocabulary_statistics(vocabularies: Vocabularies, start: Start, words: str, draws: Draws) -> dict[str, Tensor]:
