@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 NEGATIVE = "modelspec.is_negative_embedding"  # the entry that says "true" of embeddings for the negative prompt
+CHECKPOINT_INFO = "info"  # the entry of a checkpoint that holds the state of its run
+CHECKPOINT_HASH = "sha256"  # and the one with the hash of all that it holds
 
 
 def prompt_for(negative: bool) -> str:

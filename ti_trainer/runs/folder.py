@@ -140,6 +140,12 @@ class RunFolder:
                 item.unlink()
         self.files.config.unlink(missing_ok=True)  # last: it says that all this is of a run
 
+    def drop_after(self, step: int) -> None:
+        """Delete what is of later steps: the run goes on from this one, and perhaps to another end."""
+        self.checkpoints.drop_after(step)
+        for later in self.files.after(step):
+            later.unlink()
+
     def publish(self, entry: Mapping[str, Any]) -> None:
         """Bring all files to where the output is, then the manifest's entry; the local copy of a remote run goes."""
         entry = {**entry, "config": config_to_mapping(self.config)}

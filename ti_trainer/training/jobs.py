@@ -19,6 +19,7 @@ from .console import Console, Silence, SingleTerminal, Terminal
 from .endings import Endings
 from .events import Callback, Run
 from .failures import reason_of
+from .job_index import JobIndex
 from .loop import Loop
 from .processes import Processes
 from .seats import Seats
@@ -93,13 +94,16 @@ def train_all(
 
     model = SharedModel(ready[0], processes, pipeline)
     seats = Seats()
-    endings = Endings(seats, processes.device, console, is_list)
+    index = JobIndex(configs, console) if is_list else None
+    endings = Endings(seats, processes.device, console, index)
     admission = Admission(order, model, seats, endings, console, callbacks, started, is_list)
     try:
         with StopSignals(stop) as signals:
             is_whole = Loop(model, seats, admission, endings, console, signals).run()
         if not is_whole:
             raise Interrupted(how_to_go_on(seats, is_list), signals.received or 0)
+        if index and processes.is_main:
+            index.write([], failures | endings.failures)
     finally:  # whatever happens, files are closed and locks given back
         seats.leave_all()
         console.close()

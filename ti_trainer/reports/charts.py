@@ -1,0 +1,115 @@
+"""Curves as the numbers of an inline SVG: the template draws them, so they take the page's colours."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from .curves import Curves, Points
+
+# of a chart, in the units of its viewBox
+WIDTH = 480
+HEIGHT = 230
+LEFT = 52
+RIGHT = 14
+TOP = 12
+BOTTOM = 30
+
+MOST_POINTS = 400  # of a line: more than a screen shows
+TICKS = 4
+
+
+@dataclass(frozen=True)
+class Line:
+    style: str  # "faint", "strong" or "dotted": a class in the page
+    points: str  # as `points` of a polyline has them
+    name: str = ""
+
+
+@dataclass(frozen=True)
+class Mark:
+    """One point, with what is told of it when the pointer rests there."""
+
+    x: float
+    y: float
+    text: str
+    style: str  # "dot" or "best"
+
+
+@dataclass(frozen=True)
+class Chart:
+    title: str
+    lines: list[Line]
+    marks: list[Mark]
+    across: list[tuple[float, str]]  # ticks of the steps: place, label
+    up: list[tuple[float, str]]  # ticks of the values
+
+
+def charts_of(curves: Curves) -> list[Chart]:
+    """The charts of a run; those of which nothing is known yet are left out."""
+    best = {curves.best: f"saved: step {curves.best[0]}, {curves.best[1]:.5f}"} if curves.best else {}
+    wanted = [
+        ("Training loss, each step and smoothed", {"faint": curves.loss, "strong": curves.smooth}, None, {}),
+        ("Loss under fixed noise", {"strong": curves.measured}, start_of(curves), best),
+        ("Length of the rows (a word's is 1)", {"strong": curves.length}, 1.0, {}),
+        ("Degrees from the start", {"strong": curves.angle}, None, {}),
+    ]
+    return [chart(title, lines, level, best) for title, lines, level, best in wanted if any(lines.values())]
+
+
+def start_of(curves: Curves) -> float | None:
+    """The loss under fixed noise at step 0."""
+    return curves.measured[0][1] if curves.measured and curves.measured[0][0] == 0 else None
+
+
+def chart(title: str, lines: Mapping[str, Points], level: float | None, best: Mapping[tuple[int, float], str]) -> Chart:
+    """Lines by their style, with a dot on each point of a short one; level: of a dotted line across; best: named points."""
+    every = [point for points in lines.values() for point in points]
+    across = Scale([step for step, _ in every], LEFT, WIDTH - RIGHT)
+    up = Scale([value for _, value in every] + ([] if level is None else [level]), HEIGHT - BOTTOM, TOP)
+
+    def place(points: Points) -> str:
+        return " ".join(f"{across(x):.1f},{up(y):.1f}" for x, y in thinned(points))
+
+    drawn = [Line(style, place(points)) for style, points in lines.items()]
+    if level is not None:
+        drawn.append(Line("dotted", place([(across.low_step, level), (across.high_step, level)])))
+    few = lines.get("strong", []) if len(every) <= TICKS * 15 and len(lines) == 1 else []
+    marks = [Mark(across(x), up(y), f"step {x}: {y:.5g}", "dot") for x, y in few]
+    marks += [Mark(across(x), up(y), text, "best") for (x, y), text in best.items()]
+    steps = [(across(tick), f"{tick:g}") for tick in across.ticks() if tick == round(tick)]
+    return Chart(title, drawn, marks, steps, [(up(tick), f"{tick:g}") for tick in up.ticks()])
+
+
+class Scale:
+    """Values to places along one side of a chart."""
+
+    def __init__(self, values: Sequence[float], start: float, end: float) -> None:
+        low = min(values)
+        high = max(values)
+        margin = 0.04 * (high - low) or 0.5 * abs(high) or 0.5
+        self.low = low - margin
+        self.high = high + margin
+        self.low_step = int(low)
+        self.high_step = int(high)
+        self.start = start
+        self.end = end
+
+    def __call__(self, value: float) -> float:
+        return self.start + (value - self.low) / (self.high - self.low) * (self.end - self.start)
+
+    def ticks(self) -> list[float]:
+        """Round values, about TICKS of them."""
+        rough = (self.high - self.low) / TICKS
+        power = 10.0 ** math.floor(math.log10(rough))
+        step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough)
+        first = math.ceil(self.low / step)
+        last = math.floor(self.high / step)
+        return [float(f"{number * step:.10g}") for number in range(first, last + 1)]
+
+
+def thinned(points: Points) -> Points:
+    """Every n-th point and the last one, MOST_POINTS or a few more."""
+    step = max(1, len(points) // MOST_POINTS)
+    return [*points[:-1:step], *points[-1:]]
