@@ -241,22 +241,22 @@ class TrainConfig(ModelConfig):
     """Steps between checkpoints; they are a few kilobytes."""
 
     save_every: int = setting(0, low=0, high=10_000_000, free_on_resume=True)
-    """Steps between embedding files of the rows on their way, NAME-000100.safetensors in the folder embeddings; 0 writes none
-    but the last."""
+    """Steps between embedding files of the rows on their way, embeddings/NAME-000100.safetensors; 0 writes none but the
+    last."""
 
     plots: bool = setting(True, free_on_resume=True, group="previews and plots")
     """Draw before_after.png, loss.png and report.html, and previews where `preview_every` does not say when."""
 
     prompts: tuple[str, ...] = setting((), free_on_resume=True)
-    """What pictures are drawn of: prompts with {token} where the token goes, a text file with one in each line, or "object" or
-    "style" for some of ours; by default those that go with the templates."""
+    """What pictures are drawn of: prompts with {token} where the token goes, a text file with one in each line, or
+    "object" or "style" for some of ours; by default those that go with the templates."""
 
     negative_prompt: str = setting("", free_on_resume=True)
     """What pictures are to keep out; the token of what is learned for the negative prompt comes there by itself."""
 
     preview_every: int | None = setting(None, low=0, high=10_000_000, free_on_resume=True)
-    """Steps between preview pictures; 0 draws none before the end. By default there are up to ten, as many as take less than
-    a tenth of the run's time."""
+    """Steps between preview pictures; 0 draws none before the end. By default there are up to ten, as many as take less
+    than a tenth of the run's time."""
 
     preview_seeds: int = setting(1, low=1, high=100, free_on_resume=True)
     """Pictures of each prompt, each from noise of its own."""

@@ -64,7 +64,7 @@ def start_of(curves: Curves) -> float | None:
 
 
 def chart(title: str, lines: Mapping[str, Points], level: float | None, best: Mapping[tuple[int, float], str]) -> Chart:
-    """Lines by their style, with a dot on each point of a short one; level: of a dotted line across; best: named points."""
+    """Lines by their style, with dots on the points of a short one; level: of a dotted line; best: named points."""
     every = [point for points in lines.values() for point in points]
     across = Scale([step for step, _ in every], LEFT, WIDTH - RIGHT)
     up = Scale([value for _, value in every] + ([] if level is None else [level]), HEIGHT - BOTTOM, TOP)

@@ -29,7 +29,8 @@ def grid(
 ) -> Image.Image:
     """Rows of pictures with a title at the left of each row, a caption under each column and a line above all.
 
-    rows: title and pictures, as many as there are captions; None leaves a place empty. cell: pixels of a picture's side.
+    rows: title and pictures, as many as there are captions; None leaves a place empty. cell: pixels of a picture's
+    side.
     """
     font = ImageFont.load_default(LETTERS)
     small = fitting_font(captions, cell)

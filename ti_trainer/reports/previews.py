@@ -178,7 +178,8 @@ def preview(
     """Draw each prompt from each seed into one grid; returns its path.
 
     prompts: as `read_templates` takes them, with {token} for the tokens of all embeddings that are not for the negative
-    prompt; negative_prompt: by default the tokens of those that are. model: by default the bundled one. Raises BadInput.
+    prompt; negative_prompt: by default the tokens of those that are. model: by default the bundled one. Raises
+    BadInput.
     """
     found = [read_embedding(path) for path in embeddings]
     tokens = " ".join(each.token for each in found if not each.is_negative)

@@ -102,10 +102,10 @@ def read_prompts(names: Sequence[str], chosen: str | None = None) -> tuple[Promp
 def read_templates(names: Sequence[str], chosen: str | None = None) -> tuple[str, ...]:
     """Prompts, perhaps with {token} in them, each once.
 
-    names: each is a prompt, a key of PROMPTS, or a file with prompts in lines or as DreamBench lists them. DreamBench has
-    {0} for the token and {1} for its class; the class is left out, because it would show a subject where the token shows
-    none. chosen: which list, of a file with several: "object" or "live". Raises BadInput for a file that is empty, not
-    there or cannot be read.
+    names: each is a prompt, a key of PROMPTS, or a file with prompts in lines or as DreamBench lists them. DreamBench
+    has {0} for the token and {1} for its class; the class is left out, because it would show a subject where the token
+    shows none. chosen: which list, of a file with several: "object" or "live". Raises BadInput for a file that is
+    empty, not there or cannot be read.
     """
     found: dict[str, None] = {}
     for name in names:
@@ -119,7 +119,7 @@ def read_templates(names: Sequence[str], chosen: str | None = None) -> tuple[str
 
 
 def is_file(name: str) -> bool:
-    """Whether a text names a file of prompts and is none itself; raises BadInput where it names one that is not there."""
+    """Whether a text names a file of prompts and is none itself; raises BadInput for one that is not there."""
     if TOKEN_FIELD not in name and os.path.isfile(name):
         return True
     if Path(name).suffix == ".txt":

@@ -1,7 +1,7 @@
 """report.html: all there is to see of a run, in one file that needs nothing but a browser.
 
-The templates are jinja2's, and escape all text: names and captions are strangers'. Curves are inline SVG of some kilobytes
-each; plotly's offline bundle would add more than four megabytes to every run.
+The templates are jinja2's, and escape all text: names and captions are strangers'. Curves are inline SVG of some
+kilobytes each; plotly's offline bundle would add more than four megabytes to every run.
 """
 
 from __future__ import annotations

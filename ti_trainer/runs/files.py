@@ -63,6 +63,11 @@ class RunFiles:
         """The file for WebUIs."""
         return self.root / f"{self.stem}.safetensors"
 
+    @property
+    def thumbnail(self) -> Path:
+        """The picture that WebUIs show for the embedding beside which it lies."""
+        return self.root / f"{self.stem}.preview.png"
+
     def diffusers_embedding(self, suffix: str = "") -> Path:
         """The file for diffusers' text_encoder or, with "_2", text_encoder_2."""
         return self.root / "diffusers" / f"learned_embeds{suffix}.safetensors"

@@ -145,6 +145,7 @@ class SingleTerminal(Terminal):
         self.say(f"\nlearned in {seconds:.0f} s{memory}; everything is in {folder.place()}")
         if learner.config.plots:
             self.say(f"before and after:  {folder.place(folder.files.before_after)}")
+            self.say(f"all there is to see, for a browser:  {folder.place(folder.files.report)}")
         reason = why_ended(learner)
         if reason:
             self.say(reason)

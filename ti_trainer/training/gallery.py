@@ -12,13 +12,14 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from ..files.wording import flag
-from ..reports.grids import grid, save_image
+from ..reports.grids import grid, in_square, save_image
 from ..reports.references import show_references
 from ..runs.folder import RunFolder
 from .console import Console
 from .learner import Learner
 
 SHARE = 0.1  # of a job's time, that drawing on the way may take
+THUMBNAIL = 384  # pixels, of the picture for WebUIs
 SIDE = 384  # pixels, of pictures that are kept in memory
 REFERENCES = 12  # that are shown at most
 
@@ -95,6 +96,7 @@ class Gallery:
         rows: list[Row] = [("your\npictures", [*self.references, *[None] * count][:count])]
         rows += [(f"{name}\nstep {step}", [*self.shown[step]]) for name, step in (("before", 0), ("after", best))]
         save_image(grid(rows, self.drawing.columns, header=self.header), self.files.before_after)
+        save_image(in_square(self.shown[best][0], THUMBNAIL), self.files.thumbnail)
 
     def draw(self, step: int, rows: Mapping[str, Tensor], on_the_way: bool) -> list[Path]:
         """Draw the rows of a step, {slot: (n, D)}, unless that has been done; returns the files of new pictures."""

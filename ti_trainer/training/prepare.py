@@ -95,6 +95,7 @@ def prepare(config: TrainConfig, load: Callable[[], Family], owner: str = "") ->
     preflight.check_token_is_new(concept, family.slots)
     initial = initial_rows(start_of(concept), {slot.name: slot for slot in family.slots}, config.seed)
     warnings += preflight.picture_warnings(examples, framing)
+    warnings += preflight.preview_warnings(concept, drawing.prompts)
     count = len(next(iter(initial.values())))
     for slot in family.slots:
         warnings += preflight.check_captions(concept, examples, slot, count, config.long_captions)
