@@ -38,17 +38,23 @@ def report_of(**changes: Any) -> RunReport:
         "steps": 100,
         "best_step": 90,
         "summary": "5 pictures of 512 x 512, 27 captions",
-        "references": [Reference(f"cat-{n}.jpg", picture(n), "512 x 512, shown at 512 x 512", ["a <my-cat>"]) for n in range(5)],
+        "references": [
+            Reference(f"cat-{n}.jpg", picture(n), "512 x 512, shown at 512 x 512", ["a <my-cat>"]) for n in range(5)
+        ],
         "columns": ["a photo of a <my-cat>", "a photo of a <my-cat> on the beach", "a painting of a <my-cat>"],
         "previews": [
-            PreviewRow(step, step == 90, [picture(step // 10 + column) for column in range(3)]) for step in (0, 30, 60, 90)
+            PreviewRow(step, step == 90, [picture(step // 10 + column) for column in range(3)])
+            for step in (0, 30, 60, 90)
         ],
         "curves": curves_of(records, 0.36, 90),
         "near": [NearWords(f"row {n}", [("cat", 0.91), ("striped", 0.4), ("orange", 0.33)]) for n in (1, 2)],
         "notes": ["IMG_1.jpg and IMG_2.jpg are nearly the same picture"],
         "settings": [("images", "photos/my-cat", "my-cat"), ("steps", "100", "300")],
         "figures": [("time so far", "61 s"), ("memory", "1.2 GiB at most")],
-        "uses": [("A1111, Forge", "copy it into embeddings/"), ("diffusers", "pipeline.load_textual_inversion('x')\npipeline()")],
+        "uses": [
+            ("A1111, Forge", "copy it into embeddings/"),
+            ("diffusers", "pipeline.load_textual_inversion('x')\npipeline()"),
+        ],
     }
     return RunReport(**{**facts, **changes})
 

@@ -32,7 +32,7 @@ def test_points_are_in_their_places() -> None:
     assert (fixed.marks[-1].x, fixed.marks[-1].y) == (fixed.marks[-2].x, fixed.marks[-2].y)
     assert "step 8" in fixed.marks[-1].text
     assert fixed.lines[1].style == "dotted"
-    assert len(set(point.split(",")[1] for point in fixed.lines[1].points.split())) == 1
+    assert len({point.split(",")[1] for point in fixed.lines[1].points.split()}) == 1
 
 
 def test_nothing_is_known_yet() -> None:

@@ -123,13 +123,15 @@ def test_words_are_never_broken() -> None:
     assert all(font.getlength(line) <= 100 or " " not in line for line in lines)
     assert wrap("", font, 100) == []
     small = fitting_font([caption], 100)
-    assert small.getlength("<my-very-long-cat>") <= 100 < ImageFont.load_default(LETTERS).getlength("<my-very-long-cat>")
+    assert (
+        small.getlength("<my-very-long-cat>") <= 100 < ImageFont.load_default(LETTERS).getlength("<my-very-long-cat>")
+    )
     assert fitting_font(["x" * 99], 100).size == SMALLEST  # type: ignore[union-attr]
     assert fitting_font(["a cat"], 100).size == LETTERS  # type: ignore[union-attr]
 
 
 def test_empty_places_other_shapes_and_the_header() -> None:
-    """A wide picture is shown whole in the middle of its square, a missing one leaves it white, a header comes above."""
+    """A wide picture is shown whole in the middle of its square, a missing one leaves it white."""
     wide = Image.new("RGB", (64, 32), (200, 0, 0))
     plain = array(grid([("a", [wide, None])], ["one", "two"]))
     assert box(plain, (200, 0, 0)) == (MARGIN, 4 + CELL // 4, MARGIN + CELL, 4 + 3 * CELL // 4)

@@ -117,7 +117,9 @@ def test_text_of_strangers_stays_text() -> None:
         figures = {**FIGURES["figures"][0], "judge": text, "measure": text, "means": {text: 0.5}}
         figures["differences"] = {text: {"checkpoint": False, "mean": 0.0, "low": 0.0, "high": 0.0}}
         page = with_evaluation(render_run(report), {**FIGURES, "figures": [figures]}, Image.new("RGB", (8, 8)))
-        return page + render_index(text, [IndexEntry("a", text, "finished", text, True), IndexEntry(text, text, "failed", text, False)])
+        return page + render_index(
+            text, [IndexEntry("a", text, "finished", text, True), IndexEntry(text, text, "failed", text, False)]
+        )
 
     harmless, hostile = Reader(page_with("harmless")), Reader(page_with(HOSTILE))
     assert [name for name, _ in hostile.elements] == [name for name, _ in harmless.elements]
@@ -133,7 +135,9 @@ def test_an_evaluation_takes_its_place_once() -> None:
     assert 'less "cat", untrained: +0.112, from +0.050 to +0.200' in said
     assert "step 20" not in said
     other = {**FIGURES, "references": 77}
-    assert with_evaluation(once, other, Image.new("RGB", (8, 8))) == with_evaluation(page, other, Image.new("RGB", (8, 8)))
+    assert with_evaluation(once, other, Image.new("RGB", (8, 8))) == with_evaluation(
+        page, other, Image.new("RGB", (8, 8))
+    )
 
 
 def test_the_page_over_all_runs() -> None:
@@ -144,7 +148,7 @@ def test_the_page_over_all_runs() -> None:
     ]
     page = render_index("runs", entries)
     found = Reader(page)
-    assert [each["href"] for each in found.all("a")] == ["my-cat/report.html"] + ["my-cat/report.html"] + ["my%20dog/report.html"]
+    assert [each["href"] for each in found.all("a")] == ["my-cat/report.html"] * 2 + ["my%20dog/report.html"]
     assert [each["src"] for each in found.all("img")] == ["my-cat/before_after.png"]
     said = words(page)
     assert "3 concepts, 1 finished, 1 failed" in said

@@ -1,4 +1,4 @@
-"""The page of a run in a real browser, opened from the disk: no errors, a slider that moves, two schemes, two widths."""
+"""The page of a run in a real browser, from the disk: no errors, a slider that moves, two schemes and widths."""
 
 from __future__ import annotations
 
@@ -43,7 +43,10 @@ def page_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "my-cat").mkdir()
     Image.new("RGB", (600, 300), "teal").save(folder / "my-cat" / "before_after.png")
     (folder / "my-cat" / "report.html").write_text(page, encoding="utf-8")
-    entries = [IndexEntry("my-cat", "<my-cat>", "finished", "rows of step 90", True), IndexEntry("x", "x", "failed", HOSTILE, False)]
+    entries = [
+        IndexEntry("my-cat", "<my-cat>", "finished", "rows of step 90", True),
+        IndexEntry("x", "x", "failed", HOSTILE, False),
+    ]
     (folder / "index.html").write_text(render_index("runs", entries), encoding="utf-8")
     return folder / "report.html"
 
@@ -55,7 +58,9 @@ def opened(browser: Any, file: Path, width: int, scheme: str) -> tuple[Any, list
     page.on("console", lambda message: seen.append(message.text) if message.type in ("error", "warning") else None)
     page.on("pageerror", lambda error: seen.append(str(error)))
     page.on("requestfailed", lambda request: seen.append(request.url))
-    page.on("request", lambda request: seen.append(request.url) if not request.url.startswith(("file:", "data:")) else None)
+    page.on(
+        "request", lambda request: seen.append(request.url) if not request.url.startswith(("file:", "data:")) else None
+    )
     page.goto(file.as_uri())
     return page, seen
 
@@ -73,7 +78,9 @@ def test_opens_in_both_schemes_and_widths(browser: Any, page_file: Path, name: s
     brightness = sum(int(part) for part in ground.removeprefix("rgb(").rstrip(")").split(",")) / 3
     assert (brightness < 60) == (scheme == "dark")
     assert "taken" not in page.title()
-    assert page.evaluate("[...document.images].filter(image => image.src !== 'data:,').every(image => image.naturalWidth > 0)")
+    assert page.evaluate(
+        "[...document.images].filter(image => image.src !== 'data:,').every(image => image.naturalWidth > 0)"
+    )
     page.close()
 
 
@@ -81,7 +88,9 @@ def test_the_slider_moves_through_the_steps(browser: Any, page_file: Path) -> No
     page, seen = opened(browser, page_file, 1400, "light")
 
     def shown() -> list[str]:
-        return [row.inner_text().splitlines()[0] for row in page.query_selector_all(".timeline .row") if row.is_visible()]
+        return [
+            row.inner_text().splitlines()[0] for row in page.query_selector_all(".timeline .row") if row.is_visible()
+        ]
 
     assert shown() == ["Step 90 (saved)"]
     page.locator("#slider").press("ArrowLeft")

@@ -24,7 +24,14 @@ def test_layout(tmp_path: Path) -> None:
         paths += [folder.files.embedding, folder.files.diffusers_embedding(), folder.files.diffusers_embedding("_2")]
         return [str(path.relative_to(tmp_path / "runs")) for path in paths]
 
-    same = ["config.yaml", "metrics.jsonl", "loss.png", "before_after.png", "previews.png", "previews/step-000100-2.png"]
+    same = [
+        "config.yaml",
+        "metrics.jsonl",
+        "loss.png",
+        "before_after.png",
+        "previews.png",
+        "previews/step-000100-2.png",
+    ]
     assert places(one) == [
         *(f"cat/{name}" for name in same),
         "cat/embeddings/cat-000100.safetensors",

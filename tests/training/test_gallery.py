@@ -162,7 +162,7 @@ def test_a_signal_ends_a_drawing_at_once(make_config: MakeConfig, finished_run: 
 
 
 def test_pictures_of_later_steps_go_when_a_run_goes_on_before_them(make_config: MakeConfig) -> None:
-    """A run that is killed between a picture and its checkpoint draws it again, and no sheet shows what is not there."""
+    """A run that is killed between a picture and its checkpoint draws it again."""
     config = make_config(steps=6, preview_every=1, checkpoint_every=3, prompts=["a {token}"], batch_size=1)
     with pytest.raises(Interrupted):
         train(config, [interrupting(3)])

@@ -45,10 +45,20 @@ def test_every_run_has_its_line(make_config: MakeConfig, remote: bool) -> None:
     quiet = replace(config, output=f"{output}-quiet", plots=False)
     index = JobIndex([config, other, quiet], Hearing())
     index.write([other], {"bad": ValueError("its pictures\nare gone")})
-    page = (fsspec.filesystem("memory").cat_file("/jobs/runs/index.html") if remote else Path(output, "index.html").read_bytes()).decode()
+    page = (
+        fsspec.filesystem("memory").cat_file("/jobs/runs/index.html")
+        if remote
+        else Path(output, "index.html").read_bytes()
+    ).decode()
     said = words(page)
     assert "4 concepts, 2 finished, 1 failed" in said
-    for text in ("<my-cat> finished", "rows of step 4 of 8, from 'cat'", "<my-dog> learning", "bad failed", "its pictures are gone"):
+    for text in (
+        "<my-cat> finished",
+        "rows of step 4 of 8, from 'cat'",
+        "<my-dog> learning",
+        "bad failed",
+        "its pictures are gone",
+    ):
         assert text in said
     assert [each["href"] for each in Reader(page).all("a")] == ["my-cat/report.html"] * 2 + ["my-dog/report.html"]
     assert not Path(f"{output}-quiet").exists()

@@ -383,7 +383,13 @@ def test_output_behind_a_url(
     found = contents()
     wanted = {name: content for name, (content, _) in snapshot(local_job).items() if "/checkpoints/" not in name}
     assert found.keys() == wanted.keys()
-    assert {"my-cat/previews/step-000002-1.png", "my-cat/report.html", "index.html", "my-cat/before_after.png", "my-dog/loss.png"} <= found.keys()
+    assert {
+        "my-cat/previews/step-000002-1.png",
+        "my-cat/report.html",
+        "index.html",
+        "my-cat/before_after.png",
+        "my-dog/loss.png",
+    } <= found.keys()
     for name, content in wanted.items():
         if name.endswith((".yaml", ".json")):
             assert found[name] == content.replace(str(local_job).encode(), output.encode())

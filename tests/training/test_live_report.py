@@ -76,7 +76,18 @@ def test_evaluation_comes_into_the_page(finished_run: Run, tmp_path: Path) -> No
     """By `evaluate`, which knows the run by its folder."""
     run = shutil.copytree(finished_run.folder, tmp_path / "my-cat")
     judge = build_judge(tmp_path / "judge")
-    flags = ["--judge", str(judge), "--seeds", "1", "--steps", "1", "--prompts", "a {token}", "--output", str(tmp_path / "e")]
+    flags = [
+        "--judge",
+        str(judge),
+        "--seeds",
+        "1",
+        "--steps",
+        "1",
+        "--prompts",
+        "a {token}",
+        "--output",
+        str(tmp_path / "e"),
+    ]
     assert main(["evaluate", str(run), *flags]) == 0
     said = words((run / "report.html").read_text())
     assert "How good it is" in said

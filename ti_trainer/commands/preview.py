@@ -21,8 +21,8 @@ def add_flags(parser: Parser) -> None:
         nargs="+",
         action="extend",
         required=True,
-        help="what to draw, a column of the grid for each: prompts, where {token} stands for the tokens of the files, or "
-        "a text file with one in each line",
+        help="what to draw, a column of the grid for each: prompts, where {token} stands for the tokens of the files, "
+        "or a text file with one in each line",
     )
     parser.add("--output", metavar="FILE", default="preview.png", help="picture to write (default: %(default)s)")
     add_settings(parser, TrainConfig, lambda setting: setting.name in OF_RUN)

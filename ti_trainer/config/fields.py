@@ -135,7 +135,7 @@ class Setting:
 
 
 def settings_of(kind: type) -> dict[str, Setting]:
-    """The settings among the fields of a dataclass and of its bases, by name: text, numbers, bool, or tuples of them."""
+    """The settings among the fields of a dataclass and of its bases, by name: text, numbers, bool, tuples of them."""
     return read_fields(kind)
 
 

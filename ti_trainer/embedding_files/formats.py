@@ -140,7 +140,7 @@ def unpack_keys(content: Content) -> list[Embedding] | None:
 
 
 def unpack_checkpoint(content: Content) -> list[Embedding] | None:
-    """A checkpoint of a run, of which the rows are taken: `rows.SLOT`, beside the best ones and an optimiser's state."""
+    """A checkpoint of a run, of which the rows are taken: `rows.SLOT`, beside the best ones and an optimiser's."""
     tensors = tensors_in(content.data)
     rows = {key.removeprefix("rows."): tensor for key, tensor in tensors.items() if key.startswith("rows.")}
     if not rows or not all(key.startswith(("rows.", "best.", "optimizer.")) for key in tensors):

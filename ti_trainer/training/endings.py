@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 
 import torch
@@ -27,10 +27,12 @@ from .seats import Seat, Seats
 class Endings:
     """Ends concepts, and keeps what has become of each."""
 
-    def __init__(self, seats: Seats, device: torch.device, console: Console, index: JobIndex | None = None) -> None:
-        """index: the page over the runs of a list."""
+    def __init__(
+        self, seats: Seats, device: torch.device, console: Console, listed: Sequence[TrainConfig] = ()
+    ) -> None:
+        """listed: the concepts of a list, which gets a page over all its runs."""
         self.seats = seats
-        self.index = index
+        self.index = JobIndex(listed, console) if listed else None
         self.device = device
         self.console = console
         self.runs: list[Run] = []
@@ -47,6 +49,16 @@ class Endings:
         self.seats.leave(seat)
         if self.index and seat.report:
             self.index.write_now_and_then((each.learner.config for each in self.seats), self.failures)
+
+    def sum_up(self, failures: Mapping[str, Exception], is_main: bool) -> dict[str, Exception]:
+        """All failures of a job that has come to its end, which are told in the page over its runs if it is a list.
+
+        failures: of concepts that never had a seat.
+        """
+        of_all = {**failures, **self.failures}
+        if self.index and is_main:
+            self.index.write([], of_all)
+        return of_all
 
     def lose(self, seat: Seat, problem: Exception) -> None:
         """Give up the seat of a concept that something has kept from going on."""

@@ -19,7 +19,6 @@ from .console import Console, Silence, SingleTerminal, Terminal
 from .endings import Endings
 from .events import Callback, Run
 from .failures import reason_of
-from .job_index import JobIndex
 from .loop import Loop
 from .processes import Processes
 from .seats import Seats
@@ -65,7 +64,7 @@ def train_all(
 
     With `resume=True` only what is not published yet is done. A concept whose input is bad, that diverges, or that
     meets a mistake in the program, does not stop the others: Incomplete is raised at the end. refused: concepts that
-    belong to the job and cannot even be tried, with the reasons. Other arguments, and Interrupted, as in `train`.
+    belong to the job and cannot even be tried, with the reasons. All else is as in `train`.
     """
     started = time.perf_counter()
     if pipeline is not None:
@@ -94,20 +93,17 @@ def train_all(
 
     model = SharedModel(ready[0], processes, pipeline)
     seats = Seats()
-    index = JobIndex(configs, console) if is_list else None
-    endings = Endings(seats, processes.device, console, index)
+    endings = Endings(seats, processes.device, console, configs if is_list else [])
     admission = Admission(order, model, seats, endings, console, callbacks, started, is_list)
     try:
         with StopSignals(stop) as signals:
             is_whole = Loop(model, seats, admission, endings, console, signals).run()
         if not is_whole:
             raise Interrupted(how_to_go_on(seats, is_list), signals.received or 0)
-        if index and processes.is_main:
-            index.write([], failures | endings.failures)
     finally:  # whatever happens, files are closed and locks given back
         seats.leave_all()
         console.close()
-    failures |= endings.failures
+    failures = endings.sum_up(failures, processes.is_main)
     if failures:
         raise summary(failures, count)
     return endings.runs
