@@ -22,6 +22,7 @@ NEVER = {
     *("output", "resume", "overwrite", "latent_cache", "tensorboard", "clip"),
     *("checkpoint_every", "save_every", "preview_every", "preview_seeds", "preview_width", "preview_height"),
     *("preview_steps", "guidance", "prompts", "negative_prompt", "plots"),
+    *("description", "author", "license", "tags", "date", "thumbnail"),
 }
 
 

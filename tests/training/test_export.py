@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import io
 import json
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 
 from tests.running import checkpoint, interrupting
@@ -161,3 +165,26 @@ def test_a_checkpoint_of_two_encoders_loses_none(make_config: MakeConfig, tiny_m
     assert (found.token, found.families) == (saved.token, saved.families)
     assert found.vectors.keys() == saved.vectors.keys() == {"clip_l", "clip_g"}
     assert all(torch.equal(found.vectors[slot], rows) for slot, rows in saved.vectors.items())
+
+
+def test_what_its_maker_says_and_a_thumbnail(make_config: MakeConfig, finished_run: Run) -> None:
+    """A picture of 256 pixels, which is what the saved rows draw; the rows are the same, and so is a second file."""
+    own = {"author": "me", "description": "my cat", "license": "CC0-1.0", "tags": ["cat", "striped"], "thumbnail": True}
+    runs = [train(make_config(**own, date="2026-11-30", name=name)) for name in ("a", "b")]
+    assert Path(runs[0].embedding).read_bytes() == Path(runs[1].embedding).read_bytes()
+    found = read_embedding(runs[0].embedding)
+    assert torch.equal(found.vectors["clip_l"], read_embedding(finished_run.embedding).vectors["clip_l"])
+    told = {name.removeprefix("modelspec."): text for name, text in found.metadata.items()}
+    assert (told["author"], told["description"], told["license"]) == ("me", "my cat", "CC0-1.0")
+    assert (told["tags"], told["date"]) == ("cat,striped", "2026-11-30")
+    head, _, text = told["thumbnail"].partition(",")
+    assert head == "data:image/jpeg;base64"
+    with Image.open(io.BytesIO(base64.b64decode(text))) as thumbnail:
+        assert (thumbnail.size, thumbnail.format) == ((256, 256), "JPEG")
+        small = np.asarray(thumbnail.resize((32, 32), Image.Resampling.BOX)).astype(int)
+    drawn = Path(runs[0].folder) / "previews" / f"step-{runs[0].best_step:06d}-1.png"
+    with Image.open(drawn) as picture:
+        assert np.abs(small - np.asarray(picture)).mean() < 8
+    assert not {"thumbnail", "author", "date"} & {
+        name.removeprefix("modelspec.") for name in read_embedding(finished_run.embedding).metadata
+    }

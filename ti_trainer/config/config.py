@@ -18,6 +18,7 @@ from ..method.weightings import GAMMA, WEIGHTINGS
 from .bundled import MY_CAT
 from .fields import Place, Settings, required, setting
 from .model import ModelConfig
+from .sharing import SharingConfig
 
 MASK_MODES = ("auto", "alpha", "none")
 TEMPLATE_NAMES = ("object", "style", "person")
@@ -134,7 +135,7 @@ def check_local(folder: str) -> None:
 
 
 @dataclass(frozen=True)
-class TrainConfig(ModelConfig):
+class TrainConfig(SharingConfig, ModelConfig):
     """One run: what is learned, and how."""
 
     concept: Concept

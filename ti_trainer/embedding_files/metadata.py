@@ -45,12 +45,14 @@ def embedding_metadata(
     base_model_hash: str | None = None,
     data_hash: str | None = None,
     text: str | None = None,
+    sharing: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
     """The metadata of a trained embedding.
 
     All values are strings, because safetensors allows nothing else. There is no date, so that running again writes the
     same bytes. Entries that are None are left out; base_model is a name and not a path; text: what
-    the rows stand for, where they were learned from a text.
+    the rows stand for, where they were learned from a text; sharing: further names of ModelSpec, such as "author", and
+    what their maker says.
     """
     known = {
         "ti_trainer.init": init,
@@ -72,6 +74,7 @@ def embedding_metadata(
         "ti_trainer.vectors": str(num_vectors),
         "ti_trainer.step": str(step),
         "ti_trainer.config": json.dumps(config, sort_keys=True),
+        **{f"modelspec.{name}": said for name, said in (sharing or {}).items()},
         **naming(token, negative),
         **{key: str(value) for key, value in known.items() if value is not None},
     }

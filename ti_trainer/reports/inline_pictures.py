@@ -15,7 +15,15 @@ def data_uri(image: Image.Image, side: int) -> str:
     shown = image.convert("RGB")
     if max(shown.size) > side:
         shown = ImageOps.contain(shown, (side, side), Image.Resampling.LANCZOS)
-    kind = "png" if max(shown.size) <= SMALL else "jpeg"
+    return encoded(shown, "png" if max(shown.size) <= SMALL else "jpeg")
+
+
+def jpeg_uri(image: Image.Image) -> str:
+    """A picture as it is, as a URL that holds a JPEG."""
+    return encoded(image.convert("RGB"), "jpeg")
+
+
+def encoded(image: Image.Image, kind: str) -> str:
     buffer = io.BytesIO()
-    shown.save(buffer, format=kind, quality=88, optimize=True)
+    image.save(buffer, format=kind, quality=88, optimize=True)
     return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"

@@ -89,7 +89,9 @@ class Endings:
         if seat.report:
             export_embedding(learner.session, folder, learner.best_rows, learner.best_step)
             if config.plots:
-                seat.report.draw_summary()
+                thumbnail = seat.report.draw_summary()
+                if thumbnail and config.thumbnail:
+                    export_embedding(learner.session, folder, learner.best_rows, learner.best_step, thumbnail)
             history = folder.metrics.read()
             folder.publish({"token": config.concept.trigger, "step": learner.step, "best_step": learner.best_step})
             self.console.advance(config.steps - learner.step)  # there are some where it stopped early

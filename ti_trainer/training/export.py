@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
+from datetime import date
 from pathlib import Path
 
 import torch
@@ -11,6 +13,7 @@ from torch import Tensor
 from .. import __version__
 from ..config.config import TrainConfig
 from ..config.settings import config_to_mapping, marked
+from ..config.sharing import TODAY
 from ..embedding_files import Embedding, read_embedding, write_embedding
 from ..embedding_files.metadata import embedding_metadata
 from ..families import Family
@@ -19,9 +22,13 @@ from ..runs.folder import RunFolder
 from .prepare import Session
 
 
-def export_embedding(session: Session, folder: RunFolder, rows: Mapping[str, Tensor], step: int) -> None:
-    """Write a concept's files and read them back; rows: {slot: (n, D)}, those of `step`."""
+def export_embedding(
+    session: Session, folder: RunFolder, rows: Mapping[str, Tensor], step: int, thumbnail: str | None = None
+) -> None:
+    """Write a concept's files and read them back; rows: {slot: (n, D)}, those of `step`; thumbnail: a data URI."""
     embedding = embedding_of(session, session.config.concept.trigger, rows, step)
+    if thumbnail:
+        embedding = replace(embedding, metadata={**embedding.metadata, "modelspec.thumbnail": thumbnail})
     places = {"webui": folder.files.embedding, "diffusers": folder.files.diffusers_embedding()}
     for layout, path in places.items():
         write_and_read_back(embedding, path, layout)
@@ -84,4 +91,18 @@ def describe_origin(
         data_hash=data_hash,
         text=text,
         config={key: settings[key] for key in marked("exported", type(config))},
+        sharing=told_by_its_maker(config),
     )
+
+
+def told_by_its_maker(config: TrainConfig) -> dict[str, str]:
+    """What whoever trains wants to be said in the file, by its name in ModelSpec."""
+    day = date.today().isoformat() if config.date == TODAY else config.date
+    told = {
+        "description": config.description,
+        "author": config.author,
+        "license": config.license,
+        "tags": ",".join(config.tags),
+        "date": day,
+    }
+    return {name: text for name, text in told.items() if text}

@@ -19,7 +19,7 @@ from .console import Console
 from .learner import Learner
 
 SHARE = 0.1  # of a job's time, that drawing on the way may take
-THUMBNAIL = 384  # pixels, of the picture for WebUIs
+BESIDE = 384  # pixels, of the picture for WebUIs
 SIDE = 384  # pixels, of pictures that are kept in memory
 REFERENCES = 12  # that are shown at most
 
@@ -84,19 +84,23 @@ class Gallery:
         wanted = config.plots and config.preview_every != 0
         return self.draw(0, self.learner.initial, on_the_way=False) if wanted else []
 
-    def draw_ends(self) -> None:
-        """Draw the first rows and the saved ones, and put them under the concept's own pictures: before_after.png."""
+    def draw_ends(self) -> Image.Image | None:
+        """Draw the first rows and the saved ones, and put them under the concept's own pictures: before_after.png.
+
+        Returns the first picture of the saved rows; None where there was too little memory to draw.
+        """
         best = self.learner.best_step
         self.draw(0, self.learner.initial, on_the_way=False)
         self.draw(best, self.learner.best_rows, on_the_way=False)
         if not {0, best} <= self.shown.keys():
-            return
+            return None
         self.save_sheet(best)
         count = len(self.drawing.columns)
         rows: list[Row] = [("your\npictures", [*self.references, *[None] * count][:count])]
         rows += [(f"{name}\nstep {step}", [*self.shown[step]]) for name, step in (("before", 0), ("after", best))]
         save_image(grid(rows, self.drawing.columns, header=self.header), self.files.before_after)
-        save_image(in_square(self.shown[best][0], THUMBNAIL), self.files.thumbnail)
+        save_image(in_square(self.shown[best][0], BESIDE), self.files.thumbnail)
+        return self.shown[best][0]
 
     def draw(self, step: int, rows: Mapping[str, Tensor], on_the_way: bool) -> list[Path]:
         """Draw the rows of a step, {slot: (n, D)}, unless that has been done; returns the files of new pictures."""

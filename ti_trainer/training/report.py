@@ -14,6 +14,8 @@ from torch import Tensor
 
 from ..method.lengths import length_ratio
 from ..reports.curves import curves_of
+from ..reports.grids import in_square
+from ..reports.inline_pictures import jpeg_uri
 from ..reports.plots import plot_run
 from ..runs.checkpoints import Checkpoint
 from ..runs.folder import RunFolder
@@ -24,6 +26,9 @@ from .gallery import Budget, Gallery
 from .learner import Learner, Reading
 from .live_report import LiveReport
 from .memory.plan import MemoryPlan
+
+
+THUMBNAIL = 256  # pixels: ModelSpec's
 
 
 class Report:
@@ -138,13 +143,17 @@ class Report:
                 self.tell(PreviewDrawn(self.folder.name, step, self.folder.files.previews, tuple(files)))
         self.page.write_now_and_then()
 
-    def draw_summary(self) -> None:
-        """loss.png, previews.png, the picture of before and after, and the last page."""
+    def draw_summary(self) -> str | None:
+        """Write loss.png, previews.png, the picture of before and after, and the last page.
+
+        Returns what the saved rows draw, as a data URI; None where there was too little memory to draw.
+        """
         learner = self.learner
         curves = curves_of(self.folder.metrics.read(), learner.progress.first, learner.best_step)
         plot_run(curves, self.gallery.header, self.folder.files.loss_plot)
-        self.gallery.draw_ends()
+        drawn = self.gallery.draw_ends()
         self.page.write("finished")
+        return jpeg_uri(in_square(drawn, THUMBNAIL)) if drawn else None
 
     def close(self) -> None:
         if self.writer:
