@@ -27,7 +27,6 @@ from .learner import Learner, Reading
 from .live_report import LiveReport
 from .memory.plan import MemoryPlan
 
-
 THUMBNAIL = 256  # pixels: ModelSpec's
 
 
