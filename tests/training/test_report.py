@@ -23,7 +23,7 @@ def test_what_lies_in_the_run_folder(finished_run: Run) -> None:
     found = {str(path.relative_to(finished_run.folder)) for path in finished_run.folder.rglob("*") if path.is_file()}
     steps = {f"checkpoints/step-{step:06d}.safetensors" for step in (0, 2, 4, 6, 8)}
     expected = {"config.yaml", "my-cat.safetensors", "diffusers/learned_embeds.safetensors", "metrics.jsonl"}
-    pictures = {"loss.png", "before_after.png", "previews.png", "report.html", "my-cat.preview.png"}
+    pictures = {"loss.png", "before_after.png", "previews.png", "report.html", "my-cat.preview.png", "README.md"}
     drawn = {f"previews/step-{step:06d}-{column}.png" for step in (0, finished_run.best_step) for column in (1, 2, 3)}
     assert {name for name in found if not name.startswith("previews/")} - {".lock"} == expected | pictures | steps
     assert drawn <= found

@@ -42,6 +42,10 @@ class RunFiles:
         return self.root / "report.html"
 
     @property
+    def card(self) -> Path:
+        return self.root / "README.md"
+
+    @property
     def checkpoints(self) -> Path:
         return self.root / "checkpoints"
 

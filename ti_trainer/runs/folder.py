@@ -82,8 +82,12 @@ class RunFolder:
 
     def place(self, file: Path | None = None) -> Path | str:
         """Where the folder, or a file of it, is when the run is published: a path, or a URL where the output is one."""
-        name = "" if file is None else file.relative_to(self.path).as_posix()
+        name = "" if file is None else self.relative(file)
         return self.path / name if self.is_local else self.storage.place(self.name, name)
+
+    def relative(self, file: Path) -> str:
+        """A file's name within the folder, with slashes."""
+        return file.relative_to(self.path).as_posix()
 
     def acquire(self) -> bool:
         """Keep everybody else from training into this folder until `release`; False when somebody does already.

@@ -12,10 +12,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..files.atomic import write_bytes
 from ..method.lengths import length_ratio
 from ..reports.curves import curves_of
 from ..reports.grids import in_square
 from ..reports.inline_pictures import jpeg_uri
+from ..reports.model_card import model_card
 from ..reports.plots import plot_run
 from ..runs.checkpoints import Checkpoint
 from ..runs.folder import RunFolder
@@ -152,7 +154,24 @@ class Report:
         plot_run(curves, self.gallery.header, self.folder.files.loss_plot)
         drawn = self.gallery.draw_ends()
         self.page.write("finished")
+        write_bytes(self.card().encode(), self.folder.files.card)
         return jpeg_uri(in_square(drawn, THUMBNAIL)) if drawn else None
+
+    def card(self) -> str:
+        """README.md: what the hub shows of the run."""
+        session = self.session
+        files = self.folder.files
+        best = self.learner.best_step
+        pictures = [files.preview(best, column) for column in range(1, len(session.drawing.columns) + 1)]
+        drawn = zip(session.drawing.columns, pictures, strict=True)
+        return model_card(
+            session.config,
+            session.family.spec.architecture,
+            session.num_vectors,
+            best,
+            {prompt: self.folder.relative(file) for prompt, file in drawn if file.exists()},
+            [self.folder.relative(files.diffusers_embedding(slot.suffix)) for slot in session.family.slots],
+        )
 
     def close(self) -> None:
         if self.writer:
