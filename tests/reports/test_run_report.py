@@ -27,6 +27,7 @@ class Reader(HTMLParser):
         super().__init__()
         self.elements: list[tuple[str, dict[str, str | None]]] = []
         self.text = ""
+        self.pieces: list[str] = []
         self.is_code = False  # of the page itself
         self.feed(page)
         self.close()
@@ -39,14 +40,17 @@ class Reader(HTMLParser):
         self.is_code = False
 
     def handle_data(self, data: str) -> None:
-        self.text += "" if self.is_code else data
+        if not self.is_code:
+            self.text += data
+            self.pieces.append(data)
 
     def all(self, tag: str) -> list[dict[str, str | None]]:
         return [attributes for name, attributes in self.elements if name == tag]
 
 
 def words(page: str) -> str:
-    return " ".join(Reader(page).text.split())
+    """All that is said, with one blank between words and between elements."""
+    return " ".join(" ".join(Reader(page).pieces).split())
 
 
 def test_all_that_is_known_is_shown() -> None:
