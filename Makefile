@@ -40,7 +40,7 @@ check: $(VENV)/.installed-dev  ## lint, format check, types and the order of imp
 	$(RUN) mypy
 	$(RUN) lint-imports
 
-soak: $(VENV)/.installed-dev  ## every operation of every walk of tests/faults, and 300 concepts
+soak: $(VENV)/.installed-dev  ## a kill at every operation of tests/faults, 108 faults, 300 concepts
 	$(RUN) OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 TI_TRAINER_FAULTS=all pytest -n $(WORKERS) --dist worksteal tests/faults
 	$(RUN) python benchmarks/soak.py
 

@@ -2,25 +2,30 @@
 
     python benchmarks/quality.py [--arms defaults plain] [--creatures held-out] [--seeds 0 1]
     python benchmarks/quality.py --arms word4 --set steps=200 lr=0.3
+    python benchmarks/quality.py --arms defaults plain --scene snow --seeds 0
+    python benchmarks/quality.py --references 1 --seeds 0
     python benchmarks/quality.py --creatures 2026 --card sample_data/README.md
 
 Creatures are the nine held-out ones, or twelve others, one of each object, that a seed draws; `--only` takes some of
-them. Each is learned from five pictures, and then drawn in every scene; the judge says in how many pictures the
-attributes (object, colour, pattern, accent) and the scene are right. For comparison the table also has the object's
-name without training, and the full description as prompt ("oracle"). All creatures are trained together; each learns
-what it would learn alone.
+them. Each is learned from five pictures, or fewer, in five scenes or one, and then drawn in every scene; the judge says
+in how many pictures the attributes (object, colour, pattern, accent) and the scene are right. For comparison the table
+also has the object's name without training, and the full description as prompt ("oracle"). All creatures are trained
+together; each learns what it would learn alone.
 
 Passes are of a picture through the U-Net, forward and backward; one without a backward pass (search, fixed-noise loss)
-counts a half. Differences to the plain arm are of the same creature and seed, with a 95 % interval.
+counts a half. Differences to the plain arm are of the same creature and seed, with a 95 % interval. `--kept FILE` adds
+the figures to a file as JSON lines, and takes from it what is there: processes may share the arms and seeds of a table.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +37,9 @@ sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 
 from suggest import Identity, draw_others, write_pictures  # noqa: E402
 
-from sample_data.world.attributes import HELD_OUT  # noqa: E402
+from sample_data.world.attributes import HELD_OUT, SCENES  # noqa: E402
 from sample_data.world.captions import identity_words  # noqa: E402
-from sample_data.world.references import write_references  # noqa: E402
+from sample_data.world.references import VIEWS, write_references  # noqa: E402
 from sample_data.world.report import write_section  # noqa: E402
 from ti_trainer import Concept, ModelConfig, TrainConfig, train_all  # noqa: E402
 from ti_trainer.config.bundled import JUDGE, TINY_SD  # noqa: E402
@@ -112,6 +117,33 @@ def learn(
     return runs, costs
 
 
+class Kept:
+    """The figures of every arm, seed and creature, in a file if there is one."""
+
+    def __init__(self, file: Path | None, task: str) -> None:
+        """task: which creatures and settings these are; lines of other tasks are left alone."""
+        self.file = file
+        self.task = task
+        self.lines: dict[str, dict[str, dict[str, float]]] = {}
+        for line in file.read_text().splitlines() if file and file.exists() else ():
+            record = json.loads(line)
+            if record["task"] == task:
+                self.lines[record["name"]] = record["figures"]
+
+    def get(
+        self, label: str, seed: int, make: Callable[[], dict[str, dict[str, float]]]
+    ) -> dict[str, dict[str, float]]:
+        """What is kept of an arm and seed, creature -> figures, or else what `make` makes."""
+        name = f"{label}, seed {seed}"
+        if name not in self.lines:
+            self.lines[name] = make()
+            if self.file:
+                with self.file.open("a") as file:
+                    file.write(json.dumps({"task": self.task, "name": name, "figures": self.lines[name]}) + "\n")
+            print(name, {name: round(each["attributes"], 3) for name, each in self.lines[name].items()}, flush=True)
+        return self.lines[name]
+
+
 def mean_of(figures: list[dict[str, float]]) -> dict[str, float]:
     """The mean of every figure, and the worst attributes of one creature and seed."""
     mean = {key: sum(each[key] for each in figures) / len(figures) for key in figures[0]}
@@ -150,9 +182,12 @@ def main() -> None:
     parser.add_argument("--arms", nargs="*", default=["defaults"], choices=ARMS)
     parser.add_argument("--creatures", default="held-out", help="held-out, or the seed of twelve others")
     parser.add_argument("--only", nargs="*", help="some of the creatures: my-cat ...")
+    parser.add_argument("--references", type=int, default=len(VIEWS), help="pictures that a creature is learned from")
+    parser.add_argument("--scene", choices=SCENES, help="of all these pictures (default: each has another)")
     parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1])
     parser.add_argument("--count", type=int, default=32, help="pictures of each creature and seed")
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="other training settings")
+    parser.add_argument("--kept", type=Path, metavar="FILE", help="add figures to this file, and use those in it")
     parser.add_argument("--card", type=Path, help="model card whose section 'inversion' gets the table")
     options = parser.parse_args()
     changes = {key: yaml.safe_load(value) for key, _, value in (pair.partition("=") for pair in options.set)}
@@ -168,26 +203,31 @@ def main() -> None:
         "oracle": {name: identity_words(identity) for name, identity in truths.items()},
     }
     results: dict[str, list[dict[str, float]]] = {}
+    task = (options.creatures, options.only, options.references, options.scene, options.count, changes)
+    kept = Kept(options.kept, json.dumps(task))
     with tempfile.TemporaryDirectory() as scratch:
         folders = {name: Path(scratch) / "pictures" / name for name in truths}
         for name, folder in folders.items():
             if drawn:
-                write_pictures(truths[name], int(options.creatures), folder)
+                write_pictures(truths[name], int(options.creatures), folder, options.references, options.scene)
             else:
-                write_references(name, folder.parent)
-        for label, called in words.items():
-            drawings = [judged(untrained, judge, called, truths, options.count, seed) for seed in options.seeds]
-            results[label] = [figures for each in drawings for figures in each.values()]
-        for arm in options.arms:
-            results[arm] = []
-            for seed in options.seeds:
-                runs, costs = learn(arm, truths, folders, seed, changes, Path(scratch) / f"{arm}-{seed}")
-                embeddings = [read_embedding(run.embedding) for run in runs]
-                family = load_with_embeddings(ModelConfig(model=TINY_SD), embeddings)
-                figures = judged(family, judge, {name: f"<{name}>" for name in truths}, truths, options.count, seed)
-                results[arm] += [{**figures[name], **costs[name]} for name in truths]
-                print(arm, seed, {name: round(each["attributes"], 3) for name, each in figures.items()}, flush=True)
-            print(markdown({arm: mean_of(results[arm])}), flush=True)
+                write_references(name, folder.parent, options.references, options.scene)
+
+        def untrained_figures(label: str, seed: int) -> dict[str, dict[str, float]]:
+            return judged(untrained, judge, words[label], truths, options.count, seed)
+
+        def learned_figures(arm: str, seed: int) -> dict[str, dict[str, float]]:
+            runs, costs = learn(arm, truths, folders, seed, changes, Path(scratch) / f"{arm}-{seed}")
+            family = load_with_embeddings(ModelConfig(model=TINY_SD), [read_embedding(run.embedding) for run in runs])
+            called = {name: f"<{name}>" for name in truths}
+            figures = judged(family, judge, called, truths, options.count, seed)
+            return {name: {**figures[name], **costs[name]} for name in truths}
+
+        for label in (*words, *options.arms):
+            make = untrained_figures if label in words else learned_figures
+            of_seeds = [kept.get(label, seed, partial(make, label, seed)) for seed in options.seeds]
+            results[label] = [figures for each in of_seeds for figures in each.values()]
+            print(markdown({label: mean_of(results[label])}), flush=True)
     text = markdown({label: mean_of(figures) for label, figures in results.items()})
     print(text)
     if "plain" in results:

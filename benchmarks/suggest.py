@@ -49,11 +49,13 @@ def draw_others(seed: int) -> dict[str, Identity]:
     return others
 
 
-def write_pictures(identity: Identity, seed: int, folder: Path) -> None:
-    """Five pictures of a creature, in the views of the held-out ones."""
+def write_pictures(
+    identity: Identity, seed: int, folder: Path, count: int = len(VIEWS), scene: str | None = None
+) -> None:
+    """Pictures of a creature, in the views of the held-out ones or all in one scene."""
     folder.mkdir(parents=True)
     thing, colour, pattern, accent = identity
-    for number, (scene, size, place) in enumerate(VIEWS, start=1):
+    for number, (own, size, place) in enumerate(VIEWS[:count], start=1):
         rng = random.Random(f"{seed} {identity} {number}")
         walls = [each for each in COLOURS if each not in (colour, accent)]
         shown = replace(
@@ -64,7 +66,7 @@ def write_pictures(identity: Identity, seed: int, folder: Path) -> None:
             accent=accent,
             size=size,
             place=place,
-            scene=scene,
+            scene=scene or own,
             backdrop=rng.choice(walls),
         )
         draw(shown, rng).save(folder / f"{number}.png")

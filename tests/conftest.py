@@ -32,6 +32,7 @@ from ti_trainer import Concept, ModelConfig, Run, TrainConfig, train
 from ti_trainer.config.settings import config_from_mapping
 from ti_trainer.families import Family, load_family
 from ti_trainer.files.remote import SCHEMES, Scheme
+from ti_trainer.training.memory import plan
 from ti_trainer.training.prepare import Session
 
 # A shell starts what runs in its background with Ctrl-C ignored, and the processes that tests start would inherit that.
@@ -44,6 +45,13 @@ CPU = torch.device("cpu")
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread() -> None:
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def _plenty_of_memory(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only tests marked `memory` predict what a step takes: tiny models always fit, and it is a third of their runs."""
+    if not request.node.get_closest_marker("memory"):
+        monkeypatch.setattr(plan, "predict_needs", lambda *_, **__: plan.Needs(0, 0, 1))
 
 
 @pytest.fixture(scope="session")
@@ -137,6 +145,7 @@ def base_settings(model: Path, pictures: Path) -> dict[str, Any]:
         "checkpoint_every": 2,
         "preview_every": 0,
         "preview_steps": 1,
+        "plots": False,
         "precision": "fp32",
     }
 
@@ -174,7 +183,9 @@ def make_two(
 @pytest.fixture(scope="session")
 def finished_run(base_settings: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A run of the base settings, shared: look, do not touch."""
-    return train(config_from_mapping({"output": str(tmp_path_factory.mktemp("finished")), **base_settings}))
+    return train(
+        config_from_mapping({"output": str(tmp_path_factory.mktemp("finished")), **base_settings, "plots": True})
+    )
 
 
 @pytest.fixture

@@ -79,9 +79,9 @@ def test_it_learned_the_word(demo: tuple[Path, str]) -> None:
 
     judge = AttributeJudge(JUDGE)
     figures = {}
-    for words, files in (("cat", []), ("<my-cat>", [demo[0] / "my-cat.safetensors"])):
+    for words, count, files in (("cat", 6, []), ("<my-cat>", 18, [demo[0] / "my-cat.safetensors"])):
         family = load_with_embeddings(ModelConfig(), [read_embedding(file) for file in files])
-        _, scenes, images = draw_in_scenes(family, words, count=18, seed=0)
+        _, scenes, images = draw_in_scenes(family, words, count, seed=0)
         figures[words] = attribute_accuracy(judge(images), [CAT], scenes)
     assert figures["cat"]["attributes"] < 0.6
     assert figures["<my-cat>"]["attributes"] > 0.85

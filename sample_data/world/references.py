@@ -22,24 +22,24 @@ VIEWS = (
 )
 
 
-def views(name: str, count: int = len(VIEWS)) -> list[tuple[Description, Image.Image]]:
-    """`count` pictures of the creature `name`, a key of CREATURES, in the VIEWS in turn."""
+def views(name: str, count: int = len(VIEWS), scene: str | None = None) -> list[tuple[Description, Image.Image]]:
+    """`count` pictures of the creature `name`, a key of CREATURES, in the VIEWS in turn, or all in one scene."""
     result = []
     for number in range(count):
         rng = random.Random(f"{SEED} {name} {number}")
-        scene, size, place = VIEWS[number % len(VIEWS)]
-        seen = replace(held_out_description(name, scene, rng), size=size, place=place)
+        own, size, place = VIEWS[number % len(VIEWS)]
+        seen = replace(held_out_description(name, scene or own, rng), size=size, place=place)
         result.append((seen, draw(seen, rng)))
     return result
 
 
-def references(name: str, count: int = len(VIEWS)) -> list[Image.Image]:
+def references(name: str, count: int = len(VIEWS), scene: str | None = None) -> list[Image.Image]:
     """The pictures of `views`."""
-    return [picture for _, picture in views(name, count)]
+    return [picture for _, picture in views(name, count, scene)]
 
 
-def write_references(name: str, out: Path) -> None:
+def write_references(name: str, out: Path, count: int = len(VIEWS), scene: str | None = None) -> None:
     """Write the references of a creature as `out/NAME/1.png`, `2.png` and so on."""
     (out / name).mkdir(parents=True, exist_ok=True)
-    for number, picture in enumerate(references(name), start=1):
+    for number, picture in enumerate(references(name, count, scene), start=1):
         picture.save(out / name / f"{number}.png")

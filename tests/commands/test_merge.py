@@ -51,13 +51,15 @@ def test_joined_in_another_format(two: list[str], tmp_path: Path) -> None:
     assert found.metadata["ti_trainer.merge"] == "join"
 
 
-def test_tokens_of_one_file(tmp_path: Path) -> None:
+def test_tokens_of_one_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "several.safetensors"
     save_file({"<a>": rows(1, seed=3), "<b>": rows(2, seed=4)}, path)
     output = tmp_path / "ab.safetensors"
     assert main(["merge", f"{path}:<b>", f"{path}:<a>", "--join", "--token", "<ab>", "--output", str(output)]) == 0
     found = read_embedding(output)
     assert torch.equal(found.vectors["clip_l"], torch.cat([rows(2, seed=4), rows(1, seed=3)]))
+    assert main(["merge", str(path), f"{path}:<a>", "--join", "--overwrite"]) == 2
+    assert "choose one of them with --token, in merge with FILE:TOKEN" in capsys.readouterr().err
     assert file_and_token(str(path)) == (str(path), None)
     assert file_and_token("gone.pt:<a>") == ("gone.pt:<a>", None)
 

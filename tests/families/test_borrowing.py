@@ -73,7 +73,7 @@ def test_what_was_changed_in_the_pipeline_is_what_is_trained_on(
     model: Path, make_config: MakeConfig, reference_pipeline: Fresh
 ) -> None:
     pipeline = reference_pipeline(model)
-    config = make_config(model=str(model), steps=2, validate_every=0, plots=False)
+    config = make_config(model=str(model), steps=2, validate_every=0)
     plain = train(replace(config, name="plain"), console=Silence())
     with torch.no_grad():
         pipeline.unet.conv_in.weight.mul_(1.5)

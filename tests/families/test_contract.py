@@ -564,7 +564,7 @@ def test_the_calls_that_users_are_told_load_the_file(
     any_model: Path, make_config: Callable[..., TrainConfig], reference_pipeline: Callable[[Path], Any]
 ) -> None:
     """Run as they are written, but for the line that draws: its prompt is read with the rows of the run."""
-    config = make_config(model=str(any_model), steps=1, plots=False)
+    config = make_config(model=str(any_model), steps=1)
     run, family = train(config), load(any_model)
     rows = read_embedding(run.embedding).fit({slot.name: slot.width for slot in family.slots})
     family.placeholders.add(TOKEN, rows)

@@ -48,7 +48,9 @@ def test_a_run_in_half_precision_leaves_float32_rows(
     tiny_models: dict[str, Path], make_config: Callable[..., TrainConfig]
 ) -> None:
     """Pictures are drawn before and after; steps smaller than half precision resolves are not lost."""
-    config = make_config(model=str(tiny_models["sdxl-eps"]), precision="bf16", steps=2, lr=1e-6, validate_every=0)
+    config = make_config(
+        model=str(tiny_models["sdxl-eps"]), precision="bf16", steps=2, lr=1e-6, validate_every=0, plots=True
+    )
     run = train(config)
     start = prepare(config, partial(load_model, config, torch.device("cpu"), torch.bfloat16)).rows
     for slot, rows in read_embedding(run.embedding).fit({"clip_l": 32, "clip_g": 40}).items():

@@ -22,7 +22,7 @@ from ti_trainer.runs.folder import RunFolder
 from ti_trainer.training.console import Silence
 
 NEWEST = 2  # the step of the last checkpoint; others are of 0 and 1
-QUICK = {"steps": 3, "batch_size": 1, "validate_every": 0, "checkpoint_every": 1, "plots": False, "num_vectors": 2}
+QUICK = {"steps": 3, "batch_size": 1, "validate_every": 0, "checkpoint_every": 1, "num_vectors": 2}
 
 
 class Notes(Silence):

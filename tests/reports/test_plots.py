@@ -25,7 +25,7 @@ def test_curves_are_the_metrics(make_config: Callable[..., TrainConfig], monkeyp
     figures: list[Any] = []
     close = plt.close
     monkeypatch.setattr(plt, "close", figures.append)  # keeps the figure that was saved
-    run = train(make_config(steps=5, validate_every=2, preview_every=0))
+    run = train(make_config(steps=5, validate_every=2, plots=True))
     records = [json.loads(line) for line in (Path(run.folder) / "metrics.jsonl").read_text().splitlines()]
     (figure,) = figures
     training, fixed, length, angle = figure.axes

@@ -156,7 +156,7 @@ def test_a_negative_concept_is_shown_by_what_it_keeps_out(
     make_config: Callable[..., TrainConfig], model: Path, pictures: Path, tmp_path: Path
 ) -> None:
     """Plain prompts, with the token in the negative one; and `preview` puts it there by itself."""
-    run = train(make_config(negative=True, steps=4, preview_every=0))
+    run = train(make_config(negative=True, steps=4, plots=True))
     embedding = read_embedding(run.embedding)
     assert embedding.is_negative
     assert "in the negative prompt" in embedding.metadata["modelspec.usage_hint"]

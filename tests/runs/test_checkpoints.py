@@ -111,7 +111,7 @@ def test_checkpoints_of_another_run_or_step_are_refused(tmp_path: Path) -> None:
         mine.checkpoints.file(step).write_bytes(file.read_bytes())
         with pytest.raises(Unusable, match="of another run or step"):
             mine.checkpoints.load(step)
-    same = started(tmp_path / "same", steps=5000, plots=False)  # these settings may change
+    same = started(tmp_path / "same", steps=5000)  # these settings may change
     same.checkpoints.file(3).write_bytes(mine.checkpoints.save(checkpoint(3)).read_bytes())
     assert same.checkpoints.load(3).step == 3
 

@@ -18,7 +18,7 @@ STEPS = 6
 @pytest.fixture
 def job(make_two: Callable[..., list[TrainConfig]]) -> list[TrainConfig]:
     """Two concepts whose rows do not move, so that they stop at the second measurement; published."""
-    configs = make_two(steps=STEPS, lr=0, validate_every=1, early_stop=2, plots=False)
+    configs = make_two(steps=STEPS, lr=0, validate_every=1, early_stop=2)
     assert [run.history[-1]["step"] for run in train_all(configs)] == [2, 2]
     return configs
 

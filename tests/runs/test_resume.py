@@ -56,7 +56,7 @@ def test_resume_with_the_same_settings(tmp_path: Path) -> None:
     started(tmp_path, **changes).checkpoints.save(checkpoint(3))
     check_folder(RunFolder(settings(tmp_path, resume=True, **changes)))
     free = {"steps": 1000, "checkpoint_every": 7, "preview_every": 5, "tensorboard": True, "guidance": 1.0}
-    free |= {"early_stop": 3, "log_every": 9, "micro_batch_size": 1, "plots": False, "latent_cache": "x"}
+    free |= {"early_stop": 3, "log_every": 9, "micro_batch_size": 1, "latent_cache": "x"}
     check_folder(RunFolder(settings(tmp_path, resume=True, **changes, **free)))
 
 
@@ -69,7 +69,7 @@ def test_resume_with_the_same_settings(tmp_path: Path) -> None:
         ({"model": "owner/other"}, "model was tiny-sd and is owner/other"),
         ({"resolution": 32}, "resolution was None and is 32"),
         ({"concept": Concept("<cat>", init="dog")}, "init was auto and is dog"),
-        ({"plots": False, "validate_every": 5}, "but validate_every was 10 and is 5. Use"),
+        ({"validate_every": 5}, "but validate_every was 10 and is 5. Use"),
         ({"flip": True, "clip_skip": 1}, "clip_skip was 0 and is 1; flip was False and is True"),
     ],
 )

@@ -45,7 +45,7 @@ def quick(make_config: MakeConfig) -> MakeConfig:
     """Without pictures at the end."""
 
     def make(**changes: Any) -> TrainConfig:
-        return make_config(**{"plots": False, "batch_size": 1, "validation_samples": 2, **changes})
+        return make_config(**{"batch_size": 1, "validation_samples": 2, **changes})
 
     return make
 
@@ -53,5 +53,5 @@ def quick(make_config: MakeConfig) -> MakeConfig:
 @pytest.fixture
 def learned(make_config: MakeConfig, tmp_path: Path) -> Path:
     """The file of rows that a step of a high learning rate only makes worse."""
-    config = make_config(steps=20, lr=0.02, validation_samples=8, plots=False, output=str(tmp_path / "learned"))
+    config = make_config(steps=20, lr=0.02, validation_samples=8, output=str(tmp_path / "learned"))
     return Path(train(config).embedding)

@@ -129,7 +129,7 @@ def test_the_vae_stays_while_concepts_wait(
     make_two: Callable[..., list[TrainConfig]], sessions: list[Session], encoded: list[torch.Tensor]
 ) -> None:
     """One concept at a time fits: the VAE goes when the last has been encoded."""
-    cat, dog = make_two(steps=2, batch_size=2, micro_batch_size=3, validate_every=0, plots=False)
+    cat, dog = make_two(steps=2, batch_size=2, micro_batch_size=3, validate_every=0)
     loaded: list[tuple[str, int, bool]] = []
 
     def look(line: dict[str, Any]) -> None:
@@ -145,7 +145,7 @@ def test_whoever_waits_is_not_let_in_after_an_interrupt(
     make_two: Callable[..., list[TrainConfig]], sessions: list[Session]
 ) -> None:
     """It comes with the last step of the one that is being trained: that one is finished, the other not begun."""
-    configs = make_two(steps=4, batch_size=2, micro_batch_size=3, plots=False)
+    configs = make_two(steps=4, batch_size=2, micro_batch_size=3)
     with pytest.raises(Interrupted, match="the same again with resume=True"):
         train_all(configs, callbacks=[interrupting(4)])
     assert [session.data.token for session in sessions] == ["<my-cat>"]

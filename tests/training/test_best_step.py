@@ -29,7 +29,7 @@ def best_steps(run: Run) -> set[int]:
 @pytest.mark.parametrize("every", [1, 2, 3])
 def test_rows_that_never_move(make_config: Callable[..., TrainConfig], every: int) -> None:
     """All losses are one number, and the first step with it is step 0, before the first line of the metrics."""
-    run = train(make_config(steps=6, lr=0, validate_every=every, plots=False))
+    run = train(make_config(steps=6, lr=0, validate_every=every))
     losses = measured(run)
     assert list(losses) == list(range(every, 7, every))
     assert len(set(losses.values())) == 1
@@ -39,7 +39,7 @@ def test_rows_that_never_move(make_config: Callable[..., TrainConfig], every: in
 def test_rows_that_stop_moving(make_config: Callable[..., TrainConfig]) -> None:
     """They learn for four steps; the same rows measured at steps 6 and 8 are not better, and early stopping sees it."""
     how = {"steps": 40, "lr": 0.01, "lr_schedule": "piecewise:4=0", "validate_every": 2, "checkpoint_every": 2}
-    run = train(make_config(**how, batch_size=6, validation_samples=8, early_stop=2, plots=False))
+    run = train(make_config(**how, batch_size=6, validation_samples=8, early_stop=2))
     losses = measured(run)
     assert list(losses) == [2, 4, 6, 8]  # 8: two measurements without a better one
     assert losses[2] > losses[4] == losses[6] == losses[8]
@@ -49,6 +49,6 @@ def test_rows_that_stop_moving(make_config: Callable[..., TrainConfig]) -> None:
 
 
 def test_each_of_several(make_two: Callable[..., list[TrainConfig]]) -> None:
-    for run in train_all(make_two(steps=4, lr=0, validate_every=2, plots=False)):
+    for run in train_all(make_two(steps=4, lr=0, validate_every=2)):
         assert len(set(measured(run).values())) == 1
         assert best_steps(run) == {0}

@@ -44,7 +44,7 @@ class Listening(Silence):
 
 def test_a_console_of_ones_own(make_config: MakeConfig, capfd: pytest.CaptureFixture[str]) -> None:
     console = Listening()
-    train(make_config(steps=2, plots=False, validate_every=0), console=console)
+    train(make_config(steps=2, validate_every=0), console=console)
     assert console.calls == [
         ("begin", "<my-cat>"),
         ("advance", 1),
@@ -61,7 +61,7 @@ def test_a_console_of_ones_own(make_config: MakeConfig, capfd: pytest.CaptureFix
 def test_steps_that_an_early_stop_leaves_out_are_counted(make_two: MakeTwo) -> None:
     """The bar ends at its total: two concepts of 30 steps, of which the learning rate of 0 makes neither better."""
     console = Listening()
-    configs = make_two(steps=30, lr=0.0, validate_every=2, early_stop=2, plots=False)
+    configs = make_two(steps=30, lr=0.0, validate_every=2, early_stop=2)
     train_all(configs, console=console)
     assert sum(steps for call, steps in console.calls if call == "advance") == 60
     assert len([call for call, _ in console.calls if call == "show"]) < 20
@@ -69,7 +69,7 @@ def test_steps_that_an_early_stop_leaves_out_are_counted(make_two: MakeTwo) -> N
 
 def test_failures_of_a_list_are_said_at_once_and_that_of_a_run_is_raised(make_two: MakeTwo, tmp_path: Any) -> None:
     console = Listening()
-    cat, dog = make_two(steps=1, plots=False)
+    cat, dog = make_two(steps=1)
     bad = replace(cat, concept=Concept("<bad>", str(tmp_path / "nothing")))
     with pytest.raises(Incomplete, match="1 of 3 concepts failed"):
         train_all([cat, bad, dog], console=console)
@@ -83,7 +83,7 @@ def test_failures_of_a_list_are_said_at_once_and_that_of_a_run_is_raised(make_tw
 def test_summary_of_one_run_and_lines_of_a_list(
     make_config: MakeConfig, make_two: MakeTwo, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run = train(make_config(steps=2, name="single", plots=False))
+    run = train(make_config(steps=2, name="single"))
     said = capsys.readouterr().out
     for text in (
         "steps of 3",
@@ -94,7 +94,7 @@ def test_summary_of_one_run_and_lines_of_a_list(
     ):
         assert text in said
     assert said.count("first step after") == 1
-    runs = train_all(make_two(steps=2, plots=False))
+    runs = train_all(make_two(steps=2))
     lines = capsys.readouterr().out.splitlines()
     assert lines[1:] == [
         f"{run.folder.name}: rows of step {run.best_step} in {run.embedding}"

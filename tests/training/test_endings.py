@@ -52,7 +52,7 @@ def test_a_loss_that_is_no_number_stops_at_the_last_good_step(
     make_config: MakeConfig, sessions: list[Session], monkeypatch: pytest.MonkeyPatch, value: float
 ) -> None:
     """One picture's latents are poisoned; the rows saved are those of an undisturbed run before it was ever shown."""
-    config = make_config(steps=40, batch_size=1, checkpoint_every=1, validate_every=0, plots=False)
+    config = make_config(steps=40, batch_size=1, checkpoint_every=1, validate_every=0)
     clean = train(replace(config, name="clean", steps=16))
     starts = [first_step_that_draws(config, sessions[0], picture) for picture in range(4)]
     picture = max(range(4), key=starts.__getitem__)
@@ -117,7 +117,7 @@ def test_rows_that_overflow_are_never_saved(make_config: MakeConfig, monkeypatch
 
 def test_a_concept_that_diverges_spoils_no_other(make_two: MakeTwo, monkeypatch: pytest.MonkeyPatch) -> None:
     """The other one learns what it learns alone; what was learned before is saved of both."""
-    cat, dog = make_two(steps=30, batch_size=1, checkpoint_every=1, validate_every=0, plots=False)
+    cat, dog = make_two(steps=30, batch_size=1, checkpoint_every=1, validate_every=0)
     alone = train(replace(cat, name="alone"))
     poison(monkeypatch, "<my-dog>", 2, float("nan"))
     with pytest.raises(Incomplete, match=r"1 of 2 concepts failed:\n  my-dog: the loss became NaN or infinite at step"):
@@ -136,7 +136,7 @@ def test_a_concept_that_diverges_spoils_no_other(make_two: MakeTwo, monkeypatch:
 @pytest.mark.parametrize("validate_every", [0, 4])
 def test_a_finished_run_is_resumed_without_a_step(make_config: MakeConfig, validate_every: int) -> None:
     """Also one that was killed between its last checkpoint and its file."""
-    config = make_config(validate_every=validate_every, plots=False)
+    config = make_config(validate_every=validate_every)
     run = train(config)
     before = {path: path.read_bytes() for path in run.folder.rglob("*") if path.suffix in (".safetensors", ".jsonl")}
     run.embedding.unlink()
@@ -154,7 +154,7 @@ def test_the_first_step_blames_the_model(make_config: MakeConfig, monkeypatch: p
         poison(monkeypatch, TOKEN, picture, float("nan"))
     begins = "at step 1; the rows of step 0 are saved in .*No row had moved yet"
     with pytest.raises(Diverged, match=f"{begins}.*weights of .* are damaged; take another model") as stop:
-        train(make_config(plots=False))
+        train(make_config())
     assert " lr" not in str(stop.value)
 
 
@@ -170,7 +170,7 @@ def test_half_precision_may_be_too_coarse(make_config: MakeConfig) -> None:
 
 def test_a_folder_that_is_removed_while_it_is_trained(make_two: MakeTwo) -> None:
     """The other concept is learned all the same."""
-    configs = make_two(steps=6, plots=False, checkpoint_every=100)
+    configs = make_two(steps=6, checkpoint_every=100)
 
     def remove(line: Any) -> None:
         if line["token"] == "<my-dog>" and line["step"] == 3:

@@ -11,9 +11,7 @@ from ti_trainer.training.events import CheckpointSaved, Event, Finished, Measure
 
 def test_every_kind_at_its_step(make_config: MakeConfig) -> None:
     heard: list[Event] = []
-    run = train(
-        make_config(steps=5, validate_every=2, checkpoint_every=2, preview_every=4, plots=False), [heard.append]
-    )
+    run = train(make_config(steps=5, validate_every=2, checkpoint_every=2, preview_every=4), [heard.append])
     assert [(event.kind, event.step) for event in heard] == [
         ("checkpoint", 0),
         ("step", 1),
@@ -50,7 +48,7 @@ def test_of_several_runs_each_has_its_own(make_two: MakeTwo) -> None:
         if isinstance(event, Finished):
             ends[event.run] = event.result
 
-    runs = train_all(make_two(steps=3, plots=False), [heard.append, note_end])
+    runs = train_all(make_two(steps=3), [heard.append, note_end])
     assert [ends[name] for name in ("my-cat", "my-dog")] == runs
     for run, name in zip(runs, ends, strict=True):
         assert [event.record for event in heard if isinstance(event, StepDone) and event.run == name] == run.history

@@ -38,7 +38,7 @@ def folder(pictures: Path, tmp_path: Path) -> Path:
 
 def data_hash(make_config: MakeConfig, folder: Path) -> str:
     """What a run of one step over the pictures of a folder says about its data."""
-    config = make_config(images=str(folder), steps=1, validate_every=0, plots=False, overwrite=True)
+    config = make_config(images=str(folder), steps=1, validate_every=0, overwrite=True)
     return read_embedding(train(config).embedding).metadata["ti_trainer.data_hash"]
 
 
@@ -99,16 +99,14 @@ def test_no_path_of_this_machine_is_told(finished_run: Run, model: Path, picture
 
 @pytest.mark.parametrize(("init", "told"), [("random", "random"), ("a red cat", "a red cat")])
 def test_start_is_told_in_words(make_config: MakeConfig, init: str, told: str) -> None:
-    run = train(make_config(init=init, steps=1, validate_every=0, plots=False))
+    run = train(make_config(init=init, steps=1, validate_every=0))
     assert read_embedding(run.embedding).metadata["ti_trainer.init"] == told
 
 
 def test_start_from_a_file_does_not_name_it(make_config: MakeConfig, finished_run: Run) -> None:
-    run = train(make_config(init=f"file:{finished_run.embedding}", steps=1, validate_every=0, plots=False))
+    run = train(make_config(init=f"file:{finished_run.embedding}", steps=1, validate_every=0))
     assert read_embedding(run.embedding).metadata["ti_trainer.init"] == "file"
-    tuned = train(
-        make_config(token="cat", tune=True, init="auto", steps=1, validate_every=0, plots=False, name="tuned")
-    )
+    tuned = train(make_config(token="cat", tune=True, init="auto", steps=1, validate_every=0, name="tuned"))
     found = read_embedding(tuned.embedding)
     assert (found.token, found.metadata["ti_trainer.init"]) == ("<cat-tuned>", "its own rows")
 
@@ -170,7 +168,7 @@ def test_a_checkpoint_of_two_encoders_loses_none(make_config: MakeConfig, tiny_m
 def test_what_its_maker_says_and_a_thumbnail(make_config: MakeConfig, finished_run: Run) -> None:
     """A picture of 256 pixels, which is what the saved rows draw; the rows are the same, and so is a second file."""
     own = {"author": "me", "description": "my cat", "license": "CC0-1.0", "tags": ["cat", "striped"], "thumbnail": True}
-    runs = [train(make_config(**own, date="2026-11-30", name=name)) for name in ("a", "b")]
+    runs = [train(make_config(**own, plots=True, date="2026-11-30", name=name)) for name in ("a", "b")]
     assert Path(runs[0].embedding).read_bytes() == Path(runs[1].embedding).read_bytes()
     found = read_embedding(runs[0].embedding)
     assert torch.equal(found.vectors["clip_l"], read_embedding(finished_run.embedding).vectors["clip_l"])

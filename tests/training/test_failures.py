@@ -21,7 +21,7 @@ from ti_trainer.runs.storage import Storage
 from ti_trainer.training.failures import TRACEBACK, reason_of
 from ti_trainer.training.learner import Learner
 
-OTHER = {"plots": False, "steps": 2, "validate_every": 0, "batch_size": 1}
+OTHER = {"steps": 2, "validate_every": 0, "batch_size": 1}
 
 
 def test_reasons(make_config: MakeConfig) -> None:

@@ -73,7 +73,7 @@ def test_pictures_of_steps_are_those_of_their_rows(
 ) -> None:
     """Each as a file that says what it is, and all on a sheet beside the concept's own; the run learns the same."""
     console = Watching()
-    config = make_config(prompts=PROMPTS, preview_every=4, preview_steps=2, seed=0)
+    config = make_config(prompts=PROMPTS, plots=True, preview_every=4, preview_steps=2, seed=0)
     run = train(config, console=console)
     assert Path(run.embedding).read_bytes() == Path(finished_run.embedding).read_bytes()
     folder = Path(run.folder)
@@ -117,7 +117,7 @@ def test_by_itself_it_draws_what_there_is_time_for(
     monkeypatch.setattr(gallery, "SHARE", share)
     console = Watching()
     own = {"steps": 6, "prompts": ["a {token}"], "num_vectors": 1, "batch_size": 1}
-    run = train(make_config(**own, preview_every=None), console=console)
+    run = train(make_config(**own, plots=True, preview_every=None), console=console)
     assert console.steps[: len(steps)] == steps
     assert set(console.steps) == {*steps, run.best_step}
     assert len(set(console.steps)) == len(console.steps)
@@ -134,7 +134,7 @@ def test_too_little_memory_to_draw_stops_nothing(
 
     monkeypatch.setattr(Drawing, "pictures", fail)
     console = Watching()
-    run = train(make_config(), console=console)
+    run = train(make_config(plots=True), console=console)
     assert Path(run.embedding).read_bytes() == Path(finished_run.embedding).read_bytes()
     (note,) = [note for note in console.notes if "memory" in note]
     assert "too little memory to draw previews of 32 x 32 pixels" in note
@@ -151,7 +151,7 @@ def test_a_signal_ends_a_drawing_at_once(make_config: MakeConfig, finished_run: 
         def drawing(self, what: str, work: int) -> Iterator[Any]:
             yield lambda count: signal.raise_signal(signal.SIGINT) if what.endswith("4") else None
 
-    config = make_config(preview_every=4, preview_steps=3, prompts=["a {token}"])
+    config = make_config(plots=True, preview_every=4, preview_steps=3, prompts=["a {token}"])
     with pytest.raises(Interrupted, match="stopped after step 4 of 8"):
         train(config, console=Impatient())
     folder = Path(config.output) / "my-cat"
@@ -163,7 +163,7 @@ def test_a_signal_ends_a_drawing_at_once(make_config: MakeConfig, finished_run: 
 
 def test_pictures_of_later_steps_go_when_a_run_goes_on_before_them(make_config: MakeConfig) -> None:
     """A run that is killed between a picture and its checkpoint draws it again."""
-    config = make_config(steps=6, preview_every=1, checkpoint_every=3, prompts=["a {token}"], batch_size=1)
+    config = make_config(steps=6, preview_every=1, checkpoint_every=3, prompts=["a {token}"], batch_size=1, plots=True)
     with pytest.raises(Interrupted):
         train(config, [interrupting(3)])
     folder = Path(config.output) / "my-cat"

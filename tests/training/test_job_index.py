@@ -36,7 +36,7 @@ def _empty_memory() -> Iterator[None]:
 @pytest.mark.usefixtures("_empty_memory")
 @pytest.mark.parametrize("remote", [False, True])
 def test_every_run_has_its_line(make_config: MakeConfig, remote: bool) -> None:
-    config = make_config(output="memory://jobs/runs") if remote else make_config()
+    config = make_config(plots=True, **({"output": "memory://jobs/runs"} if remote else {}))
     output = config.output
     entry = {"token": "<my-cat>", "step": 8, "best_step": 4, "config": {"init": "cat", "plots": True}}
     Storage(output).publish("my-cat", {}, entry)
@@ -65,7 +65,7 @@ def test_every_run_has_its_line(make_config: MakeConfig, remote: bool) -> None:
 
 
 def test_not_more_often_than_it_may(make_config: MakeConfig) -> None:
-    config = make_config()
+    config = make_config(plots=True)
     index = JobIndex([config], Hearing())
     index.write_now_and_then([], {})
     file = Path(config.output, "index.html")
@@ -77,7 +77,7 @@ def test_not_more_often_than_it_may(make_config: MakeConfig) -> None:
 
 
 def test_a_page_that_cannot_be_written_stops_nothing(make_config: MakeConfig) -> None:
-    config = make_config()
+    config = make_config(plots=True)
     Path(config.output, "index.html").mkdir(parents=True)
     console = Hearing()
     JobIndex([config], console).write([], {})

@@ -54,7 +54,7 @@ def medley(settings: dict[str, Any], other_pictures: Path) -> list[TrainConfig]:
             **{"crop": "random", "crops": 2, "max_grad_norm": 0.01, "weighting": "debiased"},
         },
     ]
-    return [config_from_mapping({**settings, "plots": False, **changes}) for changes in own]
+    return [config_from_mapping({**settings, **changes}) for changes in own]
 
 
 @pytest.fixture(scope="module")
@@ -175,9 +175,9 @@ def test_a_bad_first_one(make_config: MakeConfig, tmp_path: Path, monkeypatch: p
         return original(config, *where)
 
     monkeypatch.setattr(ti_trainer.training.prepare, "load_family", load_family)
-    bad = make_config(token="<bad>", resolution=63, plots=False)
+    bad = make_config(token="<bad>", resolution=63)
     with pytest.raises(Incomplete, match="bad: resolution is 63"):
-        train_all([bad, make_config(plots=False)])
+        train_all([bad, make_config()])
     assert loaded == [bad]
     assert manifest(tmp_path / "runs").keys() == {"my-cat"}
 
@@ -189,10 +189,10 @@ def test_two_bad_ones_among_good_ones(
     output, missing = tmp_path / "runs", tmp_path / "later"
     wild = {"token": "<wild>", "lr": 1000.0, "lr_schedule": "piecewise:2=1e30"}
     configs = [
-        make_config(plots=False),
-        make_config(plots=False, token="<gone>", images=str(missing)),
-        make_config(plots=False, **wild, validate_every=1),
-        make_config(plots=False, token="<my-dog>", images=str(other_pictures), init="dog"),
+        make_config(),
+        make_config(token="<gone>", images=str(missing)),
+        make_config(**wild, validate_every=1),
+        make_config(token="<my-dog>", images=str(other_pictures), init="dog"),
     ]
     with pytest.raises(Incomplete) as problem:
         train_all(configs)
@@ -244,7 +244,7 @@ def test_lists_that_cannot_be_trained_together(
 @pytest.fixture
 def three(make_config: MakeConfig, other_pictures: Path) -> list[TrainConfig]:
     """The first is done when the second is not; the third waits, because its batch needs all the room."""
-    common = {"plots": False, "micro_batch_size": 6}
+    common = {"micro_batch_size": 6}
     return [
         make_config(steps=4, **common),
         make_config(token="<my-dog>", images=str(other_pictures), init="dog", steps=9, **common),
@@ -343,7 +343,10 @@ def test_what_somebody_else_is_at_work_on_is_left_to_them(three: list[TrainConfi
 @pytest.fixture(scope="module")
 def pair(base_settings: dict[str, Any], other_pictures: Path) -> list[TrainConfig]:
     dog = {"token": "<my-dog>", "images": str(other_pictures), "init": "dog", "steps": 3}
-    return [config_from_mapping({**base_settings, **changes}) for changes in ({"steps": 4, "preview_every": 2}, dog)]
+    return [
+        config_from_mapping({**base_settings, "plots": True, **changes})
+        for changes in ({"steps": 4, "preview_every": 2}, dog)
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -493,7 +496,7 @@ def test_lists_by_the_command(
 ) -> None:
     """Settings of a concept come before those of all, and flags before both."""
     shared = {key: value for key, value in base_settings.items() if key not in ("token", "images", "init")}
-    settings = {**shared, "output": str(tmp_path / "runs"), "plots": False, "lr": 0.1, "batch_size": 2}
+    settings = {**shared, "output": str(tmp_path / "runs"), "lr": 0.1, "batch_size": 2}
     rows: list[dict[str, Any]] = [
         {"token": "<my-cat>", "images": str(pictures), "init": "a red cat", "lr": 0.2, "steps": 5},
         {"token": "<my-dog>", "images": str(other_pictures), "init": "dog", "num_vectors": 2, "flip": True},
@@ -548,7 +551,7 @@ def test_a_picture_that_goes_after_the_scan(
     make_two: Callable[..., list[TrainConfig]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seen_first: bool
 ) -> None:
     """One that the first step shows, or one of the others: its concept fails alone."""
-    cat, dog = make_two(steps=2, batch_size=1, validate_every=0, plots=False)
+    cat, dog = make_two(steps=2, batch_size=1, validate_every=0)
     folder = tmp_path / "photos"
     shutil.copytree(cat.concept.images, folder)
     cat = replace(cat, concept=replace(cat.concept, images=str(folder)))

@@ -53,7 +53,7 @@ def test_what_is_not_the_default(make_config: MakeConfig) -> None:
 def test_written_while_it_learns_and_when_it_stops(make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live_report, "PAUSE", 0.0)
     monkeypatch.setattr(live_report, "SHARE", 1e9)
-    config = make_config(steps=4, batch_size=1)
+    config = make_config(steps=4, batch_size=1, plots=True)
     file = Path(config.output) / "my-cat" / "report.html"
     seen: list[str] = []
 
@@ -97,7 +97,7 @@ def test_evaluation_comes_into_the_page(finished_run: Run, tmp_path: Path) -> No
 
 def test_a_run_that_diverged_says_so(make_two: MakeTwo, monkeypatch: pytest.MonkeyPatch) -> None:
     """And the page over all runs of a job names it."""
-    cat, dog = make_two(steps=12, batch_size=1, validate_every=0)
+    cat, dog = make_two(steps=12, batch_size=1, validate_every=0, plots=True)
     poison(monkeypatch, "<my-dog>", 2, float("nan"))
     with pytest.raises(Incomplete, match="1 of 2 concepts failed"):
         train_all([cat, dog])

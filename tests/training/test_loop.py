@@ -22,8 +22,8 @@ from ti_trainer.training.prepare import Session
 
 
 def test_training_lowers_the_fixed_noise_loss(make_config: MakeConfig) -> None:
-    run = train(make_config(steps=60, lr=0.02, validate_every=10, validation_samples=16, plots=False))
-    start = train(make_config(steps=1, lr=0, validate_every=1, validation_samples=16, plots=False, name="start"))
+    run = train(make_config(steps=60, lr=0.02, validate_every=10, validation_samples=16))
+    start = train(make_config(steps=1, lr=0, validate_every=1, validation_samples=16, name="start"))
     before = start.history[0]["validation_loss"]
     after = [line["validation_loss"] for line in run.history if "validation_loss" in line]
     assert after[-1] < before - 0.03
@@ -32,7 +32,7 @@ def test_training_lowers_the_fixed_noise_loss(make_config: MakeConfig) -> None:
 
 def test_gradients_in_parts_are_those_of_the_whole_batch(make_config: MakeConfig) -> None:
     runs = [
-        train(make_config(batch_size=6, micro_batch_size=size, validate_every=0, plots=False, name=f"at-once-{size}"))
+        train(make_config(batch_size=6, micro_batch_size=size, validate_every=0, name=f"at-once-{size}"))
         for size in (None, 2)  # 2: parts of 2, 2 and 2
     ]
     torch.testing.assert_close(exported(runs[1]), exported(runs[0]), rtol=1e-6, atol=1e-6)
@@ -79,7 +79,7 @@ def test_the_first_step_is_adams(make_config: MakeConfig) -> None:
 
 
 def test_nothing_is_trained_but_the_rows(make_config: MakeConfig, sessions: list[Session]) -> None:
-    train(make_config(steps=3, num_vectors=2, plots=False))
+    train(make_config(steps=3, num_vectors=2))
     (session,) = sessions
     trained = [parameter for group in Learner(session).optimizer.param_groups for parameter in group["params"]]
     assert [tuple(parameter.shape) for parameter in trained] == [(2, 32)]
@@ -95,18 +95,18 @@ def test_nothing_is_trained_but_the_rows(make_config: MakeConfig, sessions: list
 
 def test_config_file_trains_the_same_bytes_again(finished_run: Run, tmp_path: Path) -> None:
     saved = config_from_mapping(read_yaml(str(finished_run.folder / "config.yaml")))
-    again = train(replace(saved, output=str(tmp_path), plots=False))
+    again = train(replace(saved, output=str(tmp_path)))
     assert again.folder != finished_run.folder
     for file in ("my-cat.safetensors", "diffusers/learned_embeds.safetensors"):
         assert (again.folder / file).read_bytes() == (finished_run.folder / file).read_bytes()
-    other = train(replace(saved, output=str(tmp_path), plots=False, seed=1, name="other"))
+    other = train(replace(saved, output=str(tmp_path), seed=1, name="other"))
     assert not torch.equal(exported(other), exported(again))
 
 
 def test_callbacks_get_every_line(make_two: MakeTwo) -> None:
     first: list[dict[str, Any]] = []
     second: list[dict[str, Any]] = []
-    runs = train_all(make_two(steps=3, plots=False), callbacks=[on_step(first.append), on_step(second.append)])
+    runs = train_all(make_two(steps=3), callbacks=[on_step(first.append), on_step(second.append)])
     assert first == second
     for run, token in zip(runs, ("<my-cat>", "<my-dog>"), strict=True):
         assert [line for line in first if line["token"] == token] == run.history
@@ -116,7 +116,7 @@ def test_callbacks_get_every_line(make_two: MakeTwo) -> None:
 
 
 def test_several_vectors(make_config: MakeConfig, model: Path, reference_pipeline: Callable[[Path], Any]) -> None:
-    run = train(make_config(steps=4, num_vectors=4, init="a red cat", plots=False))
+    run = train(make_config(steps=4, num_vectors=4, init="a red cat"))
     pipeline = reference_pipeline(model)
     ids = pipeline.tokenizer("a red cat", add_special_tokens=False).input_ids
     words = pipeline.text_encoder.get_input_embeddings().weight[ids]
@@ -132,7 +132,7 @@ def test_a_known_word_is_tuned(
     make_config: MakeConfig, model: Path, reference_pipeline: Callable[[Path], Any], sessions: list[Session]
 ) -> None:
     """Its rows move, the vocabulary does not, and the new trigger of the file means what the word came to mean."""
-    run = train(make_config(token="cat", tune=True, init="auto", steps=6, lr=0.02, validate_every=0, plots=False))
+    run = train(make_config(token="cat", tune=True, init="auto", steps=6, lr=0.02, validate_every=0))
     pipeline = reference_pipeline(model)
     table = pipeline.text_encoder.get_input_embeddings().weight
     (cat,) = pipeline.tokenizer("cat", add_special_tokens=False).input_ids
@@ -155,7 +155,7 @@ def test_a_known_word_is_tuned(
 
 
 def test_a_file_is_continued(make_config: MakeConfig, finished_run: Run) -> None:
-    run = train(make_config(steps=2, init=f"file:{finished_run.embedding}", plots=False))
+    run = train(make_config(steps=2, init=f"file:{finished_run.embedding}"))
     start = checkpoint(run.folder, 0)["rows.clip_l"]
     assert torch.equal(start, exported(finished_run))
     assert not torch.equal(checkpoint(run.folder, 2)["rows.clip_l"], start)
@@ -163,7 +163,7 @@ def test_a_file_is_continued(make_config: MakeConfig, finished_run: Run) -> None
 
 def test_of_many_concepts_the_unfinished_ones_go_on(make_two: MakeTwo) -> None:
     """The first is published, the second was killed before it was, and the third has not begun."""
-    cat, dog = make_two(steps=6, plots=False)
+    cat, dog = make_two(steps=6)
     owl = replace(dog, name="owl", seed=3)
     wanted = train_all([cat, dog, owl])
     kept = {path: path.read_bytes() for run in wanted for path in run.folder.rglob("*.safetensors")}

@@ -159,7 +159,7 @@ def test_resuming_counts_on(thrown: MakeConfig) -> None:
 
 def test_each_concept_stops_by_itself(make_two: Callable[..., list[TrainConfig]], learned: Path) -> None:
     """The dog stops early, the cat goes on to its last step."""
-    cat, dog = make_two(steps=14, validate_every=2, validation_samples=8, plots=False)
+    cat, dog = make_two(steps=14, validate_every=2, validation_samples=8)
     rows = load_file(learned)["emb_params"]
     dog = replace(
         dog, lr=20.0, early_stop=2, concept=replace(dog.concept, init=f"file:{learned}", num_vectors=len(rows))

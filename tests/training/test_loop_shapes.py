@@ -47,9 +47,9 @@ def checkpoint(run: Run, step: int) -> dict[str, torch.Tensor]:
 @pytest.mark.parametrize("flip", [False, True])
 def test_squares_that_need_nothing_train_as_ever(make_config: MakeConfig, squares: Path, flip: bool) -> None:
     """Buckets, crops, the disk and a timestep policy that is none: the rows and the losses are the same bits."""
-    plain = train(make_config(images=str(squares), flip=flip, plots=False, name="plain"))
+    plain = train(make_config(images=str(squares), flip=flip, name="plain"))
     cache = str(plain.folder.parent / "latents")
-    every = {"plots": False, "buckets": True, "latent_cache": cache, "mask_background": 0.5, "timesteps": "range:0-1"}
+    every = {"buckets": True, "latent_cache": cache, "mask_background": 0.5, "timesteps": "range:0-1"}
     for crop in ("random", "subject"):
         run = train(make_config(images=str(squares), flip=flip, crop=crop, name=crop, **every))
         for name, tensor in checkpoint(plain, 8).items():
@@ -62,7 +62,7 @@ def test_latents_from_disk_are_those_of_the_vae(
     make_config: MakeConfig, shaped: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """The second run encodes nothing, learns the same bits, and may go on with a run that had no disk."""
-    settings = {"images": str(shaped), "buckets": True, "crop": "random", "crops": 3, "flip": True, "plots": False}
+    settings = {"images": str(shaped), "buckets": True, "crop": "random", "crops": 3, "flip": True}
     plain = train(make_config(**settings, name="plain"))
     cached = make_config(**settings, latent_cache=str(tmp_path / "latents"))
     (first,) = prepare_all([cached])

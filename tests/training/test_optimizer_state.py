@@ -75,7 +75,7 @@ def test_a_resumed_run_is_the_undisturbed_one(
 ) -> None:
     """With every update rule, and with one that remembers in all four places."""
     monkeypatch.setitem(OPTIMIZERS, "remembering", UpdateRule(remembering, {"decay": 0.9}))
-    config = make_config(optimizer=name, steps=6, checkpoint_every=1, plots=False, validate_every=0)
+    config = make_config(optimizer=name, steps=6, checkpoint_every=1, validate_every=0)
 
     class Cut(BaseException):
         pass

@@ -102,7 +102,7 @@ def test_rows_that_moved_and_became_worse(learner: Learner) -> None:
 
 def test_what_the_terminal_says(make_config: MakeConfig, make_two: MakeTwo, capsys: pytest.CaptureFixture[str]) -> None:
     """For one run lines of its rows and the notes, for a list the notes with the names of the runs."""
-    still = {"lr": 0.0, "steps": 1, "plots": False, "validate_every": 0}
+    still = {"lr": 0.0, "steps": 1, "validate_every": 0}
     train(make_config(**still))
     said = capsys.readouterr()
     assert "\n  rows:         1.00 times as long as a word, 0 degrees from their start\n" in said.out

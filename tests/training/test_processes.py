@@ -113,7 +113,7 @@ def test_what_others_leave_undone_is_taken_over(
     """Of the other's: one is finished, one half-done by a process that was killed, one not begun, one being trained."""
     output = tmp_path / "runs"
     configs = [
-        make_config(token=f"<c-{number}>", num_vectors=1, init="cat", steps=6, plots=False, micro_batch_size=3)
+        make_config(token=f"<c-{number}>", num_vectors=1, init="cat", steps=6, micro_batch_size=3)
         for number in range(8)
     ]
     alone = [train(replace(config, output=str(tmp_path / "alone"))) for config in configs[:6]]

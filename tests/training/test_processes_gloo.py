@@ -160,10 +160,10 @@ def shared_jobs(
 ) -> dict[str, list[TrainConfig]]:
     """One concept, and one concept fewer than there are processes, whose batches fit if they are shared by all."""
     jobs = {
-        name: [replace(make_config(**changes, max_grad_norm=0.01, plots=False), concept=two_concepts[0], name=name)]
+        name: [replace(make_config(**changes, max_grad_norm=0.01), concept=two_concepts[0], name=name)]
         for name, changes in GLOBAL_BATCHES.items()
     }
-    return {**jobs, "pair": make_two(batch_size=3, micro_batch_size=2, max_grad_norm=0.01, plots=False)}
+    return {**jobs, "pair": make_two(batch_size=3, micro_batch_size=2, max_grad_norm=0.01)}
 
 
 @pytest.fixture
@@ -173,7 +173,7 @@ def five(make_config: Callable[..., TrainConfig], pictures: Path, other_pictures
     return [
         make_config(
             **{"token": f"<c-{number}>", "images": images[number % 2], "seed": number, "num_vectors": 1 + number % 3},
-            **{"micro_batch_size": 3, "max_grad_norm": 0.01, "plots": False},
+            **{"micro_batch_size": 3, "max_grad_norm": 0.01},
         )
         for number in range(5)
     ]
@@ -255,7 +255,7 @@ def test_a_picture_that_one_process_loses(
 ) -> None:
     """Before the first step or after it: all know why, nobody waits, and the other concept is trained by all."""
     output, file = tmp_path / "shared", tmp_path / "two.yaml"
-    file.write_text(configs_to_yaml([replace(config, output=str(output)) for config in make_two(plots=False)]))
+    file.write_text(configs_to_yaml([replace(config, output=str(output)) for config in make_two()]))
     with processes(3, output, f"lose {messages}", [file]) as started:
         errors = [process.communicate(timeout=120)[1] for process in started]
     assert [process.returncode for process in started] == [1, 1, 1], errors

@@ -71,7 +71,7 @@ def test_length_ratio_of_rows_that_start_from_no_word(
     make_config: Callable[..., TrainConfig], model: Path, reference_pipeline: Callable[[Path], Any]
 ) -> None:
     """The random table's words are about equally long, and the yardstick is one of the two in their middle."""
-    run = train_all([make_config(init="random", num_vectors=2, steps=1, plots=False)])[0]
+    run = train_all([make_config(init="random", num_vectors=2, steps=1)])[0]
     pipeline = reference_pipeline(model)
     words = pipeline.tokenizer(" ".join(WORDS), add_special_tokens=False).input_ids
     lengths = pipeline.text_encoder.get_input_embeddings().weight[words].norm(dim=1).sort().values

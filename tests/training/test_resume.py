@@ -27,7 +27,7 @@ from ti_trainer.config.settings import config_from_mapping, configs_to_yaml, rea
 from ti_trainer.errors import Interrupted
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-STEPS = 80
+STEPS = 40
 
 # pictures also mirrored, random crops, a falling learning rate: whatever a resumed run could get wrong
 LONG = {
@@ -217,7 +217,7 @@ def test_resuming_with_more_steps_goes_on(resumable: TrainConfig, tmp_path: Path
 
 def test_a_run_that_stopped_early_goes_on_when_asked(make_config: Callable[..., TrainConfig], tmp_path: Path) -> None:
     """Resumed with the same settings it stays as it is; without `early_stop` it becomes the run that never had it."""
-    settings: dict[str, Any] = {"lr": 0.3, "steps": 14, "validate_every": 2, "checkpoint_every": 14, "plots": False}
+    settings: dict[str, Any] = {"lr": 0.3, "steps": 14, "validate_every": 2, "checkpoint_every": 14}
     whole = train(make_config(**settings, output=str(tmp_path / "whole")))
 
     config = make_config(**settings, early_stop=2)

@@ -66,7 +66,7 @@ def test_when_something_is_due(make_two: MakeTwo) -> None:
 
 def test_steps_of_embeddings_and_pictures(make_two: MakeTwo) -> None:
     """The last rows are drawn when all is done; without a word about pictures, there are ten times to draw some."""
-    config = make_two(steps=50, save_every=20, preview_every=25)[0]
+    config = make_two(steps=50, save_every=20, preview_every=25, plots=True)[0]
     (session,) = prepare_all([config])
     learner = Learner(session)
 

@@ -139,7 +139,7 @@ def test_loading_of_later_concepts_stops_at_once_and_saves_the_others(
     make_two: MakeTwo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The signal comes while the second concept is made ready: the first has been trained for some steps by then."""
-    cat, dog = make_two(steps=4, batch_size=3, plots=False, checkpoint_every=100, validate_every=2)
+    cat, dog = make_two(steps=4, batch_size=3, checkpoint_every=100, validate_every=2)
     whole = [
         Path(run.embedding).read_bytes() for run in train_all([replace(c, name=f"w{c.run_name}") for c in (cat, dog)])
     ]
@@ -213,7 +213,7 @@ def test_a_flag_of_another_thread(make_config: MakeConfig, finished_run: Run) ->
 def test_in_a_thread_of_its_own(make_config: MakeConfig) -> None:
     """Where no handlers can be set, as in the workers of a web page."""
     runs: list[Run] = []
-    worker = threading.Thread(target=lambda: runs.append(train(make_config(steps=2, plots=False))))
+    worker = threading.Thread(target=lambda: runs.append(train(make_config(steps=2))))
     worker.start()
     worker.join()
     assert [len(run.history) for run in runs] == [2]

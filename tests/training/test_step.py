@@ -262,7 +262,7 @@ def test_anothers_rows_change_nothing(acquainted: list[TrainConfig]) -> None:
 
 
 def test_they_learn_together_what_they_learn_alone(acquainted: list[TrainConfig]) -> None:
-    configs = [replace(config, plots=False, steps=6, validate_every=0) for config in acquainted]
+    configs = [replace(config, steps=6, validate_every=0) for config in acquainted]
     runs = train_all(configs)
     assert [run.folder.name for run in runs] == ["my-cat", "my-dog", "other-cat"]
     for config, run in zip(configs, runs, strict=True):

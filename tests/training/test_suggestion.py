@@ -122,12 +122,13 @@ def test_a_run_starts_from_the_words_and_keeps_them(
     make_config: Callable[..., TrainConfig], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """The rows are those of a run from the phrase, bit for bit; a resumed run does not search again."""
-    config = make_config(init="auto", steps=4, plots=False)
+    monkeypatch.setattr(suggestion, "PASSES", 300)
+    config = make_config(init="auto", steps=4)
     run = train(config)
     saved = read_yaml(str(run.folder / "config.yaml"))
     found = suggest(config, None, suggestion.PASSES)
     assert saved["init"] == found.phrase.text
-    direct = train(make_config(init=found.phrase.text, steps=4, plots=False, name="direct"))
+    direct = train(make_config(init=found.phrase.text, steps=4, name="direct"))
     assert torch.equal(exported(run), exported(direct))
 
     def refuse(*arguments: object, **how: object) -> None:
@@ -142,11 +143,11 @@ def test_a_run_starts_from_the_words_and_keeps_them(
 
 
 def test_concepts_that_are_trained_together_find_what_each_finds_alone(
-    make_two: Callable[..., list[TrainConfig]],
+    make_two: Callable[..., list[TrainConfig]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(suggestion, "PASSES", 300)
     configs = [
-        replace(config, concept=replace(config.concept, init="auto", num_vectors=1))
-        for config in make_two(steps=4, plots=False)
+        replace(config, concept=replace(config.concept, init="auto", num_vectors=1)) for config in make_two(steps=4)
     ]
     together = {run.folder.name: exported(run) for run in train_all(configs)}
     for config in configs:

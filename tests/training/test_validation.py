@@ -107,7 +107,6 @@ def test_the_best_step_is_kept_and_not_the_last(make_two: Callable[..., list[Tra
         validate_every=2,
         checkpoint_every=1,
         validation_samples=8,
-        plots=False,
     )
     for run in train_all(configs):
         measured = {line["step"]: line["validation_loss"] for line in run.history if "validation_loss" in line}
@@ -123,9 +122,9 @@ def test_the_best_step_is_kept_and_not_the_last(make_two: Callable[..., list[Tra
 
 
 def test_rows_that_never_improve_are_the_first(make_config: Callable[..., TrainConfig]) -> None:
-    learned = train(make_config(steps=20, lr=0.02, validation_samples=8, plots=False, name="learned"))
+    learned = train(make_config(steps=20, lr=0.02, validation_samples=8, name="learned"))
     file = learned.embedding
-    run = train(make_config(steps=4, lr=20.0, validate_every=1, validation_samples=8, plots=False, init=f"file:{file}"))
+    run = train(make_config(steps=4, lr=20.0, validate_every=1, validation_samples=8, init=f"file:{file}"))
     assert run.best_step == 0
     first, last = (
         load_file(run.folder / "checkpoints" / f"step-{step:06d}.safetensors")["rows.clip_l"] for step in (0, 4)
@@ -137,7 +136,7 @@ def test_rows_that_never_improve_are_the_first(make_config: Callable[..., TrainC
 
 
 def test_without_validation_the_last_rows_are_kept(make_config: Callable[..., TrainConfig]) -> None:
-    run = train(make_config(steps=5, validate_every=0, plots=False))
+    run = train(make_config(steps=5, validate_every=0))
     assert run.best_step == 5
     last = load_file(run.folder / "checkpoints" / "step-000005.safetensors")["rows.clip_l"]
     assert torch.equal(read_embedding(run.embedding).vectors["clip_l"], last)

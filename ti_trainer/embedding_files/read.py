@@ -82,7 +82,7 @@ def choose_embedding(found: Sequence[Embedding], token: str | None, path: Path) 
     chosen = f", and none is '{token}'" if token else ""
     raise BadInput(
         f"{path} holds several embeddings ({names}){chosen}: choose one of them with {flag('token')}, "
-        "or write it alone with 'ti-trainer convert FILE --to webui --token NAME'"
+        "in merge with FILE:TOKEN, or write it alone with 'ti-trainer convert FILE --to webui --token NAME'"
     )
 
 

@@ -14,6 +14,7 @@ from ti_trainer.training.memory import plan as memory
 from ti_trainer.training.memory.plan import MemoryPlan, Needs, plan_memory, predict_needs
 
 SHAPE = (4, 8, 8)
+pytestmark = pytest.mark.memory
 
 
 def test_a_shadow_leaves_the_family_alone(any_model: Path) -> None:

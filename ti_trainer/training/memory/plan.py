@@ -110,7 +110,7 @@ def predict_needs(
     if family.device.type == "cuda":
         held = CUDA_EXTRA + size_of(models)
         return Needs(held + size_of(of_vae) + encoding, held, example)
-    libraries = psutil.Process().memory_info().rss - resident(models) - resident(of_vae)
+    libraries = psutil.Process().memory_info().rss - resident([*models, *of_vae])
     held = libraries + size_of(models)
     touched = size_of(tensors_of(getattr(vae, "encoder", vae)))  # of the file; nothing is decoded
     return Needs(held + touched + round(HEAP[False] * encoding), held, round(HEAP[checkpointing] * example))
