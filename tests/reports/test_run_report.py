@@ -137,7 +137,7 @@ def test_an_evaluation_takes_its_place_once() -> None:
     said = words(once)
     assert "identity 0.812 0.700" in said
     assert 'less "cat", untrained: +0.112, from +0.050 to +0.200' in said
-    assert "step 20" not in said
+    assert "less step 20" not in said
     other = {**FIGURES, "references": 77}
     assert with_evaluation(once, other, Image.new("RGB", (8, 8))) == with_evaluation(
         page, other, Image.new("RGB", (8, 8))
