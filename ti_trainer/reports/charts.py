@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from .curves import Curves, Points
+from .curves import NEAR_A_WORD, Curves, Points
 
 # of a chart, in the units of its viewBox
 WIDTH = 480
@@ -17,6 +17,7 @@ TOP = 12
 BOTTOM = 30
 
 MOST_POINTS = 400  # of a line: more than a screen shows
+MOST_DOTS = 40
 TICKS = 4
 
 
@@ -49,13 +50,19 @@ class Chart:
 def charts_of(curves: Curves) -> list[Chart]:
     """The charts of a run; those of which nothing is known yet are left out."""
     best = {curves.best: f"saved: step {curves.best[0]}, {curves.best[1]:.5f}"} if curves.best else {}
-    wanted = [
-        ("Training loss, each step and smoothed", {"faint": curves.loss, "strong": curves.smooth}, None, {}),
-        ("Loss under fixed noise", {"strong": curves.measured}, start_of(curves), best),
-        ("Length of the rows (a word's is 1)", {"strong": curves.length}, 1.0, {}),
-        ("Degrees from the start", {"strong": curves.angle}, None, {}),
-    ]
-    return [chart(title, lines, level, best) for title, lines, level, best in wanted if any(lines.values())]
+    charts = []
+    if curves.loss:
+        lines = {"faint": curves.loss, "strong": curves.smooth}
+        charts.append(chart("Training loss, each step and smoothed", lines))
+    if curves.measured:
+        lines = {"strong": curves.measured}
+        charts.append(chart("Loss under fixed noise", lines, start_of(curves), dots=curves.measured, best=best))
+    if curves.length:
+        title = "Length of the rows (a word's is 1)"
+        charts.append(chart(title, {"strong": curves.length}, 1.0, also=NEAR_A_WORD))
+    if curves.angle:
+        charts.append(chart("Degrees from the start", {"strong": curves.angle}))
+    return charts
 
 
 def start_of(curves: Curves) -> float | None:
@@ -63,11 +70,19 @@ def start_of(curves: Curves) -> float | None:
     return curves.measured[0][1] if curves.measured and curves.measured[0][0] == 0 else None
 
 
-def chart(title: str, lines: Mapping[str, Points], level: float | None, best: Mapping[tuple[int, float], str]) -> Chart:
-    """Lines by their style, with dots on the points of a short one; level: of a dotted line; best: named points."""
+def chart(
+    title: str,
+    lines: Mapping[str, Points],
+    level: float | None = None,
+    dots: Sequence[tuple[int, float]] = (),
+    best: Mapping[tuple[int, float], str] | None = None,
+    also: Sequence[float] = (),
+) -> Chart:
+    """Lines by their style; level: of a dotted line; best: named points; also: values that are to be in sight."""
     every = [point for points in lines.values() for point in points]
     across = Scale([step for step, _ in every], LEFT, WIDTH - RIGHT)
-    up = Scale([value for _, value in every] + ([] if level is None else [level]), HEIGHT - BOTTOM, TOP)
+    levels = [] if level is None else [level]
+    up = Scale([*(value for _, value in every), *levels, *also], HEIGHT - BOTTOM, TOP)
 
     def place(points: Points) -> str:
         return " ".join(f"{across(x):.1f},{up(y):.1f}" for x, y in thinned(points))
@@ -75,9 +90,8 @@ def chart(title: str, lines: Mapping[str, Points], level: float | None, best: Ma
     drawn = [Line(style, place(points)) for style, points in lines.items()]
     if level is not None:
         drawn.append(Line("dotted", place([(across.low_step, level), (across.high_step, level)])))
-    few = lines.get("strong", []) if len(every) <= TICKS * 15 and len(lines) == 1 else []
-    marks = [Mark(across(x), up(y), f"step {x}: {y:.5g}", "dot") for x, y in few]
-    marks += [Mark(across(x), up(y), text, "best") for (x, y), text in best.items()]
+    marks = [Mark(across(x), up(y), f"step {x}: {y:.5g}", "dot") for x, y in dots if len(dots) <= MOST_DOTS]
+    marks += [Mark(across(x), up(y), text, "best") for (x, y), text in (best or {}).items()]
     steps = [(across(tick), f"{tick:g}") for tick in across.ticks() if tick == round(tick)]
     return Chart(title, drawn, marks, steps, [(up(tick), f"{tick:g}") for tick in up.ticks()])
 
@@ -103,7 +117,7 @@ class Scale:
         """Round values, about TICKS of them."""
         rough = (self.high - self.low) / TICKS
         power = 10.0 ** math.floor(math.log10(rough))
-        step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough)
+        step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= 0.7 * rough)
         first = math.ceil(self.low / step)
         last = math.floor(self.high / step)
         return [float(f"{number * step:.10g}") for number in range(first, last + 1)]

@@ -11,6 +11,7 @@ import numpy as np
 
 Points = list[tuple[int, float]]  # step, value
 
+NEAR_A_WORD = (0.9, 1.1)  # lengths that are always in sight, so that rounding errors look like what they are
 WINDOW = 0.1  # of all steps, over which the training loss is averaged
 
 

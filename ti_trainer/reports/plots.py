@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..files.atomic import write_bytes
-from .curves import Curves
+from .curves import NEAR_A_WORD, Curves
 
 
 def plot_run(curves: Curves, title: str, file: Path) -> None:
@@ -30,6 +30,8 @@ def plot_run(curves: Curves, title: str, file: Path) -> None:
     fixed.legend()
     length.plot(*columns(curves.length), color="tab:green")
     length.axhline(1, linewidth=0.8, linestyle=":", color="grey")
+    for near in NEAR_A_WORD:
+        length.axhline(near, alpha=0)
     angle.plot(*columns(curves.angle), color="tab:purple")
     training.set(title="training loss (noisy: says little)", xlabel="step")
     fixed.set(title="loss under fixed noise (falls while it learns)", xlabel="step")

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import MISSING
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor
@@ -114,7 +115,9 @@ class LiveReport:
                 about = [f"{example.size[0]} x {example.size[1]}", f"shown at {width * unit} x {height * unit}"]
                 about += ["of the class"] * example.is_class + ["with a mask"] * (example.mask is not None)
                 captions = [escaped(fill(caption, data.token)) for caption in example.captions]
-                found.append(Reference(example.picture.name, data_uri(image, SMALL), ", ".join(about), captions))
+                found.append(
+                    Reference(Path(example.picture.name).name, data_uri(image, SMALL), ", ".join(about), captions)
+                )
         return found
 
     def near(self, rows: Mapping[str, Tensor]) -> list[NearWords]:
@@ -134,7 +137,7 @@ class LiveReport:
         angle = turned(rows, learner.initial).mean().item()
         found = [
             (
-                "time so far",
+                "time",
                 f"{seconds:.0f} s, of which {self.gallery.budget.spent:.0f} s went into previews on the way",
             ),
             ("pictures at once", f"{self.plan.micro_batch}" + ", activations twice" * self.plan.gradient_checkpointing),
