@@ -143,6 +143,7 @@ def base_settings(model: Path, pictures: Path) -> dict[str, Any]:
         "validation_samples": 4,
         "early_stop": 0,
         "checkpoint_every": 2,
+        "preview_every": 0,
         "preview_steps": 1,
         "plots": False,
         "precision": "fp32",

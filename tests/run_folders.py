@@ -45,6 +45,6 @@ def made(folder: RunFolder, content: bytes = b"rows") -> RunFolder:
     folder.checkpoints.save(checkpoint(3))
     folder.metrics.append([{"step": 3, "loss": 0.5}])
     folder.files.embedding.write_bytes(content)
-    folder.files.preview(2).parent.mkdir()
-    folder.files.preview(2).write_bytes(b"png")
+    folder.files.preview(2, 1).parent.mkdir()
+    folder.files.preview(2, 1).write_bytes(b"png")
     return folder

@@ -73,7 +73,7 @@ def test_what_is_refused(embedding: str, tmp_path: Path, capsys: pytest.CaptureF
         ([embedding, "--judge", "gone/clip", "--offline"], "--judge gone/clip cannot be loaded: "),
         ([embedding, "--images", str(tmp_path)], f"--images {tmp_path} holds no pictures"),
         ([embedding, "--masks", str(tmp_path)], "not one picture has such a mask; name the masks like their pictures"),
-        ([embedding, "--prompts", str(tmp_path / "prompts.txt")], "does not say where the token goes"),
+        ([embedding, "--prompts", str(tmp_path / "prompts.txt")], "without the token: write {token} where it goes"),
         ([embedding, "--checkpoints"], "holds no checkpoints; give the folder of a run"),
         ([embedding, "--model", "models/sd15"], "give the concept's pictures, --images DIR"),
         ([embedding, "--against", "gone.pt"], "gone.pt cannot be read"),

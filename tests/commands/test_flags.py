@@ -57,7 +57,7 @@ def test_every_setting_is_a_documented_flag_of_train(monkeypatch: pytest.MonkeyP
         for name in settings_of(kind):
             documentation = field_documentation(kind)[name]
             assert len(documentation) > 15, name
-            metavar = rf'(?:, --no-{name}| [A-Z]+| "<NAME>")'
+            metavar = rf'(?:, --no-{name}| [A-Z]+(?: \[[A-Z]+ \.\.\.\])?| "<NAME>")'
             assert re.search(rf"--{name}{metavar} {re.escape(documentation)}", text), name
 
 
@@ -169,10 +169,10 @@ def test_flags_of_a_small_class(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
         (["train", "--resolutoin", "5"], "--resolutoin is not a flag of ti-trainer train; did you mean --resolution?"),
         (["train", "--xyz"], "--xyz is not a flag of ti-trainer train; --help lists them"),
         (["train", "--steps"], "--steps: expected one argument"),
-        (["preview", "--prompt", "x", "--steps", "0"], "--steps is 0; choose a number from 1 to 1000"),
-        (["preview", "--prompt", "x", "--seeds", "0"], "--seeds is 0; choose a number from 1 to 1000"),
-        (["preview", "--prompt", "x", "--lean_unet"], "--lean_unet is not a flag of ti-trainer preview"),
-        (["preview"], "the following arguments are required: --prompt"),
+        (["preview", "--prompts", "x", "--preview_steps", "0"], "--preview_steps is 0; choose a number from 1 to 1000"),
+        (["preview", "--prompts", "x", "--preview_seeds", "0"], "--preview_seeds is 0; choose a number from 1 to 100"),
+        (["preview", "--prompts", "x", "--lean_unet"], "--lean_unet is not a flag of ti-trainer preview"),
+        (["preview"], "the following arguments are required: --prompts"),
         (["evaluate", "x", "--guidance", "-1"], "--guidance is -1.0; choose a number from 0 to 100"),
         (["evaluate", "x", "--seeds", "few"], "--seeds is 'few'; give a whole number"),
         (["dataset", "--crop", "middle"], "--crop is 'middle'; choose one of centre, random, subject"),
@@ -182,8 +182,17 @@ def test_refusals(arguments: list[str], message: str, capsys: pytest.CaptureFixt
     assert errors_of(arguments, capsys).startswith(f"error: {message}")
 
 
-@pytest.mark.parametrize("command", ["preview", "evaluate"])
-def test_pictures_are_drawn_as_previews_of_a_run_are(command: str) -> None:
-    arguments = {"preview": ["--prompt", "x"], "evaluate": ["file"]}[command]
-    options: argparse.Namespace = parser_of(command).parse_args(arguments)
+def test_pictures_are_drawn_as_previews_of_a_run_are() -> None:
+    options: argparse.Namespace = parser_of("evaluate").parse_args(["file"])
     assert (options.steps, options.guidance) == (TrainConfig.preview_steps, TrainConfig.guidance)
+    drawing = {"--prompts", "--negative_prompt", "--preview_seeds", "--preview_width", "--preview_height"}
+    drawing |= {"--preview_steps", "--guidance", "--seed"}
+    assert drawing <= flags_of("preview")
+    assert drawing <= flags_of("train")
+
+
+def test_several_values_of_a_flag() -> None:
+    """One after the other, or with the flag again."""
+    arguments = ["--token", "<a>", "--prompts", "x", "y z", "--prompts", "{token}"]
+    assert parser_of("train").parse_args(arguments).prompts == ["x", "y z", "{token}"]
+    assert not hasattr(parser_of("train").parse_args([]), "prompts")

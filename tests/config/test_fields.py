@@ -131,18 +131,23 @@ def test_choices_are_those_of_the_table_now(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_fields_without_a_word_about_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A plain default is a setting too, and a field that is no text, number or bool is none."""
+    """A plain default is a setting too, and a field that is no text, number, bool or tuple of these is none."""
 
     @dataclasses.dataclass(frozen=True)
     class Plain(Settings):
         size: int = 3
-        places: tuple[str, ...] = ()
+        places: dict[str, str] | None = None
+        sizes: tuple[int, ...] = (1,)
         ratio: float | None = None
 
-    assert list(settings_of(Plain)) == ["size", "ratio"]
+    assert list(settings_of(Plain)) == ["size", "sizes", "ratio"]
     assert Plain(ratio="1.5").ratio == 1.5  # type: ignore[arg-type]
     with pytest.raises(BadInput, match="size is 'x'; give a whole number"):
         Plain(size="x")  # type: ignore[arg-type]
+    assert Plain(sizes=[2, 3]).sizes == (2, 3)  # type: ignore[arg-type]
+    assert Plain(sizes=5).sizes == (5,)  # type: ignore[arg-type]
+    with pytest.raises(BadInput, match="sizes is 'x'; give a whole number"):
+        Plain(sizes=(2, "x"))  # type: ignore[arg-type]
 
 
 def test_settings_load_nothing_heavy() -> None:

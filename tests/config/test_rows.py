@@ -20,7 +20,9 @@ from ti_trainer.files.reach import Reach
 NEVER = {
     *marked("shared"),
     *("output", "resume", "overwrite", "latent_cache", "tensorboard", "clip"),
-    *("checkpoint_every", "preview_every", "preview_steps", "guidance", "plots"),
+    *("checkpoint_every", "save_every", "preview_every", "preview_seeds", "preview_width", "preview_height"),
+    *("preview_steps", "guidance", "prompts", "negative_prompt", "plots"),
+    *("description", "author", "license", "tags", "date", "thumbnail"),
 }
 
 

@@ -68,3 +68,9 @@ def test_a_rerun_writes_the_same() -> None:
     assert metadata(config=dict(reversed(config.items()))) == metadata()
     assert all(isinstance(value, str) for value in metadata().values())
     assert not any("date" in key for key in metadata())
+
+
+def test_what_its_maker_says() -> None:
+    told = metadata(sharing={"author": "me", "tags": "cat,striped", "title": "another"})
+    assert (told["modelspec.author"], told["modelspec.tags"]) == ("me", "cat,striped")
+    assert told["modelspec.title"] == "my-cat"  # WebUIs call it so

@@ -63,7 +63,8 @@ def place(
     root = scratch / "disk"
     monkeypatch.setenv("XDG_CACHE_HOME", str(root / "cache"))
     quick = {"steps": 2, "batch_size": 1, "num_vectors": 1, "validate_every": 0}
-    config = config_from_mapping({**base_settings, **quick, "checkpoint_every": 1})
+    quick |= {"checkpoint_every": 1, "save_every": 1, "preview_every": 1, "prompts": ["a {token}"]}
+    config = config_from_mapping({**base_settings, **quick})
     family = borrow_family(model_in_memory, config, torch.device("cpu"))
     monkeypatch.setattr(ti_trainer.training.admission, "take_model", lambda *_: family)
     plan = MemoryPlan(1, False, 0, 0)

@@ -1,7 +1,7 @@
 import pytest
 
 from ti_trainer.errors import BadInput
-from ti_trainer.files.names import check_token
+from ti_trainer.files.names import check_token, token_of_step
 from ti_trainer.files.wording import printable
 
 
@@ -51,3 +51,9 @@ def test_cure_of_a_word_that_the_model_should_know() -> None:
 def test_no_name_at_all(token: str) -> None:
     with pytest.raises(BadInput, match="choose a name such as '<my-cat>'"):
         check_token(token)
+
+
+def test_tokens_of_steps() -> None:
+    assert token_of_step("<my-cat>", 100) == "<my-cat-000100>"
+    assert token_of_step("cat", 12_345_678) == "cat-12345678"
+    check_token(token_of_step("<a_b>", 7))

@@ -57,7 +57,7 @@ def test_every_arm_is_drawn_from_the_same_prompts_and_noise(
         settings,
         against=[other],
         judge=[str(clip_folder), str(judge_folder)],
-        prompts=str(tmp_path / "prompts.txt"),
+        prompts=[str(tmp_path / "prompts.txt")],
         seeds=2,
         seed=5,
         **HOW,

@@ -14,6 +14,7 @@ import torch
 from tests.tiny_models import WORDS
 from ti_trainer.cli import main
 from ti_trainer.embedding_files import FORMATS, Embedding, write_embedding
+from ti_trainer.reports.inspection import shortened
 
 TOKEN = "<my-cat>"
 
@@ -95,3 +96,8 @@ def test_an_embedding_for_the_negative_prompt(tmp_path: Path, capsys: pytest.Cap
     assert "use       in the negative prompt" in capsys.readouterr().out
     assert main(["inspect", str(file), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["negative"] is True
+
+
+def test_a_picture_in_the_metadata_is_not_printed() -> None:
+    assert shortened("data:image/jpeg;base64," + "A" * 5000) == "data:image/jpeg;base64... (5,023 letters)"
+    assert shortened("data:" + "A" * 50) == "data:" + "A" * 50

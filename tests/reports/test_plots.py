@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,25 +21,36 @@ def points(line: Any) -> list[tuple[float, float]]:
 
 
 def test_curves_are_the_metrics(make_config: Callable[..., TrainConfig], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Left every step's training loss, right what was measured under fixed noise, called by the token."""
+    """Every step's training loss and its mean, the loss under fixed noise from step 0 on, lengths and angles."""
     figures: list[Any] = []
     close = plt.close
     monkeypatch.setattr(plt, "close", figures.append)  # keeps the figure that was saved
     run = train(make_config(steps=5, validate_every=2, plots=True))
     records = [json.loads(line) for line in (Path(run.folder) / "metrics.jsonl").read_text().splitlines()]
     (figure,) = figures
-    (training, fixed) = figure.axes
-    (curve,) = training.lines
-    assert points(curve) == [(record["step"], record["loss"]) for record in records]
-    assert [step for step, _ in points(curve)] == [1, 2, 3, 4, 5]
-    (curve,) = fixed.lines
-    measured = [(record["step"], record["validation_loss"]) for record in records if "validation_loss" in record]
-    assert points(curve) == measured
-    assert [step for step, _ in measured] == [2, 4, 5]
-    assert curve.get_label() == "<my-cat>"
+    training, fixed, length, angle = figure.axes
+    each, smooth = training.lines
+    losses = [record["loss"] for record in records]
+    assert points(each) == list(zip(range(1, 6), losses, strict=True))
+    means = [sum(some) / len(some) for some in (losses[max(0, i - 1) : i + 2] for i in range(5))]
+    assert [value for _, value in points(smooth)] == pytest.approx(means)
+    measured, best, level = fixed.lines
+    assert points(measured)[1:] == [(r["step"], r["validation_loss"]) for r in records if "validation_loss" in r]
+    assert [step for step, _ in points(measured)] == [0, 2, 4, 5]
+    assert points(best) == [point_of(measured, run.best_step)]
+    assert best.get_label() == f"saved: step {run.best_step}"
+    assert set(level.get_ydata()) == {points(measured)[0][1]}
+    assert points(length.lines[0]) == [(record["step"], record["length_ratio"]) for record in records]
+    cosines = [math.cos(math.radians(value)) for _, value in points(angle.lines[0])]
+    assert cosines == pytest.approx([record["cosine_to_init"] for record in records])
+    assert figure.get_suptitle() == "<my-cat> on sd1"
     close(figure)
     with Image.open(Path(run.folder) / "loss.png") as picture:
-        assert picture.size == (1000, 400)
+        assert picture.size == (1000, 700)
+
+
+def point_of(line: Any, step: int) -> tuple[float, float]:
+    return next(point for point in points(line) if point[0] == step)
 
 
 def test_checkpoints_are_a_line_and_others_points(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Previews are what the real pipeline draws, and grids show every picture with its caption."""
+"""Previews are what the real pipeline draws."""
 
 from __future__ import annotations
 
@@ -12,13 +12,16 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from ti_trainer import Run, TrainConfig, load_into_pipeline, train
+from ti_trainer import BadInput, Concept, Run, TrainConfig, load_into_pipeline, train
 from ti_trainer.config.model import ModelConfig
-from ti_trainer.embedding_files import read_embedding
+from ti_trainer.embedding_files import Embedding, read_embedding, write_embedding
 from ti_trainer.families import Family, load_family
 from ti_trainer.method.randomness import generator
 from ti_trainer.method.tokens import fill
-from ti_trainer.reports.previews import PLAIN_PROMPTS, PROMPTS, generate, grid, preview, quiet, save_image
+from ti_trainer.reports.grids import grid
+from ti_trainer.reports.previews import COLUMNS, drawing_of_run, generate, preview, quiet
+from ti_trainer.reports.prompts import PLAIN_PROMPTS, PROMPTS
+from ti_trainer.reports.references import find_references, show_references
 
 TOKEN = "<my-cat>"
 PROMPTS_HERE = ["a photo of a <my-cat> on the beach", "a red <my-cat>", "a photo of a dog"]
@@ -118,137 +121,97 @@ def test_drawing_leaves_no_trace(learned: Family) -> None:
     scheduler, before = pipeline.scheduler, learned.encode_text(PROMPTS_HERE).context
     torch.manual_seed(4)
     state = torch.get_rng_state()
-    (picture,) = generate(learned, PROMPTS_HERE[:1], seed=0, steps=2, guidance=5.0, size=48)
-    assert picture.size == (48, 48)
+    (picture,) = generate(learned, PROMPTS_HERE[:1], seed=0, steps=2, guidance=5.0, size=(48, 64))
+    assert picture.size == (48, 64)
     assert pipeline.scheduler is scheduler
     assert torch.equal(torch.get_rng_state(), state)
     assert torch.equal(learned.encode_text(PROMPTS_HERE).context, before)
     assert all(row.grad is None for row in learned.slots[0].encoder.parameters())
 
 
-COLOURS = [[(200, 0, 0), (0, 200, 0), (0, 0, 200)], [(200, 200, 0), (200, 0, 200), (0, 200, 200)]]
-
-
-def coloured_rows(titles: Sequence[str]) -> list[tuple[str, list[Image.Image]]]:
-    pictures = [[Image.new("RGB", (32, 32), colour) for colour in row] for row in COLOURS]
-    return list(zip(titles, pictures, strict=True))
-
-
-def box(canvas: np.ndarray, colour: tuple[int, int, int]) -> tuple[int, int, int, int]:
-    """Left, top, right and bottom of everything of that colour."""
-    rows, columns = np.nonzero((canvas == colour).all(-1))
-    return columns.min(), rows.min(), columns.max() + 1, rows.max() + 1
-
-
-def test_grid_shows_every_picture_in_its_place() -> None:
-    canvas = array(grid(coloured_rows(["before", "after"]), ["one", "two", "three"], cell=100))
-    boxes = [[box(canvas, colour) for colour in row] for row in COLOURS]
-    for row in boxes:
-        assert [right - left for left, _, right, _ in row] == [100] * 3
-        assert [bottom - top for _, top, _, bottom in row] == [100] * 3
-        assert len({top for _, top, _, _ in row}) == 1
-        assert row[0][2] < row[1][0] < row[1][2] < row[2][0]
-    for upper, lower in zip(*boxes, strict=True):
-        assert upper[0] == lower[0]
-        assert upper[3] < lower[1]
-
-
-def test_captions_and_titles_are_drawn() -> None:
-    """Changing a caption changes the canvas beneath its own column and nowhere else; a title, left of its own row."""
-    plain = array(grid(coloured_rows(["before", "after"]), ["cat", "dog", "<my-cat>"], cell=100))
-    boxes = [[box(plain, colour) for colour in row] for row in COLOURS]
-    other = array(grid(coloured_rows(["before", "after"]), ["cat", "fox", "<my-cat>"], cell=100))
-    rows, columns = np.nonzero((plain != other).any(-1))
-    left, _, right, bottom = boxes[1][1]
-    assert len(rows) > 20
-    assert rows.min() >= bottom
-    assert columns.min() >= left
-    assert columns.max() < right
-
-    for left, _, right, bottom in boxes[1]:  # dark letters on white, whole
-        beneath = plain[bottom:, left:right].max(-1)
-        assert (beneath < 100).sum() > 20
-        assert (beneath[-1] == 255).all()
-
-    other = array(grid(coloured_rows(["before", "later"]), ["cat", "dog", "<my-cat>"], cell=100))
-    rows, columns = np.nonzero((plain != other).any(-1))
-    left, top, _, bottom = boxes[1][0]
-    assert len(rows) > 20
-    assert columns.max() < left
-    assert top <= rows.min()
-    assert rows.max() < bottom
-
-
-def test_long_captions_are_wrapped_and_shown_whole() -> None:
-    """Every word of a long caption leaves its own mark, and none runs into the next column."""
-    caption = "a photo of the <my-cat> in deep snow at night under some bright stars"
-    words = caption.split()
-    plain = array(grid(coloured_rows(["before", "after"]), [caption, "dog", "dog"], cell=100))
-    left, _, _, bottom = box(plain, COLOURS[1][0])
-    for number in range(len(words)):
-        changed = [*words[:number], "x" * len(words[number]), *words[number + 1 :]]
-        other = array(grid(coloured_rows(["before", "after"]), [" ".join(changed), "dog", "dog"], cell=100))
-        assert other.shape == plain.shape
-        rows, columns = np.nonzero((plain != other).any(-1))
-        assert len(rows) > 0, words[number]
-        assert rows.min() >= bottom
-        assert columns.min() >= left - 2  # letters may lean over
-        assert columns.max() < box(plain, COLOURS[1][1])[0]
-
-
-def test_before_and_after_are_the_first_and_the_exported_rows(finished_run: Run, model: Path) -> None:
-    captions = [fill(prompt, TOKEN) for prompt in PROMPTS["object"]]
-    first = load_file(Path(finished_run.folder) / "checkpoints" / "step-000000.safetensors")["rows.clip_l"]
-    best = load_file(finished_run.embedding)["emb_params"]
-    rows = []
-    for title, vectors in (("before", first), ("after", best)):
+def sheet_of(
+    run: Run, model: Path, pictures: Path, prompts: Sequence[str], negative: str = ""
+) -> tuple[np.ndarray, np.ndarray]:
+    """before_after.png, and what it should be: the concept's pictures over what the first and the saved rows draw."""
+    first = load_file(Path(run.folder) / "checkpoints" / "step-000000.safetensors")["rows.clip_l"]
+    best = load_file(run.embedding)["emb_params"]
+    references = show_references(find_references(Concept(TOKEN, str(pictures))), "white", 384, len(prompts))
+    rows: list[Any] = [("your\npictures", references)]
+    for title, vectors in (("before\nstep 0", first), (f"after\nstep {run.best_step}", best)):
         family = with_rows(load_family(ModelConfig(model=str(model)), torch.device("cpu"), torch.float32), vectors)
-        rows.append((title, generate(family, captions, seed=0, steps=1, guidance=5.0)))
-    with Image.open(Path(finished_run.folder) / "before_after.png") as saved:
-        found = array(saved.convert("RGB"))
-    assert np.abs(found - array(grid(rows, captions))).max() <= 1
-    assert np.abs(found - array(grid(rows[::-1], captions))).max() > 10
+        rows.append((title, generate(family, prompts, seed=0, steps=1, guidance=5.0, negative=negative)))
+    with Image.open(Path(run.folder) / "before_after.png") as saved:
+        return array(saved.convert("RGB")), array(grid(rows, prompts, header=f"{TOKEN} on {model.name}"))
+
+
+def test_before_and_after_are_the_first_and_the_exported_rows(finished_run: Run, model: Path, pictures: Path) -> None:
+    found, wanted = sheet_of(finished_run, model, pictures, [fill(each, TOKEN) for each in PROMPTS["object"][:COLUMNS]])
+    assert np.abs(found - wanted).max() <= 1
+    assert finished_run.best_step > 0
+    half = found.shape[0] // 3
+    assert np.abs(found[half : 2 * half] - found[-half:]).max() > 10
 
 
 def test_a_negative_concept_is_shown_by_what_it_keeps_out(
-    make_config: Callable[..., TrainConfig], model: Path, tmp_path: Path
+    make_config: Callable[..., TrainConfig], model: Path, pictures: Path, tmp_path: Path
 ) -> None:
     """Plain prompts, with the token in the negative one; and `preview` puts it there by itself."""
     run = train(make_config(negative=True, steps=4, plots=True))
     embedding = read_embedding(run.embedding)
     assert embedding.is_negative
     assert "in the negative prompt" in embedding.metadata["modelspec.usage_hint"]
-    first = load_file(Path(run.folder) / "checkpoints" / "step-000000.safetensors")["rows.clip_l"]
-    rows = []
-    for title, vectors in (("before", first), ("after", embedding.vectors["clip_l"])):
-        family = with_rows(load_family(ModelConfig(model=str(model)), torch.device("cpu"), torch.float32), vectors)
-        rows.append((title, generate(family, PLAIN_PROMPTS, seed=0, steps=1, guidance=5.0, negative=TOKEN)))
-    with Image.open(Path(run.folder) / "before_after.png") as saved:
-        found = array(saved.convert("RGB"))
-    assert np.abs(found - array(grid(rows, PLAIN_PROMPTS))).max() <= 1
+    found, wanted = sheet_of(run, model, pictures, PLAIN_PROMPTS[:COLUMNS], TOKEN)
+    assert np.abs(found - wanted).max() <= 1
     for negative, written in ((None, "own.png"), ("a cat", "other.png"), (TOKEN, "same.png")):
-        preview(
-            [str(run.embedding)], ["a dog"], ModelConfig(model=str(model)), str(tmp_path / written), 1, 2, 5.0, negative
-        )
+        how = {"output": str(tmp_path / written), "preview_steps": 2, "negative_prompt": negative}
+        preview([str(run.embedding)], ["a dog"], ModelConfig(model=str(model)), **how)
     own, other, same = (array(Image.open(tmp_path / name)) for name in ("own.png", "other.png", "same.png"))
     assert (own == same).all()
     assert (own != other).any()
+    with pytest.raises(BadInput, match=r"no token to put in the place of \{token\}"):
+        preview([str(run.embedding)], ["a {token}"], ModelConfig(model=str(model)))
 
 
-def test_saved_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "previews" / "step-000001.png"
-    picture = Image.new("RGB", (4, 4), "red")
-    save_image(picture, path)
-    with Image.open(path) as saved:
-        assert np.array_equal(array(saved), array(picture))
+def test_preview_fills_in_all_tokens(model: Path, finished_run: Run, tmp_path: Path) -> None:
+    other = tmp_path / "look.safetensors"
+    rows = load_file(finished_run.embedding)["emb_params"]
+    write_embedding(Embedding("<look>", {"clip_l": -rows}), other, "webui")
+    (tmp_path / "prompts.txt").write_text("a {token} at sea\n")
+    for name, prompt in (("a.png", str(tmp_path / "prompts.txt")), ("b.png", f"a {TOKEN} <look> at sea")):
+        how = {"output": str(tmp_path / name), "preview_steps": 1, "preview_width": 48}
+        preview([str(finished_run.embedding), str(other)], [prompt], ModelConfig(model=str(model)), **how)
+    one, two = (array(Image.open(tmp_path / name)) for name in ("a.png", "b.png"))
+    assert (one == two).all()
 
-    def fail(self: Image.Image, file: Any, **how: Any) -> None:
-        file.write(b"half")
-        raise OSError("no space left")
 
-    monkeypatch.setattr(Image.Image, "save", fail)
-    with pytest.raises(OSError, match="no space left"):
-        save_image(Image.new("RGB", (4, 4), "blue"), path)
-    monkeypatch.undo()
-    with Image.open(path) as saved:
-        assert np.array_equal(array(saved), array(picture))
+def test_what_a_run_draws(make_config: Callable[..., TrainConfig], tmp_path: Path) -> None:
+    plain = drawing_of_run(make_config(), 32, 4)
+    assert plain.prompts == tuple(fill(each, TOKEN) for each in PROMPTS["object"][:COLUMNS])
+    assert (plain.negative, plain.seeds, plain.size, plain.columns) == ("", (0,), (32, 32), list(plain.prompts))
+    style = drawing_of_run(make_config(templates="style"), 32, 4)
+    assert style.prompts[0] == f"a house in the style of {TOKEN}"
+    own = {"prompts": ["a {token}", f"my {TOKEN}"], "negative_prompt": "a {token} drawing", "seed": 5}
+    drawing = drawing_of_run(make_config(**own, preview_seeds=2, preview_width=48, preview_steps=3), 32, 4)
+    assert drawing.prompts == (f"a {TOKEN}", f"my {TOKEN}")
+    assert drawing.negative == f"a {TOKEN} drawing"
+    assert (drawing.seeds, drawing.size, drawing.work) == ((5, 6), (48, 32), 12)
+    assert drawing.columns == [f"{prompt} (seed {seed})" for seed in (5, 6) for prompt in drawing.prompts]
+    assert (drawing.told(3)["prompt"], drawing.told(3)["seed"]) == (f"my {TOKEN}", "6")
+    for given, negative in (("", TOKEN), ("blurry", f"blurry, {TOKEN}"), ("no {token}", f"no {TOKEN}")):
+        assert drawing_of_run(make_config(negative=True, negative_prompt=given), 32, 4).negative == negative
+    with pytest.raises(BadInput, match="preview_height is 50; choose a multiple of 4, such as 48"):
+        drawing_of_run(make_config(preview_height=50), 32, 4)
+    with pytest.raises(BadInput, match="which is not there"):
+        drawing_of_run(make_config(prompts=[str(tmp_path / "gone.txt")]), 32, 4)
+
+
+def test_pictures_of_several_seeds_and_the_work_that_is_told(learned: Family, make_config: Any) -> None:
+    config = make_config(prompts=PROMPTS_HERE[:2], preview_seeds=2, preview_steps=3, seed=1, negative_prompt="a dog")
+    drawing = drawing_of_run(config, 32, 4)
+    told: list[int] = []
+    found = drawing.pictures(learned, None, told.append)
+    how = {"steps": 3, "guidance": 5.0, "negative": "a dog"}
+    wanted = [image for seed in (1, 2) for image in generate(learned, PROMPTS_HERE[:2], seed=seed, **how)]
+    assert all((array(one) == array(other)).all() for one, other in zip(found, wanted, strict=True))
+    assert sum(told) == drawing.work
+    assert len(told) == 6

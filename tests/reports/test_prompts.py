@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from ti_trainer import BadInput
-from ti_trainer.reports.previews import PROMPTS
-from ti_trainer.reports.prompts import SCENE_PROMPTS, Prompt, class_word, read_prompts
+from ti_trainer.reports.prompts import PROMPTS, SCENE_PROMPTS, Prompt, class_word, read_prompts, read_templates
 
 # as the file that comes with DreamBench is laid out
 DREAMBENCH = """Classes
@@ -73,44 +72,57 @@ def test_prompts_of_our_own() -> None:
         "a photo of a <my-cat> at sunset",
     ]
     assert [prompt.scene for prompt in SCENE_PROMPTS] == [None, "grass", "snow", "night", "beach", "sunset"]
-    assert read_prompts(None) == SCENE_PROMPTS
-    assert [prompt.template for prompt in read_prompts("style")] == list(PROMPTS["style"])
+    assert read_prompts([]) == SCENE_PROMPTS
+    assert [prompt.template for prompt in read_prompts(["style"])] == list(PROMPTS["style"])
 
 
 def test_dreambench_has_a_list_for_things_and_one_for_animals(tmp_path: Path) -> None:
     file = written(tmp_path, DREAMBENCH)
-    assert [prompt.template for prompt in read_prompts(file, "object")] == [
+    assert [prompt.template for prompt in read_prompts([file], "object")] == [
         "a {token} in the jungle",
         "a {token} with a city's lights in the background",
         "a cube shaped {token}",
     ]
-    assert read_prompts(file, "live") == (Prompt("a {token} wearing a red hat"),)
+    assert read_prompts([file], "live") == (Prompt("a {token} wearing a red hat"),)
     for chosen in (None, "dead"):
         with pytest.raises(BadInput, match="has prompts for object and live: choose one with prompt_list"):
-            read_prompts(file, chosen)
+            read_prompts([file], chosen)
     only = written(tmp_path, DREAMBENCH[: DREAMBENCH.index("Live")])
-    assert len(read_prompts(only)) == 3
+    assert len(read_prompts([only])) == 3
 
 
 def test_a_prompt_in_each_line(tmp_path: Path) -> None:
     file = written(tmp_path, "a {token} at sea\n\n  a red {}\nmy [name]\na {token} at sea\n")
-    assert read_prompts(file) == (Prompt("a {token} at sea"), Prompt("a red {token}"), Prompt("my {token}"))
+    assert read_prompts([file]) == (Prompt("a {token} at sea"), Prompt("a red {token}"), Prompt("my {token}"))
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("a {token}\na cat at sea\n", "'a cat at sea' in FILE does not say where the token goes: write {token} there"),
-        ("'a {1} at sea'.format(token, name)\n", "'a at sea' in FILE does not say where the token goes"),
+        ("a {token}\na cat at sea\n", "has 'a cat at sea', without the token: write {token} where it goes"),
+        ("'a {1} at sea'.format(token, name)\n", "has 'a at sea', without the token"),
         ("\n\n", 'prompts="FILE" is empty: write lines such as'),
     ],
 )
 def test_files_that_are_refused(text: str, message: str, tmp_path: Path) -> None:
     file = written(tmp_path, text)
     with pytest.raises(BadInput, match=re.escape(message.replace("FILE", file))):
-        read_prompts(file)
+        read_prompts([file])
 
 
-def test_no_such_file() -> None:
-    with pytest.raises(BadInput, match="prompts is 'gone': choose object or style, or a UTF-8 text file"):
-        read_prompts("gone")
+def test_no_such_file(tmp_path: Path) -> None:
+    for read in (read_prompts, read_templates):
+        with pytest.raises(BadInput, match=r"prompts names 'gone\.txt', which is not there; write prompts, or give"):
+            read(["gone.txt"])
+    with pytest.raises(BadInput, match="has 'gone', without the token"):
+        read_prompts(["gone"])
+
+
+def test_prompts_and_files_may_be_mixed(tmp_path: Path) -> None:
+    """Each prompt once, in their order; without the token too, where it need not be there."""
+    file = written(tmp_path, "a {} at sea\na cat\n")
+    names = ["a red {token}", file, "a  red [name]", "style", " ", "a" * 5000]
+    wanted = ("a red {token}", "a {token} at sea", "a cat", *PROMPTS["style"], "a" * 5000)
+    assert read_templates(names) == wanted
+    assert read_templates([]) == ()
+    assert read_prompts(["a {token}", "a red {}"]) == (Prompt("a {token}"), Prompt("a red {token}"))

@@ -91,7 +91,7 @@ def test_folder_in_which_nothing_was_made_is_removed(tmp_path: Path) -> None:
     assert sorted(folder.path.rglob("*")) == before
 
 
-FILES = ["cat.safetensors", "config.yaml", "metrics.jsonl", "previews/step-000002.png"]
+FILES = ["cat.safetensors", "config.yaml", "metrics.jsonl", "previews/step-000002-1.png"]
 
 
 def test_publishing_at_home(tmp_path: Path) -> None:

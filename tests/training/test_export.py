@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import io
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
+from safetensors.torch import load_file
 
-from ti_trainer import Run, TrainConfig, __version__, train
+from tests.running import checkpoint, interrupting
+from ti_trainer import Interrupted, Run, TrainConfig, __version__, train
+from ti_trainer.cli import main
 from ti_trainer.embedding_files import read_embedding
 
 MakeConfig = Callable[..., TrainConfig]
@@ -101,3 +109,80 @@ def test_start_from_a_file_does_not_name_it(make_config: MakeConfig, finished_ru
     tuned = train(make_config(token="cat", tune=True, init="auto", steps=1, validate_every=0, name="tuned"))
     found = read_embedding(tuned.embedding)
     assert (found.token, found.metadata["ti_trainer.init"]) == ("<cat-tuned>", "its own rows")
+
+
+def test_embeddings_on_the_way(make_config: MakeConfig, tmp_path: Path) -> None:
+    """Each holds the rows of its step under a token of its own; and the same after a stop and a resume."""
+    settings = {"steps": 5, "checkpoint_every": 1, "save_every": 2, "plots": False}
+    run = train(make_config(**settings))
+    folder = Path(run.folder) / "embeddings"
+    names = ["my-cat-000002.safetensors", "my-cat-000004.safetensors"]
+    assert sorted(path.name for path in folder.iterdir()) == names
+    for name, step in zip(names, (2, 4), strict=True):
+        found = read_embedding(folder / name)
+        assert found.token == f"<{name.removesuffix('.safetensors')}>"
+        assert torch.equal(found.vectors["clip_l"], checkpoint(Path(run.folder), step)["rows.clip_l"])
+        assert found.metadata["ti_trainer.step"] == str(step)
+        assert found.metadata["modelspec.title"] == name.removesuffix(".safetensors")
+        assert found.metadata["ti_trainer.data_hash"] == read_embedding(run.embedding).metadata["ti_trainer.data_hash"]
+
+    config = make_config(**settings, name="stopped")
+    with pytest.raises(Interrupted):
+        train(config, [interrupting(3)])
+    late = Path(config.output) / "stopped" / "embeddings" / "my-cat-000008.safetensors"
+    shutil.copy(folder / names[1], late)  # as of a run that had been asked for more steps
+    again = train(replace(config, resume=True))
+    found = {path.name: path.read_bytes() for path in (Path(again.folder) / "embeddings").iterdir()}
+    assert found == {name: (folder / name).read_bytes() for name in names}
+
+
+def test_a_checkpoint_is_the_embedding_of_its_run(
+    finished_run: Run, make_config: MakeConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = Path(finished_run.folder) / "checkpoints" / "step-000004.safetensors"
+    rows = checkpoint(Path(finished_run.folder), 4)["rows.clip_l"]
+    found = read_embedding(file)
+    assert found.token == "<my-cat>"
+    assert torch.equal(found.vectors["clip_l"], rows)
+    saved = read_embedding(finished_run.embedding).metadata
+    left_out = {"ti_trainer.data_hash", "modelspec.hash_sha256", "ti_trainer.slots", "format"}
+    wanted = {name: text for name, text in saved.items() if name not in left_out}
+    assert found.metadata == {**wanted, "ti_trainer.step": "4"}
+    assert main(["inspect", str(file), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["vectors"] == 4
+    assert main(["convert", str(file), "--to", "webui", "--output", str(tmp_path)]) == 0
+    assert torch.equal(load_file(tmp_path / "my-cat.safetensors")["emb_params"], rows)
+    run = train(make_config(init=f"file:{file}", lr=0, steps=1, validate_every=0, plots=False))
+    assert torch.equal(read_embedding(run.embedding).vectors["clip_l"], rows)
+
+
+def test_a_checkpoint_of_two_encoders_loses_none(make_config: MakeConfig, tiny_models: dict[str, Path]) -> None:
+    run = train(make_config(model=str(tiny_models["sdxl-eps"]), steps=1, validate_every=0, plots=False))
+    found = read_embedding(Path(run.folder) / "checkpoints" / "step-000001.safetensors")
+    saved = read_embedding(run.embedding)
+    assert (found.token, found.families) == (saved.token, saved.families)
+    assert found.vectors.keys() == saved.vectors.keys() == {"clip_l", "clip_g"}
+    assert all(torch.equal(found.vectors[slot], rows) for slot, rows in saved.vectors.items())
+
+
+def test_what_its_maker_says_and_a_thumbnail(make_config: MakeConfig, finished_run: Run) -> None:
+    """A picture of 256 pixels, which is what the saved rows draw; the rows are the same, and so is a second file."""
+    own = {"author": "me", "description": "my cat", "license": "CC0-1.0", "tags": ["cat", "striped"], "thumbnail": True}
+    runs = [train(make_config(**own, plots=True, date="2026-11-30", name=name)) for name in ("a", "b")]
+    assert Path(runs[0].embedding).read_bytes() == Path(runs[1].embedding).read_bytes()
+    found = read_embedding(runs[0].embedding)
+    assert torch.equal(found.vectors["clip_l"], read_embedding(finished_run.embedding).vectors["clip_l"])
+    told = {name.removeprefix("modelspec."): text for name, text in found.metadata.items()}
+    assert (told["author"], told["description"], told["license"]) == ("me", "my cat", "CC0-1.0")
+    assert (told["tags"], told["date"]) == ("cat,striped", "2026-11-30")
+    head, _, text = told["thumbnail"].partition(",")
+    assert head == "data:image/jpeg;base64"
+    with Image.open(io.BytesIO(base64.b64decode(text))) as thumbnail:
+        assert (thumbnail.size, thumbnail.format) == ((256, 256), "JPEG")
+        small = np.asarray(thumbnail.resize((32, 32), Image.Resampling.BOX)).astype(int)
+    drawn = Path(runs[0].folder) / "previews" / f"step-{runs[0].best_step:06d}-1.png"
+    with Image.open(drawn) as picture:
+        assert np.abs(small - np.asarray(picture)).mean() < 8
+    assert not {"thumbnail", "author", "date"} & {
+        name.removeprefix("modelspec.") for name in read_embedding(finished_run.embedding).metadata
+    }

@@ -115,6 +115,15 @@ def test_pictures_that_are_small() -> None:
     assert "2 more" in lines[-1]
 
 
+def test_prompts_without_the_token() -> None:
+    """Only where none has it: others may be there to compare with."""
+    concept = Concept("<my-cat>")
+    assert preflight.preview_warnings(concept, ["a cat", "a <my-cat> at sea"]) == []
+    assert preflight.preview_warnings(Concept("<bad>", negative=True), ["a cat"]) == []
+    (line,) = preflight.preview_warnings(concept, ["a cat", "my-cat"])
+    assert line == "no prompt of the previews has <my-cat> in it: write {token} into prompts"
+
+
 def test_resolution() -> None:
     family = SimpleNamespace(spec=SimpleNamespace(resolution=512), pixels_per_latent=8)
     assert preflight.check_resolution(TrainConfig(concept=CAT), family) == 512

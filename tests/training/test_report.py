@@ -23,7 +23,10 @@ def test_what_lies_in_the_run_folder(finished_run: Run) -> None:
     found = {str(path.relative_to(finished_run.folder)) for path in finished_run.folder.rglob("*") if path.is_file()}
     steps = {f"checkpoints/step-{step:06d}.safetensors" for step in (0, 2, 4, 6, 8)}
     expected = {"config.yaml", "my-cat.safetensors", "diffusers/learned_embeds.safetensors", "metrics.jsonl"}
-    assert found - {".lock"} == expected | {"loss.png", "before_after.png"} | steps
+    pictures = {"loss.png", "before_after.png", "previews.png", "report.html", "my-cat.preview.png", "README.md"}
+    drawn = {f"previews/step-{step:06d}-{column}.png" for step in (0, finished_run.best_step) for column in (1, 2, 3)}
+    assert {name for name in found if not name.startswith("previews/")} - {".lock"} == expected | pictures | steps
+    assert drawn <= found
     assert finished_run.folder.name == "my-cat"
     assert finished_run.embedding == finished_run.folder / "my-cat.safetensors"
     assert finished_run.embedding.stat().st_size < 8192
@@ -85,7 +88,8 @@ def test_files_of_several_concepts(make_two: MakeTwo) -> None:
         assert run.folder == output / name
         assert run.embedding == run.folder / f"{name}.safetensors"
         assert exported(run).shape == (count, 32)
+        drawn = [f"step-000001-{column}.png" for column in (1, 2, 3)]
         assert list(load_file(run.folder / "diffusers" / "learned_embeds.safetensors")) == [f"<{name}>"]
-        assert [path.name for path in (run.folder / "previews").iterdir()] == ["step-000001.png"]
+        assert sorted(path.name for path in (run.folder / "previews").glob("step-000001-*")) == drawn
         assert {line["token"] for line in run.history} == {f"<{name}>"}
         assert [line["step"] for line in run.history] == [1, 2]

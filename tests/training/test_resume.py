@@ -200,7 +200,7 @@ def test_resuming_a_finished_run_does_no_harm(resumable: TrainConfig, finished_r
     files = contents(run.folder)
     assert set(files) == set(contents(finished_run.folder))
     for name, content in contents(finished_run.folder).items():
-        if name != "config.yaml" and not name.endswith("png"):
+        if name != "config.yaml" and not name.endswith(("png", "html")):
             assert files[name] == content, name
     assert run.history == finished_run.history
     assert run.best_step == finished_run.best_step
@@ -264,14 +264,15 @@ def test_nothing_to_resume(make_config: Callable[..., TrainConfig], finished_run
 
 
 def test_overwriting_starts_anew(resumable: TrainConfig, finished_run: Run) -> None:
-    (Path(resumable.output) / "my-cat" / "previews").mkdir()
+    old = Path(resumable.output) / "my-cat" / "previews" / "step-000077-1.png"
+    old.write_bytes(b"old")
     run = train(replace(resumable, resume=False, overwrite=True, steps=2))
     assert [line["step"] for line in run.history] == [1, 2]
     assert sorted(path.name for path in (run.folder / "checkpoints").iterdir()) == [
         "step-000000.safetensors",
         "step-000002.safetensors",
     ]
-    assert not (run.folder / "previews").exists()
+    assert not old.exists()
     first = load_file(run.folder / "checkpoints" / "step-000002.safetensors")["rows.clip_l"]
     wanted = load_file(finished_run.folder / "checkpoints" / "step-000002.safetensors")["rows.clip_l"]
     assert first.numpy().tobytes() == wanted.numpy().tobytes()

@@ -9,6 +9,7 @@ from typing import Any
 from ..config.config import Concept, ModelConfig, TrainConfig
 from ..config.fields import settings_of
 from ..config.settings import config_from_mapping, field_documentation
+from ..config.sharing import SharingConfig
 from ..errors import Interrupted
 from .flags import FIRST, Parser, add_number, add_setting, add_settings
 
@@ -50,6 +51,7 @@ def add_flags(parser: Parser) -> None:
     )
     for name in (*OF_DENOISER, *OF_PICTURES):
         add_setting(parser, known[name], documentation[name], DENOISER, argparse.SUPPRESS)
+    add_settings(parser, SharingConfig, lambda setting: setting.name != "thumbnail")  # there is no picture
     add_settings(parser, ModelConfig)
 
 

@@ -40,8 +40,11 @@ def add_flags(parser: Parser) -> None:
     )
     parser.add(
         "--prompts",
-        metavar="FILE",
-        help="prompts with {token} in a text file, one in a line or as DreamBench lists them; or object or style "
+        metavar="TEXT",
+        nargs="+",
+        action="extend",
+        default=[],
+        help="prompts with {token}, or a text file with one in a line or as DreamBench lists them; or object or style "
         "(default: a photo of a {token}, and in five scenes)",
     )
     parser.add("--prompt_list", metavar="NAME", help="which list of DreamBench's file: object or live")

@@ -91,6 +91,8 @@ def add_setting(parser: Parser, setting: Setting, text: str, title: str, default
     if setting.type is not bool:
         names = {str: "TEXT", int: "INT", float: "FLOAT"}
         how = {"type": partial(read, setting), "metavar": setting.about.metavar or names[setting.type]}
+    if setting.several:
+        how |= {"nargs": "+", "action": "extend"}
     text = " ".join([text, *help_notes(setting)]).replace("%", "%%")
     parser.group(title).add_argument(f"--{setting.name}", default=default, help=text, **how)
 
@@ -101,7 +103,7 @@ def help_notes(setting: Setting) -> Iterable[str]:
         yield f"Choices: {', '.join(setting.about.choices)}."
     if setting.default is True:
         yield "(on by default)"
-    elif setting.default not in (None, MISSING) and setting.type is not bool:
+    elif setting.default not in (None, MISSING, ()) and setting.type is not bool:
         yield f"(default: {setting.default})"
 
 
@@ -113,7 +115,7 @@ def read(setting: Setting, text: str) -> Any:
             value = int(text)
     try:
         with command_line():
-            return setting.checked(value)
+            return setting.checked_one(value)
     except BadInput as problem:
         raise argparse.ArgumentTypeError(str(problem)) from None
 

@@ -4,29 +4,28 @@ from __future__ import annotations
 
 import argparse
 
-from .flags import Parser, add_drawing, add_model, add_number, take_model
+from ..config.config import TrainConfig
+from .flags import Parser, add_model, add_settings, take_model
 
-USAGE = '--prompt "a photo of a <my-cat>" [FILE ...]'
-EXAMPLE = 'ti-trainer preview runs/my-dog/my-dog.safetensors --prompt "a photo of a <my-dog>" --seeds 3'
+USAGE = '--prompts "a photo of a {token}" [FILE ...]'
+EXAMPLE = "ti-trainer preview runs/my-dog/my-dog.safetensors --prompts 'a photo of a {token}' --preview_seeds 3"
+# settings of a run that say how its previews are drawn
+OF_RUN = ("negative_prompt", "preview_seeds", "preview_width", "preview_height", "preview_steps", "guidance", "seed")
 
 
 def add_flags(parser: Parser) -> None:
     parser.add("embeddings", metavar="FILE", nargs="*", help="embedding files; prompts use their tokens")
     parser.add(
-        "--prompt",
+        "--prompts",
         metavar="TEXT",
-        action="append",
+        nargs="+",
+        action="extend",
         required=True,
-        help="what to draw; give it several times for a grid",
-    )
-    parser.add(
-        "--negative_prompt",
-        metavar="TEXT",
-        help="what to keep out (default: the tokens of the files that were made for the negative prompt)",
+        help="what to draw, a column of the grid for each: prompts, where {token} stands for the tokens of the files, "
+        "or a text file with one in each line",
     )
     parser.add("--output", metavar="FILE", default="preview.png", help="picture to write (default: %(default)s)")
-    add_number(parser, "seeds", 1, "rows of the grid, each from its own noise", low=1, high=1_000)
-    add_drawing(parser)
+    add_settings(parser, TrainConfig, lambda setting: setting.name in OF_RUN)
     add_model(parser)
 
 

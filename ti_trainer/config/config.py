@@ -18,6 +18,7 @@ from ..method.weightings import GAMMA, WEIGHTINGS
 from .bundled import MY_CAT
 from .fields import Place, Settings, required, setting
 from .model import ModelConfig
+from .sharing import SharingConfig
 
 MASK_MODES = ("auto", "alpha", "none")
 TEMPLATE_NAMES = ("object", "style", "person")
@@ -134,7 +135,7 @@ def check_local(folder: str) -> None:
 
 
 @dataclass(frozen=True)
-class TrainConfig(ModelConfig):
+class TrainConfig(SharingConfig, ModelConfig):
     """One run: what is learned, and how."""
 
     concept: Concept
@@ -240,11 +241,32 @@ class TrainConfig(ModelConfig):
     checkpoint_every: int = setting(20, low=1, high=10_000_000, free_on_resume=True)
     """Steps between checkpoints; they are a few kilobytes."""
 
-    preview_every: int = setting(0, low=0, high=10_000_000, free_on_resume=True, group="previews and plots")
-    """Steps between preview pictures; 0 draws none before the end."""
+    save_every: int = setting(0, low=0, high=10_000_000, free_on_resume=True)
+    """Steps between embedding files of the rows on their way, embeddings/NAME-000100.safetensors; 0 writes none but the
+    last."""
 
-    plots: bool = setting(True, free_on_resume=True)
-    """Draw loss.png and before_after.png at the end."""
+    plots: bool = setting(True, free_on_resume=True, group="previews and plots")
+    """Draw before_after.png, loss.png and report.html, and previews where `preview_every` does not say when."""
+
+    prompts: tuple[str, ...] = setting((), free_on_resume=True)
+    """What pictures are drawn of: prompts with {token} where the token goes, a text file with one in each line, or
+    "object" or "style" for some of ours; by default those that go with the templates."""
+
+    negative_prompt: str = setting("", free_on_resume=True)
+    """What pictures are to keep out; the token of what is learned for the negative prompt comes there by itself."""
+
+    preview_every: int | None = setting(None, low=0, high=10_000_000, free_on_resume=True)
+    """Steps between preview pictures; 0 draws none before the end. By default there are up to ten, as many as take less
+    than a tenth of the run's time."""
+
+    preview_seeds: int = setting(1, low=1, high=100, free_on_resume=True)
+    """Pictures of each prompt, each from noise of its own."""
+
+    preview_width: int | None = setting(None, low=32, high=4_096, free_on_resume=True)
+    """Width of preview pictures in pixels; by default that of the training pictures."""
+
+    preview_height: int | None = setting(None, low=32, high=4_096, free_on_resume=True)
+    """Height of preview pictures in pixels; by default that of the training pictures."""
 
     preview_steps: int = setting(20, low=1, high=1_000, free_on_resume=True)
     """Denoising steps of preview pictures."""

@@ -78,6 +78,7 @@ def as_text(value: Any) -> str:
 
 
 SCALARS: dict[str, type] = {"str": str, "int": int, "float": float, "bool": bool}
+TUPLES: dict[str, type] = {f"tuple[{name}, ...]": kind for name, kind in SCALARS.items()}
 # int: whole numbers of numpy too, and no text; float: text too, because YAML reads 5e-3 as text
 CONVERSIONS: dict[type, Callable[[Any], Any]] = {str: as_text, int: operator.index, float: float, bool: bool}
 KINDS: dict[type, str] = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
@@ -88,16 +89,26 @@ class Setting:
     """A field of a dataclass that is a setting."""
 
     name: str
-    type: type  # str, int, float or bool
+    type: type  # str, int, float or bool; of each, where there are several
     optional: bool  # None is a value too
     default: Any  # dataclasses.MISSING where there is none
     about: About
     group: str  # its title in --help
+    several: bool = False  # a tuple of values
 
     def checked(self, value: Any) -> Any:
-        """`value` as the setting's type; raises BadInput where it has another type, is out of range or no choice."""
+        """`value` as the setting's type; raises BadInput where it has another type, is out of range or no choice.
+
+        Of several values one alone will do.
+        """
         if value is None and self.optional:
             return None
+        if self.several:
+            return tuple(map(self.checked_one, value if isinstance(value, (list, tuple)) else (value,)))
+        return self.checked_one(value)
+
+    def checked_one(self, value: Any) -> Any:
+        """The same for one value of those that there are."""
         value = self.converted(value)
         about = self.about
         if self.type is str and len(value) > LONGEST_TEXT:
@@ -124,7 +135,7 @@ class Setting:
 
 
 def settings_of(kind: type) -> dict[str, Setting]:
-    """The settings among the fields of a dataclass and of its bases, by name: those that are text, numbers or bool."""
+    """The settings among the fields of a dataclass and of its bases, by name: text, numbers, bool, tuples of them."""
     return read_fields(kind)
 
 
@@ -139,6 +150,8 @@ def read_fields(kind: type) -> dict[str, Setting]:
         group = about.group or group
         if name in SCALARS:
             found[field.name] = Setting(field.name, SCALARS[name], bool(none), field.default, about, group)
+        elif name in TUPLES:
+            found[field.name] = Setting(field.name, TUPLES[name], False, field.default, about, group, several=True)
     return found
 
 

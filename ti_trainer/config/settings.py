@@ -104,10 +104,11 @@ def read_yaml(path: str) -> dict[str, Any]:
 
 
 def config_to_mapping(config: TrainConfig) -> dict[str, Any]:
-    """The inverse of `config_from_mapping`; every setting but those that say how to start."""
+    """The inverse of `config_from_mapping`; every setting but those that say how to start, as JSON and YAML have it."""
     names = [name for name, one in settings_of(type(config)).items() if not one.about.start]
     values = {name: getattr(config.concept, name) for name in settings_of(Concept)}
-    return values | {name: getattr(config, name) for name in names}
+    values |= {name: getattr(config, name) for name in names}
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
 
 def configs_to_yaml(configs: Sequence[TrainConfig]) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..config.config import Concept
@@ -45,3 +47,12 @@ def start_of(concept: Concept) -> Start:
                 concept.reach.resolve(each)
         init = f"file:{file}"
     return Start(concept.token, init, concept.num_vectors, concept.tune)
+
+
+def data_hash(examples: Sequence[Example]) -> str:
+    """The sha256 of all pictures and captions: the same for the same data, wherever they lie."""
+    digest = hashlib.sha256()
+    for example in examples:
+        digest.update(hashlib.sha256(example.picture.read()).digest())
+        digest.update("\n".join(example.captions).encode() + b"\0")
+    return digest.hexdigest()

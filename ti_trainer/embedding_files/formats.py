@@ -21,7 +21,7 @@ from ..files.wording import flag
 from .cards import card_bytes, draw_numbers
 from .content import Content
 from .embedding import Embedding, describe
-from .metadata import naming
+from .metadata import CHECKPOINT_HASH, CHECKPOINT_INFO, naming
 from .pickles import ParameterDict, pickle_bytes
 from .tensors import modelspec_hash, tensor_bytes
 
@@ -139,10 +139,22 @@ def unpack_keys(content: Content) -> list[Embedding] | None:
     return None
 
 
+def unpack_checkpoint(content: Content) -> list[Embedding] | None:
+    """A checkpoint of a run, of which the rows are taken: `rows.SLOT`, beside the best ones and an optimiser's."""
+    tensors = tensors_in(content.data)
+    rows = {key.removeprefix("rows."): tensor for key, tensor in tensors.items() if key.startswith("rows.")}
+    if not rows or not all(key.startswith(("rows.", "best.", "optimizer.")) for key in tensors):
+        return None
+    state = (CHECKPOINT_INFO, CHECKPOINT_HASH)
+    return [Embedding("", rows, {key: value for key, value in content.metadata.items() if key not in state})]
+
+
 def unpack_tokens(content: Content) -> list[Embedding] | None:
     """Keys that are tokens, each with an embedding."""
     tensors = tensors_in(content.data)
     if set(tensors) & {*SLOT_KEYS, *ONLY_KEYS} or any(key.startswith("bundle_emb.") for key in tensors):
+        return None
+    if unpack_checkpoint(content):
         return None
     return [Embedding(key, {key: tensor}, content.metadata) for key, tensor in tensors.items()] or None
 
@@ -214,6 +226,9 @@ FORMATS: dict[str, Format] = {
         pack_webui,
         "copy it into 'embeddings' (ComfyUI: 'models/embeddings') and write {stem} in the {prompt}; "
         "embedding:{stem} in ComfyUI, <{stem}> in InvokeAI",
+    ),
+    "checkpoint": Format(
+        "a checkpoint of a run of ours, of which the rows are taken", ".safetensors", unpack_checkpoint
     ),
     "diffusers": Format(
         "load_textual_inversion: a file for each text encoder, whose key is the token",

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 NEGATIVE = "modelspec.is_negative_embedding"  # the entry that says "true" of embeddings for the negative prompt
+CHECKPOINT_INFO = "info"  # the entry of a checkpoint that holds the state of its run
+CHECKPOINT_HASH = "sha256"  # and the one with the hash of all that it holds
 
 
 def prompt_for(negative: bool) -> str:
@@ -43,12 +45,14 @@ def embedding_metadata(
     base_model_hash: str | None = None,
     data_hash: str | None = None,
     text: str | None = None,
+    sharing: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
     """The metadata of a trained embedding.
 
     All values are strings, because safetensors allows nothing else. There is no date, so that running again writes the
     same bytes. Entries that are None are left out; base_model is a name and not a path; text: what
-    the rows stand for, where they were learned from a text.
+    the rows stand for, where they were learned from a text; sharing: further names of ModelSpec, such as "author", and
+    what their maker says.
     """
     known = {
         "ti_trainer.init": init,
@@ -70,6 +74,7 @@ def embedding_metadata(
         "ti_trainer.vectors": str(num_vectors),
         "ti_trainer.step": str(step),
         "ti_trainer.config": json.dumps(config, sort_keys=True),
+        **{f"modelspec.{name}": said for name, said in (sharing or {}).items()},
         **naming(token, negative),
         **{key: str(value) for key, value in known.items() if value is not None},
     }

@@ -30,3 +30,9 @@ def check_token(token: str, known_word: bool = False) -> None:
         f"{flag('token')} is '{printable(token)}': WebUIs and diffusers read lower-case letters, digits, '-' and '_', "
         f"with or without <> around them; '{printable(suggestion)}' would do"
     )
+
+
+def token_of_step(token: str, step: int) -> str:
+    """The token of the rows of one step: "<my-cat>" -> "<my-cat-000100>"."""
+    stem = token.strip("<>")
+    return token.replace(stem, f"{stem}-{step:06d}")

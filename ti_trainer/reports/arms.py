@@ -27,6 +27,7 @@ class Subject:
     embedding: Embedding
     config: TrainConfig | None = None
     checkpoints: Checkpoints | None = None
+    report: Path | None = None  # the page of the run
 
     def rows_at(self, step: int) -> dict[str, Tensor]:
         """The rows of a checkpoint, {slot: (n, D)}; raises BadInput for one that is not as the run has saved it."""
@@ -50,7 +51,8 @@ def read_subject(name: str) -> Subject:
     files = RunFiles(folder, config.concept.stem)
     if not files.embedding.exists():
         raise BadInput(f"{shown} has no {files.embedding.name} yet; let its run end, or go on with it with --resume")
-    return Subject(name, read_embedding(files.embedding), config, Checkpoints(files.checkpoints, identity(config)))
+    checkpoints = Checkpoints(files.checkpoints, identity(config))
+    return Subject(name, read_embedding(files.embedding), config, checkpoints, files.report)
 
 
 @dataclass(frozen=True)

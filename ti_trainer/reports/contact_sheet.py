@@ -16,7 +16,7 @@ from ..data.images import decode, on_ground
 from ..data.masks import read_mask
 from ..errors import BadInput
 from .dataset_report import PictureRow, counted, report_dataset, report_json, report_text
-from .previews import save_image
+from .grids import save_image
 
 # pixels
 CELL = 192  # side of the square for a picture

@@ -140,7 +140,7 @@ def evaluate_file(
     settings: Mapping[str, Any],
     against: Sequence[str] = (),
     judge: Sequence[str] = (),
-    prompts: str | None = None,
+    prompts: Sequence[str] = (),
     prompt_list: str | None = None,
     word: str | None = None,
     seeds: int = 4,

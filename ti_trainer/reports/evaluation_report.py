@@ -15,8 +15,9 @@ from ..method.bootstrap import LEVEL
 from .arms import Arm, Subject, export_checkpoint
 from .dataset_report import counted
 from .evaluation import BEST, Evaluation, choose_checkpoint, judges_of_best
+from .grids import grid, save_image
 from .plots import plot_checkpoints
-from .previews import grid, save_image
+from .run_report import with_evaluation
 
 REAL = "real pictures"
 TITLE = 11  # letters of a line in the titles of a sheet's rows
@@ -25,10 +26,13 @@ TITLE = 11  # letters of a line in the titles of a sheet's rows
 def write_report(subject: Subject, evaluation: Evaluation, folder: Path, best: str | None = None) -> dict[str, Any]:
     """Write pictures.png, evaluation.json and, of a run's checkpoints, curve.png and the best one; returns the figures.
 
+    They also come into the report of a run, where it has one.
+
     best: a key of evaluation.BEST, where checkpoints were evaluated.
     """
     figures = figures_of(subject, evaluation)
-    save_image(picture_sheet(evaluation), folder / "pictures.png")
+    sheet = picture_sheet(evaluation)
+    save_image(sheet, folder / "pictures.png")
     if best:
         arm, reason = choose_checkpoint(evaluation, best)
         assert arm.step is not None
@@ -38,6 +42,9 @@ def write_report(subject: Subject, evaluation: Evaluation, folder: Path, best: s
         if set(BEST["both"]) <= {measure for _, measure in evaluation.measures()}:
             draw_curve(evaluation, folder / "curve.png")
     write_bytes(json.dumps(figures, indent=1).encode(), folder / "evaluation.json")
+    if subject.report and subject.report.is_file():
+        page = with_evaluation(subject.report.read_text(encoding="utf-8"), figures, sheet)
+        write_bytes(page.encode(), subject.report)
     return figures
 
 

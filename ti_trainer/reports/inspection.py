@@ -79,5 +79,10 @@ def inspection_text(figures: Mapping[str, Any], as_json: bool) -> str:
         for number, row in enumerate(encoder.get("vocabulary", [])):
             near = ", ".join(f"{word} {cosine:.2f}" for word, cosine in row["nearest"])
             lines.append(f"    row {number}: length {row['length_ratio']:.2f} x a word's; near {near}")
-    lines += [f"  {key} = {value}" for key, value in figures["metadata"].items()]
+    lines += [f"  {key} = {shortened(value)}" for key, value in figures["metadata"].items()]
     return "\n".join(escaped(line) for line in lines)  # metadata may hold control characters
+
+
+def shortened(value: str) -> str:
+    """A value of the metadata; of a picture only how long it is."""
+    return f"{value[:22]}... ({len(value):,} letters)" if value.startswith("data:image/") else value

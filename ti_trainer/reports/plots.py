@@ -1,30 +1,59 @@
-"""The losses of a run as curves."""
+"""What a run has measured as curves, and the checkpoints of an evaluation."""
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..files.atomic import write_bytes
+from .curves import NEAR_A_WORD, Curves
 
-def plot_losses(records: Sequence[Mapping[str, Any]], file: Path) -> None:
-    """The training loss and the fixed-noise loss of every concept; records: lines of metrics.jsonl."""
+
+def plot_run(curves: Curves, title: str, file: Path) -> None:
+    """loss.png: the training loss, the loss under fixed noise with its best step, and length and angle of the rows."""
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
-    for token in dict.fromkeys(record["token"] for record in records):
-        own = [record for record in records if record["token"] == token]
-        left.plot([r["step"] for r in own], [r["loss"] for r in own], linewidth=0.6, label=token)
-        measured = [r for r in own if "validation_loss" in r]
-        right.plot([r["step"] for r in measured], [r["validation_loss"] for r in measured], marker=".", label=token)
-    left.set(title="training loss (noisy: says little)", xlabel="step")
-    right.set(title="loss under fixed noise (falls while it learns)", xlabel="step")
-    right.legend()
-    figure.savefig(file, dpi=100)
+    figure, ((training, fixed), (length, angle)) = plt.subplots(2, 2, figsize=(10, 7), layout="constrained")
+    training.plot(*columns(curves.loss), linewidth=0.6, color="tab:blue", alpha=0.35, label="each step")
+    training.plot(*columns(curves.smooth), linewidth=1.8, color="tab:blue", label="smoothed")
+    training.legend()
+    fixed.plot(*columns(curves.measured), marker=".", color="tab:blue", label="measured")
+    if curves.best:
+        step, loss = curves.best
+        fixed.plot(step, loss, marker="*", markersize=14, linestyle="", color="tab:orange", label=f"saved: step {step}")
+        fixed.axhline(curves.measured[0][1], linewidth=0.8, linestyle=":", color="grey")
+    fixed.legend()
+    length.plot(*columns(curves.length), color="tab:green")
+    length.axhline(1, linewidth=0.8, linestyle=":", color="grey")
+    for near in NEAR_A_WORD:
+        length.axhline(near, alpha=0)
+    angle.plot(*columns(curves.angle), color="tab:purple")
+    training.set(title="training loss (noisy: says little)", xlabel="step")
+    fixed.set(title="loss under fixed noise (falls while it learns)", xlabel="step")
+    length.set(title="length of the rows (a word's is 1)", xlabel="step")
+    angle.set(title="degrees from the start", xlabel="step")
+    figure.suptitle(title, parse_math=False)
+    save_figure(figure, file)
+
+
+def columns(points: Sequence[tuple[int, float]]) -> tuple[list[int], list[float]]:
+    """Points as x and y."""
+    return [x for x, _ in points], [y for _, y in points]
+
+
+def save_figure(figure: Any, file: Path) -> None:
+    """Write a figure, completely or not at all, and free it."""
+    import matplotlib.pyplot as plt
+
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=100)
     plt.close(figure)
+    write_bytes(buffer.getvalue(), file)
 
 
 def plot_checkpoints(
@@ -48,5 +77,4 @@ def plot_checkpoints(
     for name, place in [*steps.items(), *named.items()]:
         axes.annotate(str(name), place, xytext=(4, 4), textcoords="offset points", fontsize=8)
     axes.set(xlabel=labels[0], ylabel=labels[1])
-    figure.savefig(file, dpi=100)
-    plt.close(figure)
+    save_figure(figure, file)

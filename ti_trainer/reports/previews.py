@@ -2,52 +2,103 @@
 
 from __future__ import annotations
 
-import io
-import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
+from tqdm import tqdm
 
 from ..config.config import TrainConfig
 from ..config.model import ModelConfig
 from ..embedding_files import read_embedding
+from ..errors import BadInput
 from ..families import Family, load_with_embeddings
-from ..files.atomic import write_bytes
+from ..files.wording import flag
 from ..method.randomness import generator
+from ..method.tokens import TOKEN_FIELD, fill, mentions
+from .grids import grid, save_image
+from .prompts import PLAIN_PROMPTS, PROMPTS, read_templates
 
 MOST_PICTURES = 16  # drawn at once
 MOST_POSITIONS = 4 * 64 * 64  # of latents, in all pictures that are drawn at once
+COLUMNS = 3  # of our own prompts that a run is shown by
 
-# what is drawn when nobody says otherwise; {token} is the concept's token
-PROMPTS = {
-    "object": (
-        "a photo of a {token}",
-        "a photo of a {token} on the beach",
-        "a photo of a {token} in the snow",
-        "a photo of a {token} at night",
-        "a painting of a {token} on grass",
-    ),
-    "style": (
-        "a house in the style of {token}",
-        "a cat in the style of {token}",
-        "a flower in the style of {token}",
-        "a tree at night in the style of {token}",
-        "a boat on the beach in the style of {token}",
-    ),
-}
+Size = tuple[int, int]  # width, height in pixels
+Progress = Callable[[int], object]  # is told how many denoising steps of pictures are done since the last time
 
 
-# and where the token goes into the negative prompt
-PLAIN_PROMPTS = (
-    "a photo of a cat",
-    "a photo of a house on the beach",
-    "a photo of a flower in the snow",
-    "a photo of a tree at night",
-    "a painting of a boat on grass",
-)
+@dataclass(frozen=True)
+class Drawing:
+    """What is drawn of some rows, always from the same noise: each prompt from each seed."""
+
+    prompts: tuple[str, ...]  # with the token in its place
+    negative: str  # the negative prompt of all
+    seeds: tuple[int, ...]
+    size: Size
+    steps: int
+    guidance: float
+
+    @property
+    def columns(self) -> list[str]:
+        """What each picture shows."""
+        if len(self.seeds) == 1:
+            return list(self.prompts)
+        return [f"{prompt} (seed {seed})" for seed in self.seeds for prompt in self.prompts]
+
+    @property
+    def work(self) -> int:
+        """Denoising steps of all pictures together."""
+        return self.steps * len(self.seeds) * len(self.prompts)
+
+    def pictures(self, family: Family, owner: str | None, progress: Progress) -> list[Image.Image]:
+        """A picture for each column; owner: as in `generate`."""
+        how = (self.steps, self.guidance, self.size, owner, self.negative, progress)
+        return [image for seed in self.seeds for image in generate(family, self.prompts, seed, *how)]
+
+    def told(self, column: int) -> dict[str, str]:
+        """What the file of a picture says of it; column: from 0."""
+        values = {
+            "prompt": self.prompts[column % len(self.prompts)],
+            "negative_prompt": self.negative,
+            "seed": self.seeds[column // len(self.prompts)],
+            "steps": self.steps,
+            "guidance": self.guidance,
+        }
+        return {name: str(value) for name, value in values.items()}
+
+
+def drawing_of_run(config: TrainConfig, resolution: int, unit: int) -> Drawing:
+    """What a run's previews show; resolution: of its training pictures; unit: pixels for each latent.
+
+    Raises BadInput for prompts that cannot be read, and for sides that the VAE cannot divide into latents.
+    """
+    concept = config.concept
+    ours = PLAIN_PROMPTS if concept.negative else PROMPTS.get(concept.templates, PROMPTS["object"])
+    templates = read_templates(config.prompts) or ours[:COLUMNS]
+    negative = fill(config.negative_prompt, concept.token)
+    if concept.negative and not mentions(negative, concept.token):
+        negative = ", ".join(filter(None, (negative, concept.token)))
+    return Drawing(
+        prompts=tuple(fill(template, concept.token) for template in templates),
+        negative=negative,
+        seeds=tuple(range(config.seed, config.seed + config.preview_seeds)),
+        size=checked_size(config.preview_width, config.preview_height, resolution, unit),
+        steps=config.preview_steps,
+        guidance=config.guidance,
+    )
+
+
+def checked_size(width: int | None, height: int | None, default: int, unit: int) -> Size:
+    """Width and height; raises BadInput where one is no multiple of `unit` pixels."""
+    for name, side in (("preview_width", width), ("preview_height", height)):
+        if side is not None and side % unit:
+            near = max(1, round(side / unit)) * unit
+            raise BadInput(f"{flag(name)} is {side}; choose a multiple of {unit}, such as {near}")
+    return width or default, height or default
 
 
 @contextmanager
@@ -68,9 +119,10 @@ def generate(
     seed: int,
     steps: int,
     guidance: float,
-    size: int | None = None,
+    size: Size | None = None,
     owner: str | None = None,
     negative: str = "",
+    progress: Progress = lambda count: None,
 ) -> list[Image.Image]:
     """A picture for each prompt, drawn by the family's diffusers pipeline from our own conditioning.
 
@@ -80,10 +132,10 @@ def generate(
     """
     pipeline = family.pipeline()
     scheduler = pipeline.scheduler
-    size = size or family.spec.resolution
-    side = size // family.pixels_per_latent
-    shape = (family.latent_channels, side, side)
-    batch = max(1, min(MOST_PICTURES, MOST_POSITIONS // side**2))
+    width, height = size or (family.spec.resolution, family.spec.resolution)
+    unit = family.pixels_per_latent
+    shape = (family.latent_channels, height // unit, width // unit)
+    batch = max(1, min(MOST_PICTURES, MOST_POSITIONS // (shape[1] * shape[2])))
     images: list[Image.Image] = []
     try:
         pipeline.scheduler = family.sampler()
@@ -91,13 +143,19 @@ def generate(
             for start in range(0, len(prompts), batch):
                 some = list(prompts[start : start + batch])
                 noise = [torch.randn(shape, generator=generator(seed, "preview", start + i)) for i in range(len(some))]
+
+                def after_step(pipe: Any, step: int, timestep: Any, values: dict[str, Any], n: int = len(some)) -> Any:
+                    progress(n)
+                    return values
+
                 images += pipeline(
                     **family.prompt_arguments(some, owner, negative),
                     latents=family.noise_for_pipeline(torch.stack(noise).to(family.device, family.dtype)),
                     num_inference_steps=steps,
                     guidance_scale=guidance,
-                    height=size,
-                    width=size,
+                    height=height,
+                    width=width,
+                    callback_on_step_end=after_step,
                 ).images
     finally:
         pipeline.scheduler = scheduler
@@ -106,57 +164,36 @@ def generate(
 
 def preview(
     embeddings: Sequence[str],
-    prompt: Sequence[str],
+    prompts: Sequence[str],
     model: ModelConfig | None = None,
     output: str = "preview.png",
-    seeds: int = 1,
-    steps: int = TrainConfig.preview_steps,
-    guidance: float = TrainConfig.guidance,
     negative_prompt: str | None = None,
+    preview_seeds: int = TrainConfig.preview_seeds,
+    preview_width: int | None = None,
+    preview_height: int | None = None,
+    preview_steps: int = TrainConfig.preview_steps,
+    guidance: float = TrainConfig.guidance,
+    seed: int = TrainConfig.seed,
 ) -> Path:
     """Draw each prompt from each seed into one grid; returns its path.
 
-    model: by default the bundled one; negative_prompt: by default the tokens of the embeddings that are for it.
+    prompts: as `read_templates` takes them, with {token} for the tokens of all embeddings that are not for the negative
+    prompt; negative_prompt: by default the tokens of those that are. model: by default the bundled one. Raises
+    BadInput.
     """
     found = [read_embedding(path) for path in embeddings]
+    tokens = " ".join(each.token for each in found if not each.is_negative)
+    templates = read_templates(prompts)
+    if not tokens and any(TOKEN_FIELD in template for template in templates):
+        raise BadInput(f"there is no token to put in the place of {TOKEN_FIELD}: name an embedding file for the prompt")
     if negative_prompt is None:
         negative_prompt = ", ".join(each.token for each in found if each.is_negative)
     family = load_with_embeddings(model or ModelConfig(), found)
-    rows = [
-        (f"seed {seed}", generate(family, prompt, seed, steps, guidance, negative=negative_prompt))
-        for seed in range(seeds)
-    ]
-    save_image(grid(rows, prompt), Path(output))
+    size = checked_size(preview_width, preview_height, family.spec.resolution, family.pixels_per_latent)
+    texts = [fill(template, tokens) for template in templates]
+    seeds = range(seed, seed + preview_seeds)
+    with tqdm(total=len(texts) * len(seeds) * preview_steps, desc="drawing", leave=False, disable=None) as bar:
+        how = (preview_steps, guidance, size, None, negative_prompt, bar.update)
+        rows = [(f"seed {each}", generate(family, texts, each, *how)) for each in seeds]
+    save_image(grid(rows, texts), Path(output))
     return Path(output)
-
-
-def grid(rows: Sequence[tuple[str, Sequence[Image.Image]]], captions: Sequence[str], cell: int = 160) -> Image.Image:
-    """Rows of pictures with a title at the left of each row and a caption under each column.
-
-    rows: title and pictures, as many pictures as there are captions; cell: pixels of a picture's side.
-    """
-    font = ImageFont.load_default(13)
-    margin = 84  # pixels at the left, for titles
-    line = 16  # pixels
-    wrapped = [textwrap.wrap(caption, width=max(8, cell // 8)) for caption in captions]
-    footer = line * max(map(len, wrapped)) + 10
-    canvas = Image.new("RGB", (margin + len(captions) * (cell + 8), len(rows) * (cell + 8) + footer), "white")
-    draw = ImageDraw.Draw(canvas)
-    for r, (title, images) in enumerate(rows):
-        top = r * (cell + 8) + 4
-        draw.text((8, top + cell // 2), title, fill="black", font=font, anchor="lm")
-        for c, image in enumerate(images):
-            resample = Image.Resampling.NEAREST if image.width < cell else Image.Resampling.LANCZOS
-            canvas.paste(image.resize((cell, cell), resample), (margin + c * (cell + 8), top))
-    for c, lines in enumerate(wrapped):
-        for k, text in enumerate(lines):
-            where = (margin + c * (cell + 8), len(rows) * (cell + 8) + k * line)
-            draw.text(where, text, fill="black", font=font)
-    return canvas
-
-
-def save_image(image: Image.Image, path: Path) -> None:
-    """Write a PNG file, completely or not at all."""
-    buffer = io.BytesIO()
-    image.save(buffer, format="PNG")
-    write_bytes(buffer.getvalue(), path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,9 +12,34 @@ from ..data.captions import NAME_FIELD
 from ..errors import BadInput
 from ..files.reading import LINES
 from ..files.text import read_text
-from ..files.wording import flag
+from ..files.wording import flag, printable
 from ..method.tokens import TOKEN_FIELD, fill
-from .previews import PROMPTS
+
+# what is drawn when nobody says otherwise; {token} is the concept's token
+PROMPTS = {
+    "object": (
+        "a photo of a {token}",
+        "a photo of a {token} on the beach",
+        "a painting of a {token} on grass",
+        "a photo of a {token} in the snow",
+        "a photo of a {token} at night",
+    ),
+    "style": (
+        "a house in the style of {token}",
+        "a cat in the style of {token}",
+        "a boat on the beach in the style of {token}",
+        "a flower in the style of {token}",
+        "a tree at night in the style of {token}",
+    ),
+}
+# and where the token goes into the negative prompt
+PLAIN_PROMPTS = (
+    "a photo of a cat",
+    "a photo of a house on the beach",
+    "a painting of a boat on grass",
+    "a photo of a flower in the snow",
+    "a photo of a tree at night",
+)
 
 # what the default prompts ask for -> the scene in which the bundled world's judge should see the picture; None: any
 SCENES = {
@@ -57,31 +83,65 @@ def class_word(token: str) -> str:
     return words[-1] if words else token
 
 
-def read_prompts(name: str | None, chosen: str | None = None) -> tuple[Prompt, ...]:
-    """Prompts of our own, or those of a file: in lines with {token}, or as DreamBench lists them.
+def read_prompts(names: Sequence[str], chosen: str | None = None) -> tuple[Prompt, ...]:
+    """Prompts with {token} in them; without any names, SCENE_PROMPTS. names and chosen: as in `read_templates`.
 
-    name: a key of PROMPTS, a file, or None for SCENE_PROMPTS. DreamBench has {0} for the token and {1} for its class;
-    the class is left out, because it would show a subject where the token shows none. chosen: which list, of a file
-    with several: "object" or "live". Raises BadInput where there are no prompts, or no place for the token in one.
+    Raises BadInput where there are no prompts, or no place for the token in one.
     """
-    if name is None:
+    if not names:
         return SCENE_PROMPTS
-    if name in PROMPTS:
-        return tuple(map(Prompt, PROMPTS[name]))
-    if not Path(name).is_file():
-        raise BadInput(f"{flag('prompts')} is '{name}': choose {' or '.join(PROMPTS)}, or a UTF-8 text file")
-    lines = [line.strip() for line in read_text(Path(name), LINES).splitlines()]
-    lists = dreambench_lists(lines)
-    if lists:
-        templates = choose_list(lists, name, chosen)
-    else:
-        templates = [line.replace(NAME_FIELD, TOKEN_FIELD).replace("{}", TOKEN_FIELD) for line in lines if line]
+    templates = read_templates(names, chosen)
     for template in templates:
         if TOKEN_FIELD not in template:
-            raise BadInput(f"'{template}' in {name} does not say where the token goes: write {TOKEN_FIELD} there")
+            raise BadInput(
+                f"{flag('prompts')} has '{printable(template)}', without the token: write {TOKEN_FIELD} where it goes"
+            )
+    return tuple(map(Prompt, templates))
+
+
+def read_templates(names: Sequence[str], chosen: str | None = None) -> tuple[str, ...]:
+    """Prompts, perhaps with {token} in them, each once.
+
+    names: each is a prompt, a key of PROMPTS, or a file with prompts in lines or as DreamBench lists them. DreamBench
+    has {0} for the token and {1} for its class; the class is left out, because it would show a subject where the token
+    shows none. chosen: which list, of a file with several: "object" or "live". Raises BadInput for a file that is
+    empty, not there or cannot be read.
+    """
+    found: dict[str, None] = {}
+    for name in names:
+        if name in PROMPTS:
+            found |= dict.fromkeys(PROMPTS[name])
+        elif is_file(name):
+            found |= dict.fromkeys(read_file(name, chosen))
+        elif name.strip():
+            found[with_field(name)] = None
+    return tuple(found)
+
+
+def is_file(name: str) -> bool:
+    """Whether a text names a file of prompts and is none itself; raises BadInput for one that is not there."""
+    if TOKEN_FIELD not in name and os.path.isfile(name):
+        return True
+    if Path(name).suffix == ".txt":
+        raise BadInput(
+            f"{flag('prompts')} names '{printable(name)}', which is not there; write prompts, or give a text file"
+        )
+    return False
+
+
+def with_field(prompt: str) -> str:
+    """A prompt with TOKEN_FIELD for other ways of writing it."""
+    return " ".join(prompt.replace(NAME_FIELD, TOKEN_FIELD).replace("{}", TOKEN_FIELD).split())
+
+
+def read_file(name: str, chosen: str | None) -> list[str]:
+    """The prompts of a file, as in `read_templates`."""
+    lines = [line.strip() for line in read_text(Path(name), LINES).splitlines()]
+    lists = dreambench_lists(lines)
+    templates = choose_list(lists, name, chosen) if lists else [with_field(line) for line in lines if line]
     if not templates:
         raise BadInput(f"{flag('prompts', name)} is empty: write lines such as 'a photo of a {TOKEN_FIELD} at night'")
-    return tuple(map(Prompt, dict.fromkeys(templates)))
+    return templates
 
 
 def dreambench_lists(lines: Sequence[str]) -> dict[str, list[str]]:

@@ -18,10 +18,18 @@ WEBUIS = {
 
 def how_to_use(concept: Concept, folder: RunFolder, family: Family) -> list[str]:
     """Lines that say where a concept's file belongs, and the exact calls that load it into diffusers."""
+    lines = []
+    for program, advice in ways_to_use(concept, folder, family):
+        first, *rest = advice.split("\n")
+        lines += [f"  {program + ':':13} {first}", *(f"  {'':13} {line}" for line in rest)]
+    return lines
+
+
+def ways_to_use(concept: Concept, folder: RunFolder, family: Family) -> list[tuple[str, str]]:
+    """The file's place, and for each program what to do with it; for diffusers, a call in each line."""
     path = folder.place(folder.files.embedding)
-    lines = [f"  {'embedding:':13} {path}"]
     names = {"stem": concept.stem, "prompt": prompt_for(concept.negative)}
-    lines += [f"  {program + ':':13} {advice.format(**names)}" for program, advice in WEBUIS.items()]
+    ways = [("embedding", str(path)), *((program, advice.format(**names)) for program, advice in WEBUIS.items())]
     calls = [f'pipeline.load_textual_inversion("{path}", token="{concept.trigger}")']
     prompt = f'"a photo of a {concept.trigger} on the beach"'
     unwanted = f'"{concept.trigger}"'
@@ -39,5 +47,4 @@ def how_to_use(concept: Concept, folder: RunFolder, family: Family) -> list[str]
         ]
         calls.append(f'or all at once: ti_trainer.load_into_pipeline(pipeline, "{path}"), which also mends the pooling')
     calls.append(f'pipeline("...", negative_prompt={unwanted})' if concept.negative else f"pipeline({prompt})")
-    lines += [f"  {'diffusers:' if number == 0 else '':13} {call}" for number, call in enumerate(calls)]
-    return lines
+    return [*ways, ("diffusers", "\n".join(calls))]

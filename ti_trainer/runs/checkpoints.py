@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..embedding_files.metadata import CHECKPOINT_HASH as HASH
+from ..embedding_files.metadata import CHECKPOINT_INFO as INFO
 from ..embedding_files.tensors import read_tensors
 from ..embedding_files.write import write_tensors
 from ..errors import BadInput
@@ -53,22 +55,22 @@ class Checkpoints:
         steps = sorted(int(name[1]) for name in found if name)
         return [step for step in steps if self.file(step).is_file()]  # reading a pipe of that name would never end
 
-    def save(self, checkpoint: Checkpoint) -> Path:
-        """Write a checkpoint, and return its file."""
+    def save(self, checkpoint: Checkpoint, about: Mapping[str, str] | None = None) -> Path:
+        """Write a checkpoint, and return its file; about: the metadata of its rows, as embedding files have it."""
         info = json.dumps({"step": checkpoint.step, "run": self.run, **checkpoint.info}, sort_keys=True)
         tensors = {name: tensor.cpu() for name, tensor in checkpoint.tensors.items()}
+        metadata = {**(about or {}), INFO: info}
         file = self.file(checkpoint.step)
-        write_tensors(tensors, {"info": info, "sha256": content_hash(tensors, info)}, file)
+        write_tensors(tensors, {**metadata, HASH: content_hash(tensors, metadata)}, file)
         return file
 
     def load(self, step: int) -> Checkpoint:
         """The checkpoint of a step; raises Unusable for one that is not as it was saved, or is another run's."""
         try:
             tensors, metadata = read_tensors(self.file(step))
-            text = metadata["info"]
-            if metadata["sha256"] != content_hash(tensors, text):
+            if metadata.pop(HASH) != content_hash(tensors, metadata):
                 raise ValueError
-            info = json.loads(text)
+            info = json.loads(metadata[INFO])
             owner = info.pop("run")
             saved_step = info.pop("step")
         except (BadInput, OSError, KeyError, ValueError, AttributeError, RecursionError):
@@ -104,9 +106,9 @@ class Checkpoints:
                 self.file(later).unlink()
 
 
-def content_hash(tensors: Mapping[str, Tensor], info: str) -> str:
-    """The SHA-256 of names, types, shapes and bytes of tensors, and of a text."""
-    digest = hashlib.sha256(info.encode())
+def content_hash(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
+    """The SHA-256 of names, types, shapes and bytes of tensors, and of what is said of them."""
+    digest = hashlib.sha256(json.dumps(metadata, sort_keys=True).encode())
     for name, tensor in sorted(tensors.items()):
         digest.update(f"\n{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
         digest.update(tensor.flatten().view(torch.uint8).numpy().data)

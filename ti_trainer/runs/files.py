@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
+
+from ..files.names import token_of_step
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,19 @@ class RunFiles:
         return self.root / "before_after.png"
 
     @property
+    def previews(self) -> Path:
+        """The growing picture of all previews."""
+        return self.root / "previews.png"
+
+    @property
+    def report(self) -> Path:
+        return self.root / "report.html"
+
+    @property
+    def card(self) -> Path:
+        return self.root / "README.md"
+
+    @property
     def checkpoints(self) -> Path:
         return self.root / "checkpoints"
 
@@ -51,12 +67,43 @@ class RunFiles:
         """The file for WebUIs."""
         return self.root / f"{self.stem}.safetensors"
 
+    @property
+    def thumbnail(self) -> Path:
+        """The picture that WebUIs show for the embedding beside which it lies."""
+        return self.root / f"{self.stem}.preview.png"
+
     def diffusers_embedding(self, suffix: str = "") -> Path:
         """The file for diffusers' text_encoder or, with "_2", text_encoder_2."""
         return self.root / "diffusers" / f"learned_embeds{suffix}.safetensors"
 
-    def preview(self, step: int) -> Path:
-        return self.root / "previews" / f"step-{step:06d}.png"
+    def embedding_of_step(self, step: int) -> Path:
+        """The file for WebUIs of the rows of one step."""
+        return self.root / "embeddings" / f"{token_of_step(self.stem, step)}.safetensors"
+
+    def preview(self, step: int, column: int) -> Path:
+        """One picture of the rows of a step; columns count from 1."""
+        return self.root / "previews" / f"step-{step:06d}-{column}.png"
+
+    def preview_steps(self) -> list[int]:
+        """The steps of which there are pictures, rising."""
+        return sorted({step for step, path in self.of_steps() if path.suffix == ".png"})
+
+    def after(self, step: int) -> list[Path]:
+        """The embeddings and pictures of later steps."""
+        return [path for own, path in self.of_steps() if own > step]
+
+    def of_steps(self) -> list[tuple[int, Path]]:
+        """Every embedding and picture of a step, and its step."""
+        names = {
+            "embeddings": rf"{re.escape(self.stem)}-(\d{{6,8}})\.safetensors",
+            "previews": r"step-(\d{6,8})-\d+\.png",
+        }
+        found = []
+        for folder, name in names.items():
+            for path in sorted((self.root / folder).glob("*")):
+                match = re.fullmatch(name, path.name)
+                found += [(int(match[1]), path)] if match else []
+        return found
 
     def to_publish(self) -> dict[str, Path]:
         """What belongs to the finished run, by its name within the folder: all but hidden files and checkpoints."""

@@ -82,8 +82,12 @@ class RunFolder:
 
     def place(self, file: Path | None = None) -> Path | str:
         """Where the folder, or a file of it, is when the run is published: a path, or a URL where the output is one."""
-        name = "" if file is None else file.relative_to(self.path).as_posix()
+        name = "" if file is None else self.relative(file)
         return self.path / name if self.is_local else self.storage.place(self.name, name)
+
+    def relative(self, file: Path) -> str:
+        """A file's name within the folder, with slashes."""
+        return file.relative_to(self.path).as_posix()
 
     def acquire(self) -> bool:
         """Keep everybody else from training into this folder until `release`; False when somebody does already.
@@ -139,6 +143,12 @@ class RunFolder:
             else:
                 item.unlink()
         self.files.config.unlink(missing_ok=True)  # last: it says that all this is of a run
+
+    def drop_after(self, step: int) -> None:
+        """Delete what is of later steps: the run goes on from this one, and perhaps to another end."""
+        self.checkpoints.drop_after(step)
+        for later in self.files.after(step):
+            later.unlink()
 
     def publish(self, entry: Mapping[str, Any]) -> None:
         """Bring all files to where the output is, then the manifest's entry; the local copy of a remote run goes."""

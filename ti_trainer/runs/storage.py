@@ -209,6 +209,11 @@ class Storage:
         with explained(self.place(name, file), "read"):
             return self.backend.read(f"{name}/{checked_file(file)}")
 
+    def write_file(self, name: str, payload: bytes) -> None:
+        """Write a file of the output itself, completely or not at all."""
+        with explained(self.place(checked_file(name)), "written"):
+            self.backend.write(name, payload)
+
     def withdraw(self, name: str) -> None:
         """Remove a concept's line from the manifest, if there is one; its files stay until they are replaced."""
         with explained(self.place(MANIFEST), "changed"):

@@ -19,6 +19,7 @@ from .console import Console
 from .endings import Endings, telling_of
 from .events import Callback, Measured
 from .failures import forget_bug
+from .gallery import Budget
 from .learner import Learner
 from .memory.machine import give_back
 from .memory.plan import MemoryPlan, plan_memory
@@ -113,6 +114,7 @@ class Admission:
         self.console = console
         self.callbacks = callbacks
         self.started = started
+        self.budget = Budget(started)
 
     def admit(self) -> None:
         """Let in as many of those that wait as there is room for."""
@@ -193,7 +195,9 @@ class Admission:
                 learner.draw(index).view.encode()  # here, where a picture that has gone stops nobody else
             report = None
             if writes:
-                report = Report(learner, folder, self.started, self.callbacks)
+                report = Report(
+                    learner, folder, self.started, self.callbacks, self.budget, self.console, self.model.plan
+                )
                 with telling_of(folder):
                     folder.create()  # after a resume too: it may be asked for more steps
                     forget_bug(folder)

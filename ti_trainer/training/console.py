@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Protocol
 
 from tqdm import tqdm
 
 from ..files.wording import printable, told
 from ..reports.dataset_report import short_form
+from ..reports.previews import Progress
 from ..reports.texts import how_to_use
 from ..runs.folder import RunFolder
 from .learner import Learner
@@ -30,6 +32,9 @@ class Console(Protocol):
 
     def show(self, lines: Sequence[Mapping[str, Any]]) -> None:
         """The latest lines of metrics.jsonl."""
+
+    def drawing(self, what: str, work: int) -> AbstractContextManager[Progress]:
+        """Pictures are drawn inside the block, which tells how many of so many denoising steps are done."""
 
     def say(self, text: str) -> None: ...
 
@@ -52,6 +57,9 @@ class Silence:
     def advance(self, steps: int) -> None: ...
 
     def show(self, lines: Sequence[Mapping[str, Any]]) -> None: ...
+
+    def drawing(self, what: str, work: int) -> AbstractContextManager[Progress]:
+        return nullcontext(lambda count: None)
 
     def say(self, text: str) -> None: ...
 
@@ -95,6 +103,11 @@ class Terminal:
         if self.bar is not None:
             self.bar.set_postfix(self.shown, refresh=False)
 
+    @contextmanager
+    def drawing(self, what: str, work: int) -> Iterator[Progress]:
+        with tqdm(total=work, desc=what, leave=False) as bar:
+            yield bar.update
+
     def say(self, text: str) -> None:
         tqdm.write(text)
 
@@ -132,6 +145,7 @@ class SingleTerminal(Terminal):
         self.say(f"\nlearned in {seconds:.0f} s{memory}; everything is in {folder.place()}")
         if learner.config.plots:
             self.say(f"before and after:  {folder.place(folder.files.before_after)}")
+            self.say(f"all there is to see, for a browser:  {folder.place(folder.files.report)}")
         reason = why_ended(learner)
         if reason:
             self.say(reason)

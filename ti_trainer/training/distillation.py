@@ -70,7 +70,8 @@ def distill(config: TrainConfig, text: str, denoiser_steps: int = 0, stop: Flag 
         stopped_by = (signals.received or 0) if signals.is_wished else None
     vectors = {slot: own.detach().cpu() for slot, own in rows.items()}
     step = sum(map(len, losses.values()))
-    told = describe_origin(config, family, len(next(iter(vectors.values()))), resolution, step, text=text)
+    count = len(next(iter(vectors.values())))
+    told = describe_origin(config, family, count, resolution, step, concept.trigger, text=text)
     embedding = Embedding(concept.token, vectors, told)
     return Distilled(embedding, concept.init, losses, time.perf_counter() - started, stopped_by)
 

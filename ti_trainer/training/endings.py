@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 
 import torch
@@ -17,6 +17,7 @@ from .console import Console
 from .events import Finished, Run
 from .export import export_embedding
 from .failures import reason_of
+from .job_index import JobIndex
 from .learner import Reading
 from .memory.machine import peak_bytes
 from .memory.plan import MemoryPlan
@@ -26,11 +27,14 @@ from .seats import Seat, Seats
 class Endings:
     """Ends concepts, and keeps what has become of each."""
 
-    def __init__(self, seats: Seats, device: torch.device, console: Console, is_list: bool = False) -> None:
+    def __init__(
+        self, seats: Seats, device: torch.device, console: Console, listed: Sequence[TrainConfig] = ()
+    ) -> None:
+        """listed: the concepts of a list, which gets a page over all its runs."""
         self.seats = seats
+        self.index = JobIndex(listed, console) if listed else None
         self.device = device
         self.console = console
-        self.is_list = is_list
         self.runs: list[Run] = []
         self.failures: dict[str, Exception] = {}  # by the name of the run
 
@@ -43,6 +47,18 @@ class Endings:
             return
         self.runs.append(run)
         self.seats.leave(seat)
+        if self.index and seat.report:
+            self.index.write_now_and_then((each.learner.config for each in self.seats), self.failures)
+
+    def sum_up(self, failures: Mapping[str, Exception], is_main: bool) -> dict[str, Exception]:
+        """All failures of a job that has come to its end, which are told in the page over its runs if it is a list.
+
+        failures: of concepts that never had a seat.
+        """
+        of_all = {**failures, **self.failures}
+        if self.index and is_main:
+            self.index.write([], of_all)
+        return of_all
 
     def lose(self, seat: Seat, problem: Exception) -> None:
         """Give up the seat of a concept that something has kept from going on."""
@@ -73,7 +89,9 @@ class Endings:
         if seat.report:
             export_embedding(learner.session, folder, learner.best_rows, learner.best_step)
             if config.plots:
-                seat.report.draw_summary()
+                thumbnail = seat.report.draw_summary()
+                if thumbnail and config.thumbnail:
+                    export_embedding(learner.session, folder, learner.best_rows, learner.best_step, thumbnail)
             history = folder.metrics.read()
             folder.publish({"token": config.concept.trigger, "step": learner.step, "best_step": learner.best_step})
             self.console.advance(config.steps - learner.step)  # there are some where it stopped early
@@ -102,9 +120,10 @@ class Endings:
         try:
             if seat.report:
                 seat.report.write_steps(readings, None)
-                folder.checkpoints.drop_after(learner.step)
-                folder.checkpoints.save(learner.good)
+                folder.drop_after(learner.step)
+                seat.report.write_checkpoint(learner.good)
                 export_embedding(learner.session, folder, learner.best_rows, learner.best_step)
+                seat.report.page.write("diverged")
         except Exception as error:
             problem = error
         if problem:
@@ -117,7 +136,7 @@ class Endings:
         """Note why a concept was not learned; one of many is told a mistake of ours in a sentence."""
         if isinstance(problem, OSError):
             problem = OSError(in_words(problem))
-        if self.is_list:
+        if self.index:
             problem = reason_of(problem, config)
         self.failures[config.run_name] = problem
         self.console.failed(config.run_name, problem)

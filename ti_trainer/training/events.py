@@ -46,8 +46,11 @@ class Measured(Event):
 
 @dataclass(frozen=True)
 class PreviewDrawn(Event):
+    """The rows of a step have been drawn."""
+
     kind = "preview"
-    file: Path
+    file: Path  # the growing picture of all steps
+    pictures: tuple[Path, ...]  # those of this step, a file for each prompt and seed
 
 
 @dataclass(frozen=True)

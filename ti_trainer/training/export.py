@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import date
 from pathlib import Path
 
 import torch
@@ -12,33 +13,51 @@ from torch import Tensor
 from .. import __version__
 from ..config.config import TrainConfig
 from ..config.settings import config_to_mapping, marked
-from ..data.examples import Example
+from ..config.sharing import TODAY
 from ..embedding_files import Embedding, read_embedding, write_embedding
 from ..embedding_files.metadata import embedding_metadata
 from ..families import Family
+from ..files.names import token_of_step
 from ..runs.folder import RunFolder
 from .prepare import Session
 
 
-def export_embedding(session: Session, folder: RunFolder, rows: Mapping[str, Tensor], step: int) -> None:
-    """Write a concept's files and read them back; rows: {slot: (n, D)}, those of `step`."""
-    vectors = {slot: own.cpu() for slot, own in rows.items()}
-    told = describe_origin(
-        session.config,
-        session.family,
-        session.num_vectors,
-        session.resolution,
-        step,
-        data_hash=data_hash(session.data.examples),
-    )
-    embedding = Embedding(session.config.concept.trigger, vectors, told)
-    widths = {slot: own.shape[1] for slot, own in vectors.items()}
+def export_embedding(
+    session: Session, folder: RunFolder, rows: Mapping[str, Tensor], step: int, thumbnail: str | None = None
+) -> None:
+    """Write a concept's files and read them back; rows: {slot: (n, D)}, those of `step`; thumbnail: a data URI."""
+    embedding = embedding_of(session, session.config.concept.trigger, rows, step)
+    if thumbnail:
+        embedding = replace(embedding, metadata={**embedding.metadata, "modelspec.thumbnail": thumbnail})
     places = {"webui": folder.files.embedding, "diffusers": folder.files.diffusers_embedding()}
     for layout, path in places.items():
-        write_embedding(embedding, path, layout)
-        written = read_embedding(path).fit(widths)
-        if not all(torch.equal(written[slot], vectors[slot]) for slot in vectors):
-            raise RuntimeError(f"{path} does not hold what was written into it")
+        write_and_read_back(embedding, path, layout)
+
+
+def export_step(session: Session, folder: RunFolder, rows: Mapping[str, Tensor], step: int) -> None:
+    """Write the rows of a step as an embedding of their own; the step is part of its token, as of the file's name."""
+    token = token_of_step(session.config.concept.trigger, step)
+    write_and_read_back(embedding_of(session, token, rows, step), folder.files.embedding_of_step(step), "webui")
+
+
+def embedding_of(session: Session, token: str, rows: Mapping[str, Tensor], step: int) -> Embedding:
+    """The rows of a step, with all that is to be told of them."""
+    vectors = {slot: own.cpu() for slot, own in rows.items()}
+    return Embedding(token, vectors, describe_session(session, token, step, session.data_hash))
+
+
+def write_and_read_back(embedding: Embedding, path: Path, layout: str) -> None:
+    write_embedding(embedding, path, layout)
+    written = read_embedding(path).fit(embedding.widths)
+    if not all(torch.equal(written[slot], rows) for slot, rows in embedding.vectors.items()):
+        raise RuntimeError(f"{path} does not hold what was written into it")
+
+
+def describe_session(session: Session, token: str, step: int, data_hash: str | None = None) -> dict[str, str]:
+    """The metadata of the rows of a step, under a token."""
+    return describe_origin(
+        session.config, session.family, session.num_vectors, session.resolution, step, token, data_hash=data_hash
+    )
 
 
 def describe_origin(
@@ -47,6 +66,7 @@ def describe_origin(
     num_vectors: int,
     resolution: int,
     step: int,
+    token: str,
     data_hash: str | None = None,
     text: str | None = None,
 ) -> dict[str, str]:
@@ -55,7 +75,7 @@ def describe_origin(
     model = Path(config.model)
     settings = config_to_mapping(config)
     return embedding_metadata(
-        token=concept.trigger,
+        token=token,
         num_vectors=num_vectors,
         step=step,
         architecture=family.spec.architecture,
@@ -71,13 +91,18 @@ def describe_origin(
         data_hash=data_hash,
         text=text,
         config={key: settings[key] for key in marked("exported", type(config))},
+        sharing=told_by_its_maker(config),
     )
 
 
-def data_hash(examples: Sequence[Example]) -> str:
-    """The sha256 of all pictures and captions: the same for the same data, wherever they lie."""
-    digest = hashlib.sha256()
-    for example in examples:
-        digest.update(hashlib.sha256(example.picture.read()).digest())
-        digest.update("\n".join(example.captions).encode() + b"\0")
-    return digest.hexdigest()
+def told_by_its_maker(config: TrainConfig) -> dict[str, str]:
+    """What whoever trains wants to be said in the file, by its name in ModelSpec."""
+    day = date.today().isoformat() if config.date == TODAY else config.date
+    told = {
+        "description": config.description,
+        "author": config.author,
+        "license": config.license,
+        "tags": ",".join(config.tags),
+        "date": day,
+    }
+    return {name: text for name, text in told.items() if text}

@@ -64,7 +64,7 @@ def train_all(
 
     With `resume=True` only what is not published yet is done. A concept whose input is bad, that diverges, or that
     meets a mistake in the program, does not stop the others: Incomplete is raised at the end. refused: concepts that
-    belong to the job and cannot even be tried, with the reasons. Other arguments, and Interrupted, as in `train`.
+    belong to the job and cannot even be tried, with the reasons. All else is as in `train`.
     """
     started = time.perf_counter()
     if pipeline is not None:
@@ -93,7 +93,7 @@ def train_all(
 
     model = SharedModel(ready[0], processes, pipeline)
     seats = Seats()
-    endings = Endings(seats, processes.device, console, is_list)
+    endings = Endings(seats, processes.device, console, configs if is_list else [])
     admission = Admission(order, model, seats, endings, console, callbacks, started, is_list)
     try:
         with StopSignals(stop) as signals:
@@ -103,7 +103,7 @@ def train_all(
     finally:  # whatever happens, files are closed and locks given back
         seats.leave_all()
         console.close()
-    failures |= endings.failures
+    failures = endings.sum_up(failures, processes.is_main)
     if failures:
         raise summary(failures, count)
     return endings.runs

@@ -26,6 +26,8 @@ from .optimizer_state import example_state, is_like, put_together, take_apart
 from .prepare import Session
 from .validation import fixed_draw
 
+MOST_PREVIEWS = 10  # of a run, where nobody says how often
+
 
 @dataclass(frozen=True)
 class Reading:
@@ -94,6 +96,19 @@ class Learner:
     def is_saved_now(self) -> bool:
         """Whether a checkpoint is due."""
         return self.is_done or self.step % self.config.checkpoint_every == 0
+
+    @property
+    def is_exported_now(self) -> bool:
+        """Whether an embedding file of the present rows is due."""
+        return self.config.save_every > 0 and self.step % self.config.save_every == 0
+
+    @property
+    def is_previewed_now(self) -> bool:
+        """Whether previews of the present rows are due, if there is time; the last rows are drawn when all is done."""
+        every = self.config.preview_every
+        if every is None:
+            every = -(-self.config.steps // MOST_PREVIEWS) if self.config.plots else 0
+        return every > 0 and not self.is_done and self.step % every == 0
 
     def draw(self, index: int) -> Draw:
         """Example `index` of the present step."""

@@ -68,7 +68,7 @@ class Loop:
         if stops:
             for seat in self.seats:
                 if seat.is_settled:  # of others the first checkpoint is there
-                    self.admission.attempt(seat, partial(self.save, seat))
+                    self.admission.attempt(seat, partial(self.save, seat, stops))
         return not stops
 
     @property
@@ -108,11 +108,12 @@ class Loop:
             self.admission.attempt(seat, partial(self.write_steps, seat, steps, loss))
         new = [seat for seat in self.seats if not seat.is_settled]
         stop = stop or not self.is_loaded(lambda: self.admission.settle(new))
+        stop = stop or not self.is_loaded(lambda: self.draw(new))
         for seat in self.seats:
             if stop and seat in new and seat.begun_at == 0:
                 continue  # its start has not been measured: the first step is taken again
             if stop or seat.learner.is_saved_now:
-                self.admission.attempt(seat, partial(self.save, seat))
+                self.admission.attempt(seat, partial(self.save, seat, stop))
         for seat in self.seats:
             if seat.learner.is_done and not (stop and seat in new):
                 self.endings.finish(seat, self.model.plan)
@@ -123,9 +124,20 @@ class Loop:
         if seat.report:
             self.console.show(seat.report.write_steps(steps, loss))
 
-    def save(self, seat: Seat) -> None:
+    def draw(self, new: Sequence[Seat]) -> None:
+        """Draw the previews that are due; new: those whose first step is just behind them."""
+        for seat in self.seats:
+            self.admission.attempt(seat, partial(self.draw_previews, seat, seat in new))
+
+    def draw_previews(self, seat: Seat, is_new: bool) -> None:
+        if seat.report:
+            seat.report.draw_previews(is_new)
+
+    def save(self, seat: Seat, stops: bool) -> None:
         if seat.report:
             seat.report.save_checkpoint()
+            if stops:
+                seat.report.page.write("stopped")
 
     def take_readings(self) -> dict[Seat, list[Reading]]:
         """What each concept's last steps were; those that have diverged leave their seats."""

@@ -18,7 +18,7 @@ from ..errors import BadInput
 from ..families import Family, TextSlot
 from ..files.wording import flag, listing, shorten
 from ..method.placeholders import Rows
-from ..method.tokens import TOKEN_FIELD, fill
+from ..method.tokens import TOKEN_FIELD, fill, mentions
 from ..runs.folder import RunFolder
 from .memory.machine import available_bytes
 
@@ -108,6 +108,13 @@ def check_caption(concept: Concept, picture: str, reading: CaptionReading) -> No
             f"not hold all of {concept.token}; shorten it, put the token first, or add "
             f"{flag('long_captions', 'chunk')}"
         )
+
+
+def preview_warnings(concept: Concept, prompts: Sequence[str]) -> list[str]:
+    """A line where no picture would show what is learned; prompts: of the previews."""
+    if concept.negative or any(mentions(prompt, concept.token) for prompt in prompts):
+        return []
+    return [f"no prompt of the previews has {concept.token} in it: write {TOKEN_FIELD} into {flag('prompts')}"]
 
 
 def picture_warnings(examples: Sequence[Example], framing: Framing) -> list[str]:

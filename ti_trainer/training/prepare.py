@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -15,7 +16,7 @@ from ..config.config import Concept, TrainConfig
 from ..data.batches import ConceptData
 from ..data.captions import CaptionPolicy
 from ..data.checks import missed_subject
-from ..data.examples import start_of
+from ..data.examples import data_hash, start_of
 from ..data.geometry import Framing
 from ..data.latent_cache import LatentCache
 from ..data.latents import ViewEncoder, views_of
@@ -27,6 +28,7 @@ from ..families.borrowing import Pipeline
 from ..files.remote import is_remote
 from ..method.initializers import initial_rows
 from ..method.placeholders import Rows
+from ..reports.previews import Drawing, drawing_of_run
 from . import preflight
 
 
@@ -40,12 +42,18 @@ class Session:
     data: ConceptData
     encoder: ViewEncoder
     resolution: int
+    drawing: Drawing  # what previews show
     warnings: tuple[str, ...]
     scratch: TemporaryDirectory[str] | None  # holds copies of pictures that lie behind URLs
 
     @property
     def num_vectors(self) -> int:
         return len(next(iter(self.rows.values())))
+
+    @cached_property
+    def data_hash(self) -> str:
+        """The hash of pictures and captions, which reads all pictures once more."""
+        return data_hash(self.data.examples)
 
     def close(self) -> None:
         """Take the rows out of the vocabulary, and delete the copies of pictures."""
@@ -79,6 +87,7 @@ def prepare(config: TrainConfig, load: Callable[[], Family], owner: str = "") ->
     examples, warnings = load_examples(local, config.skip_bad_images, reading)
     family = load()
     resolution = preflight.check_resolution(config, family)
+    drawing = drawing_of_run(config, resolution, family.pixels_per_latent)
     bucket_step = family.spec.bucket_step if config.buckets else None
     framing = Framing(
         resolution, bucket_step, config.crop, config.crops, config.flip, concept.alpha_color, seed=config.seed
@@ -86,6 +95,7 @@ def prepare(config: TrainConfig, load: Callable[[], Family], owner: str = "") ->
     preflight.check_token_is_new(concept, family.slots)
     initial = initial_rows(start_of(concept), {slot.name: slot for slot in family.slots}, config.seed)
     warnings += preflight.picture_warnings(examples, framing)
+    warnings += preflight.preview_warnings(concept, drawing.prompts)
     count = len(next(iter(initial.values())))
     for slot in family.slots:
         warnings += preflight.check_captions(concept, examples, slot, count, config.long_captions)
@@ -101,7 +111,7 @@ def prepare(config: TrainConfig, load: Callable[[], Family], owner: str = "") ->
     except BaseException:
         family.placeholders.remove(data.owner)
         raise
-    return Session(config, family, rows, data, encoder, resolution, tuple(dict.fromkeys(warnings)), scratch)
+    return Session(config, family, rows, data, encoder, resolution, drawing, tuple(dict.fromkeys(warnings)), scratch)
 
 
 def encode_rest(session: Session) -> list[str]:

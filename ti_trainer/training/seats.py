@@ -23,8 +23,10 @@ class Seat:
 
     @property
     def is_due(self) -> bool:
-        """Whether something is to be done now that needs the losses."""
-        return not self.is_settled or self.learner.is_measured_now or self.learner.is_saved_now
+        """Whether something is to be done now that needs the losses, or the rows as they are."""
+        learner = self.learner
+        is_written = learner.is_saved_now or learner.is_exported_now or learner.is_previewed_now
+        return not self.is_settled or learner.is_measured_now or is_written
 
     def close(self) -> None:
         """Close its files, give back its lock, its rows' place in the vocabulary, and the copies of its pictures."""

@@ -81,7 +81,8 @@ class PredictionLoss(StandInLoss):
     def __init__(self, family: Family, config: TrainConfig, text: str, frames: Sequence[str], resolution: int) -> None:
         super().__init__(family, config, text, frames, resolution)
         prompts = [fill(frames[number % len(frames)], text) for number in range(PICTURES)]
-        drawn = generate(family, prompts, config.seed, config.preview_steps, config.guidance, resolution, owner=NOBODY)
+        size = (resolution, resolution)
+        drawn = generate(family, prompts, config.seed, config.preview_steps, config.guidance, size, owner=NOBODY)
         with torch.no_grad():
             means = [family.encode_images(to_pixels(image)[None]).mean for image in drawn]  # each (1, c, h, w)
             self.latents = family.to_latents(torch.cat(means))  # (PICTURES, c, h, w)
