@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from types import ModuleType
 
 from . import __version__
-from .commands import caption, convert, dataset, distill, evaluate, inspect, merge, preview, suggest, train
+from .commands import caption, convert, dataset, distill, evaluate, inspect, merge, preview, publish, suggest, train
 from .commands.flags import Parser, describe
 from .errors import BadInput, Diverged, Incomplete, Interrupted
 from .files.wording import command_line, in_words
@@ -27,6 +27,7 @@ COMMANDS: dict[str, ModuleType] = {
     "convert": convert,
     "merge": merge,
     "evaluate": evaluate,
+    "publish": publish,
 }
 
 

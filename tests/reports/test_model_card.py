@@ -41,7 +41,12 @@ def test_what_the_hub_reads() -> None:
         ],
         "widget": [{"text": "a <my-cat>", "output": {"url": "previews/step-000090-1.png"}}],
     }
-    for text in ("# my-cat", "My cat: orange.", "![before and after](before_after.png)", "| init | `striped cat` |"):
+    for text in (
+        "# my-cat",
+        "My cat: orange.",
+        "![a <my-cat>](previews/step-000090-1.png)",
+        "| init | `striped cat` |",
+    ):
         assert text in body
     assert 'pipeline.load_textual_inversion("a", token="<my-cat>")' in body
 

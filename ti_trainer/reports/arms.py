@@ -8,14 +8,13 @@ from pathlib import Path
 from torch import Tensor
 
 from ..config.config import TrainConfig
-from ..config.settings import config_from_mapping, read_yaml
 from ..embedding_files import Embedding, read_embedding, write_embedding
 from ..errors import BadInput
 from ..families import Family
 from ..files.wording import printable
 from ..method.placeholders import NOBODY
 from ..runs.checkpoints import Checkpoints, Unusable
-from ..runs.files import RunFiles
+from ..runs.finished import read_finished
 from ..runs.identity import identity
 
 
@@ -44,13 +43,7 @@ def read_subject(name: str) -> Subject:
     folder = Path(name)
     if not folder.is_dir():
         return Subject(name, read_embedding(name))
-    shown = printable(name)
-    if not RunFiles(folder, "").config.exists():
-        raise BadInput(f"{shown} is a folder without config.yaml; give an embedding file or the folder of a run")
-    config = config_from_mapping(read_yaml(str(RunFiles(folder, "").config)))
-    files = RunFiles(folder, config.concept.stem)
-    if not files.embedding.exists():
-        raise BadInput(f"{shown} has no {files.embedding.name} yet; let its run end, or go on with it with --resume")
+    config, files = read_finished(folder)
     checkpoints = Checkpoints(files.checkpoints, identity(config))
     return Subject(name, read_embedding(files.embedding), config, checkpoints, files.report)
 

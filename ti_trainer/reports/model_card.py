@@ -29,7 +29,7 @@ def model_card(
     lines = [
         f"# {concept.stem}",
         f"{config.description or 'A word for Stable Diffusion, learned by Textual Inversion.'}",
-        "![before and after](before_after.png)",
+        " ".join(f"![{prompt}]({file})" for prompt, file in prompts.items()),
         "## How to use it",
         f"- WebUIs: copy `{concept.stem}.safetensors` into `embeddings` (ComfyUI, SD.Next: `models/embeddings`) and "
         f"write `{concept.stem}` in the {where} (ComfyUI: `embedding:{concept.stem}`, InvokeAI: `<{concept.stem}>`).",
