@@ -38,7 +38,7 @@ def test_rows_that_never_move(make_config: Callable[..., TrainConfig], every: in
 
 def test_rows_that_stop_moving(make_config: Callable[..., TrainConfig]) -> None:
     """They learn for four steps; the same rows measured at steps 6 and 8 are not better, and early stopping sees it."""
-    how = {"steps": 40, "lr": 0.01, "lr_schedule": "piecewise:4=0", "validate_every": 2, "checkpoint_every": 2}
+    how = {"steps": 40, "lr": 0.005, "lr_schedule": "piecewise:4=0", "validate_every": 2, "checkpoint_every": 2}
     run = train(make_config(**how, batch_size=6, validation_samples=8, early_stop=2))
     losses = measured(run)
     assert list(losses) == [2, 4, 6, 8]  # 8: two measurements without a better one
