@@ -109,7 +109,10 @@ def test_a_terminal_that_is_closed(tmp_path: Path) -> None:
     """What is still said then must not end in an error, because everything is saved after it."""
     done = tmp_path / "done"
     ours, theirs = os.openpty()
-    start = "import fcntl, os, sys, termios; os.setsid(); fcntl.ioctl(0, termios.TIOCSCTTY, 0)\n"
+    start = (
+        "import fcntl, os, signal, sys, termios; os.setsid(); fcntl.ioctl(0, termios.TIOCSCTTY, 0)\n"
+        "signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests themselves may run under nohup\n"
+    )
     command = [sys.executable, "-c", start + CLOSED_TERMINAL, str(done)]
     with subprocess.Popen(command, cwd=REPOSITORY, stdin=theirs, stdout=theirs, stderr=theirs) as process:
         os.close(theirs)
