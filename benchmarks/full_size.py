@@ -22,7 +22,8 @@ from diffusers import StableDiffusionPipeline
 from models import build
 
 from ti_trainer.config.bundled import MY_CAT, sample_data
-from ti_trainer.config.config import Concept, TrainConfig
+from ti_trainer.config.concept import Concept
+from ti_trainer.config.config import TrainConfig
 from ti_trainer.training.learner import Learner
 from ti_trainer.training.prepare import encode_rest, load_model, prepare
 from ti_trainer.training.processes import Processes

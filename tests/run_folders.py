@@ -6,7 +6,8 @@ from pathlib import Path
 
 import torch
 
-from ti_trainer.config.config import Concept, TrainConfig
+from ti_trainer.config.concept import Concept
+from ti_trainer.config.config import TrainConfig
 from ti_trainer.runs.checkpoints import Checkpoint
 from ti_trainer.runs.folder import RunFolder
 

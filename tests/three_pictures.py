@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ti_trainer.config.config import Concept
+from ti_trainer.config.concept import Concept
 from ti_trainer.data.examples import Example
 from ti_trainer.data.images import read_image
 from ti_trainer.data.scanning import load_examples

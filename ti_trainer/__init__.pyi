@@ -1,6 +1,6 @@
 # The public names: `__init__.py` reads them here when the package is imported, type checkers and editors at all times.
 
-from .config.config import Concept as Concept
+from .config.concept import Concept as Concept
 from .config.config import TrainConfig as TrainConfig
 from .config.model import ModelConfig as ModelConfig
 from .errors import BadInput as BadInput

@@ -10,7 +10,7 @@ import pytest
 from ti_trainer import TrainConfig
 from ti_trainer.cli import main
 from ti_trainer.commands import caption as command
-from ti_trainer.config.config import Concept
+from ti_trainer.config.concept import Concept
 from ti_trainer.training.captioning import Captioning, write_captions
 
 

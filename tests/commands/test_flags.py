@@ -11,7 +11,8 @@ import pytest
 
 from ti_trainer.cli import COMMANDS, build_parser, main
 from ti_trainer.commands.flags import FIRST, Parser, add_settings
-from ti_trainer.config.config import Concept, TrainConfig
+from ti_trainer.config.concept import Concept
+from ti_trainer.config.config import TrainConfig
 from ti_trainer.config.fields import Settings, setting, settings_of
 from ti_trainer.config.settings import field_documentation, marked
 from ti_trainer.method.crops import CROPS

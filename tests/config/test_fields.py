@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ti_trainer.config.config import Concept, TrainConfig
+from ti_trainer.config.concept import Concept
+from ti_trainer.config.config import TrainConfig
 from ti_trainer.config.fields import About, Settings, setting, settings_of
 from ti_trainer.config.model import ModelConfig
 from ti_trainer.errors import BadInput

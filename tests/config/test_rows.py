@@ -9,8 +9,9 @@ import pytest
 
 from tests.config.changed_settings import CHANGED
 from ti_trainer.config.bundled import MY_CAT, sample_data
+from ti_trainer.config.concept import MASK_MODES, TEMPLATE_NAMES
 from ti_trainer.config.concept_lists import Row
-from ti_trainer.config.config import MASK_MODES, TEMPLATE_NAMES, TrainConfig
+from ti_trainer.config.config import TrainConfig
 from ti_trainer.config.rows import PLACES, configs_of_rows
 from ti_trainer.config.settings import marked, settings_of_run
 from ti_trainer.data.captions import TEMPLATES

@@ -8,7 +8,8 @@ import yaml
 
 from tests.config.changed_settings import CHANGED
 from ti_trainer.commands.flags import Parser, add_settings
-from ti_trainer.config.config import Concept, TrainConfig
+from ti_trainer.config.concept import Concept
+from ti_trainer.config.config import TrainConfig
 from ti_trainer.config.fields import setting
 from ti_trainer.config.settings import (
     config_from_mapping,

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from tests.config.changed_settings import CHANGED
-from ti_trainer.config.config import Concept, TrainConfig
+from ti_trainer.config.concept import Concept
+from ti_trainer.config.config import TrainConfig
 from ti_trainer.config.settings import marked
 from ti_trainer.config.together import check_together
 from ti_trainer.errors import BadInput

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from ti_trainer.config.config import Concept
+from ti_trainer.config.concept import Concept
 from ti_trainer.data.captions import (
     AS_WRITTEN,
     LONGEST_CAPTION,

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tests.tiny_text import tiny_tokenizer
-from ti_trainer.config.config import Concept
+from ti_trainer.config.concept import Concept
 from ti_trainer.data.checks import (
     CaptionReading,
     SmallPicture,

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.three_pictures import encoded, load
-from ti_trainer.config.config import Concept
+from ti_trainer.config.concept import Concept
 from ti_trainer.data.captions import TEMPLATES
 from ti_trainer.data.examples import start_of
 from ti_trainer.errors import BadInput

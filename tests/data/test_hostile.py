@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ti_trainer.config.config import Concept
+from ti_trainer.config.concept import Concept
 from ti_trainer.data.scanning import load_examples
 from ti_trainer.errors import BadInput
 from ti_trainer.files.reading import PICTURE

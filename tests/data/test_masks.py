@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ti_trainer.config.config import Concept
+from ti_trainer.config.concept import Concept
 from ti_trainer.data.examples import Example
 from ti_trainer.data.images import read_image
 from ti_trainer.data.masks import read_mask

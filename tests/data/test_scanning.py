@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ti_trainer.config.config import Concept
+from ti_trainer.config.concept import Concept
 from ti_trainer.data.captions import TEMPLATES
 from ti_trainer.data.images import Room
 from ti_trainer.data.scanning import load_examples, scan

@@ -12,7 +12,8 @@ import torch
 from PIL import Image
 
 from ti_trainer import train
-from ti_trainer.config.config import Concept, TrainConfig
+from ti_trainer.config.concept import Concept
+from ti_trainer.config.config import TrainConfig
 from ti_trainer.config.model import ModelConfig
 from ti_trainer.data.examples import Example
 from ti_trainer.data.images import Picture

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.run_folders import DOG, checkpoint, made, settings, started
-from ti_trainer.config.config import Concept, TrainConfig
+from ti_trainer.config.concept import Concept
+from ti_trainer.config.config import TrainConfig
 from ti_trainer.errors import BadInput
 from ti_trainer.runs.folder import RunFolder
 from ti_trainer.runs.resume import check_folder, check_locked, resume_command, with_found_words

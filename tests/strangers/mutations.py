@@ -31,7 +31,8 @@ from safetensors.torch import save
 
 from tests.strangers.bad_inputs import card_of, saved
 from tests.strangers.readers import READERS
-from ti_trainer.config.config import Concept, TrainConfig
+from ti_trainer.config.concept import Concept
+from ti_trainer.config.config import TrainConfig
 from ti_trainer.config.settings import configs_to_yaml
 from ti_trainer.embedding_files import Embedding
 from ti_trainer.embedding_files.formats import pack_a1111, pack_card, pack_diffusers

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from tests.tiny_text import tiny_text_encoder, tiny_tokenizer
-from ti_trainer.config.config import Concept, TrainConfig
+from ti_trainer.config.concept import Concept
+from ti_trainer.config.config import TrainConfig
 from ti_trainer.data.batches import ConceptData
 from ti_trainer.data.examples import Example
 from ti_trainer.data.geometry import Framing

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from ..config.config import Concept, ModelConfig, TrainConfig
+from ..config.concept import Concept
+from ..config.config import ModelConfig, TrainConfig
 from ..config.settings import config_from_mapping
 from .flags import Parser, add_settings
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 
 from ..config.bundled import MY_CAT
-from ..config.config import Concept, TrainConfig
+from ..config.concept import Concept
+from ..config.config import TrainConfig
 from ..config.settings import config_from_mapping
 from .flags import Parser, add_settings
 

@@ -6,7 +6,8 @@ import argparse
 from dataclasses import replace
 from typing import Any
 
-from ..config.config import Concept, ModelConfig, TrainConfig
+from ..config.concept import Concept
+from ..config.config import ModelConfig, TrainConfig
 from ..config.fields import settings_of
 from ..config.settings import config_from_mapping, field_documentation
 from ..config.sharing import SharingConfig

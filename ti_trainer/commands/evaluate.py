@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from ..config.config import Concept, ModelConfig
+from ..config.concept import Concept
+from ..config.config import ModelConfig
 from ..config.fields import settings_of
 from .flags import Parser, add_drawing, add_model, add_number, add_settings
 

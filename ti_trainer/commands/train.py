@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from ..config.concept import Concept
 from ..config.concept_lists import read_concepts
-from ..config.config import Concept, TrainConfig
+from ..config.config import TrainConfig
 from ..config.rows import configs_of_rows
 from ..config.settings import configs_from_mapping, configs_to_yaml, read_yaml
 from ..errors import Incomplete

@@ -19,7 +19,8 @@ from ..errors import BadInput
 from ..files.wording import flag, keys_of_a_file, printable
 from ..files.yaml_text import read_yaml_file
 from .bundled import resolve_config
-from .config import Concept, TrainConfig
+from .concept import Concept
+from .config import TrainConfig
 from .fields import LONGEST_TEXT, Setting, settings_of
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from ..config.config import Concept
+from ..config.concept import Concept
 from ..errors import BadInput
 from ..files.reading import LINES
 from ..files.text import read_text

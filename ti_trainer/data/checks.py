@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ..config.config import Concept
+from ..config.concept import Concept
 from ..files.wording import flag
 from ..method.initializers import is_known_word, word_ids
 from ..method.tokens import ROW, expand, fill, mentions

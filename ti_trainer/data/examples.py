@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..config.config import Concept
+from ..config.concept import Concept
 from ..embedding_files.read import further_files
 from ..method.initializers import Start, split_init
 from .images import Picture

@@ -12,7 +12,7 @@ from typing import Any
 from PIL import ImageColor
 
 from ..config.bundled import resolve
-from ..config.config import MASK_MODES, Concept
+from ..config.concept import MASK_MODES, Concept
 from ..errors import BadInput
 from ..files.reach import Reach
 from ..files.reading import CAPTION

@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..config.config import Concept
+from ..config.concept import Concept
 from ..errors import BadInput
 from ..files.atomic import write_bytes
 from ..files.wording import flag, printable

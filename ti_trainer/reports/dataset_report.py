@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ..config.config import Concept, TrainConfig
+from ..config.concept import Concept
+from ..config.config import TrainConfig
 from ..data.checks import (
     CaptionReading,
     SmallPicture,

@@ -12,7 +12,8 @@ from PIL import Image
 from tqdm import tqdm
 
 from ..config.bundled import TINY_SD
-from ..config.config import Concept, TrainConfig
+from ..config.concept import Concept
+from ..config.config import TrainConfig
 from ..config.fields import settings_of
 from ..config.model import ModelConfig
 from ..embedding_files import read_embedding

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from PIL import Image
 
-from ..config.config import Concept
+from ..config.concept import Concept
 from ..data.examples import Example
 from ..data.images import centre_square, decode, on_ground, read_image
 from ..data.masks import read_mask

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..config.config import Concept
+from ..config.concept import Concept
 from ..embedding_files.metadata import prompt_for
 from ..families import Family
 from ..runs.folder import RunFolder

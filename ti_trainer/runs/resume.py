@@ -9,7 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ..config.config import FROM_PICTURES, TrainConfig
+from ..config.concept import FROM_PICTURES
+from ..config.config import TrainConfig
 from ..config.settings import config_to_mapping
 from ..errors import BadInput
 from ..files.wording import flag, printable

@@ -10,7 +10,8 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from ..config.config import FROM_PICTURES, TrainConfig
+from ..config.concept import FROM_PICTURES
+from ..config.config import TrainConfig
 from ..data.captions import load_templates
 from ..data.examples import start_of
 from ..embedding_files import Embedding

@@ -9,7 +9,8 @@ from pathlib import Path
 import torch
 
 from ..config.bundled import resolve
-from ..config.config import Concept, TrainConfig
+from ..config.concept import Concept
+from ..config.config import TrainConfig
 from ..data.batches import ConceptData
 from ..data.checks import CaptionReading, read_captions, resolution_problem, small_pictures, token_problem
 from ..data.examples import Example

@@ -12,7 +12,8 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from ..config.config import Concept, TrainConfig
+from ..config.concept import Concept
+from ..config.config import TrainConfig
 from ..data.batches import ConceptData
 from ..data.captions import CaptionPolicy
 from ..data.checks import missed_subject

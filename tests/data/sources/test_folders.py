@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from tests.three_pictures import CAPTIONS, TEXTS, check, load, rows, write_jsonl
-from ti_trainer.config.config import Concept
+from ti_trainer.config.concept import Concept
 from ti_trainer.data.captions import TEMPLATES
 from ti_trainer.data.scanning import scan
 from ti_trainer.data.sources.folders import find_pictures

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 
-from ...config.config import MASK_MODES
+from ...config.concept import MASK_MODES
 from ...errors import BadInput
 from ...files.reach import EVERYWHERE, Reach
 from ...files.wording import flag, listing, printable
