@@ -3,6 +3,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,14 @@ from ti_trainer.training.signals import StopNow, StopSignals
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
+
+
+@pytest.fixture(autouse=True)
+def _terminal_may_close() -> Iterator[None]:
+    """SIGHUP is not ignored, even where the tests run under nohup."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
 
 
 def handlers() -> list:
@@ -109,10 +118,7 @@ def test_a_terminal_that_is_closed(tmp_path: Path) -> None:
     """What is still said then must not end in an error, because everything is saved after it."""
     done = tmp_path / "done"
     ours, theirs = os.openpty()
-    start = (
-        "import fcntl, os, signal, sys, termios; os.setsid(); fcntl.ioctl(0, termios.TIOCSCTTY, 0)\n"
-        "signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests themselves may run under nohup\n"
-    )
+    start = "import fcntl, os, sys, termios; os.setsid(); fcntl.ioctl(0, termios.TIOCSCTTY, 0)\n"
     command = [sys.executable, "-c", start + CLOSED_TERMINAL, str(done)]
     with subprocess.Popen(command, cwd=REPOSITORY, stdin=theirs, stdout=theirs, stderr=theirs) as process:
         os.close(theirs)
