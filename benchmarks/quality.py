@@ -102,7 +102,7 @@ def learn(
         else:  # what `init: auto` does, so that its passes are known
             asked = TrainConfig(Concept(own["token"], images=own["images"]), seed=seed)
             found = suggest(asked, None, PASSES)
-            own["init"] = found.phrase.text
+            own |= {"init": found.phrase.subject, "scene": found.phrase.scene}
             costs[name]["passes"] += found.passes / 2
         concepts.append(own)
     configs = configs_from_mapping({**settings, "concepts": concepts})

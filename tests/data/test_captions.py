@@ -121,6 +121,8 @@ def test_longest_way_to_the_token() -> None:
         ({}, ["my {token} on [filewords]"], ["my {token} on black dog"]),
         ({"captions": "templates"}, ["sofa"], ["t1 {token}", "t2 {token}, sofa"]),
         ({"captions": "templates"}, ["sofa", "bed"], ["t1 {token}", "t2 {token}, sofa", "t2 {token}, bed"]),
+        ({"scene": "in snow"}, [], ["t1 {token} in snow", "t2 {token}, black dog in snow"]),
+        ({"scene": "in snow"}, ["a <cat>"], ["a {token}"]),
         ({"captions": "filename"}, ["sofa"], ["black dog"]),
         ({"captions": "filename", "add_token": True}, [], ["{token}, black dog"]),
         ({"add_token": True}, ["a sofa", "a <cat>", "<cat>s"], ["{token}, a sofa", "a {token}", "{token}, <cat>s"]),
@@ -133,6 +135,9 @@ def test_where_captions_come_from(settings: dict, own: list[str], expected: list
 
 def test_words_that_are_missing_leave_no_comma() -> None:
     assert choose_captions(Concept("<cat>"), [], "", ("t {token}, [filewords]",)) == ("t {token}",)
+    snowy = Concept("<cat>", scene="in snow")
+    assert choose_captions(snowy, [], "", ("t {token}, [filewords]",)) == ("t {token} in snow",)
+    assert choose_captions(snowy, [], "", ("t {token}",), is_class=True) == ("t {token}",)  # they are elsewhere
     bare = Concept("<cat>", captions="filename", add_token=True)
     assert choose_captions(bare, [], "", ()) == ("{token}",)
 

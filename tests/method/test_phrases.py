@@ -11,6 +11,8 @@ def test_texts() -> None:
     assert CAT.text == "striped orange cat with a blue collar"
     assert Phrase(("cat",), ("orange",)).text == "cat with an orange"
     assert Phrase(("orange", "cat")).text == "orange cat"
+    snowy = Phrase(("orange", "cat"), ("hat",), "in the snow")
+    assert (snowy.subject, snowy.text) == ("orange cat with a hat", "orange cat with a hat in the snow")
     assert [with_article(words) for words in ("cat", "orange cat")] == ["a cat", "an orange cat"]
 
 
@@ -20,6 +22,14 @@ def test_one_more_word_goes_in_front_or_to_the_end() -> None:
     assert [phrase.text for phrase in Phrase(("cat",)).with_part("hat")] == ["cat with a hat"]
     parts = [phrase.text for phrase in Phrase(("cat",), ("hat",)).with_part("red")]
     assert parts == ["cat with a red hat", "cat with a hat red"]
+
+
+def test_the_scene_stays() -> None:
+    """Whatever else changes."""
+    snowy = Phrase(("orange", "cat"), ("hat",), "in the snow")
+    changed = [*snowy.grown("big"), *snowy.with_part("red"), *snowy.renamed("dog"), *snowy.shortened(), *snowy.turned()]
+    assert len(changed) > 8
+    assert {phrase.scene for phrase in changed} == {"in the snow"}
 
 
 def test_describing_words_are_not_the_last() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
 from tests.made_up_losses import CAT, WORDS, MadeUp
 from ti_trainer.method.phrases import Phrase
@@ -52,6 +53,35 @@ def test_a_word_that_is_certain_only_when_the_part_is_known() -> None:
     last = steps_of(Late({"cat": 0.3, "orange": 0.2, "striped": -0.02, "with blue": 0.15}))[-1]
     assert set(last.phrase.words) == {"cat", "orange", "striped"}
     assert last.phrase.part == ("blue",)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_what_is_around_the_thing_is_no_part_of_it(seed: int) -> None:
+    """Unless it may be said where the thing is, "with a snow" is; a scene that only some pictures have is not said."""
+
+    class Snowy(MadeUp):
+        share = 1.0  # of the draws on which snow is seen
+
+        def level(self, text: str) -> float:
+            return super().level(text.replace(" in the snow", "").replace(" on sand", "")) + ("sand" in text) * 0.1
+
+        def __call__(self, texts, draws):  # type: ignore[no-untyped-def]
+            losses = super().__call__(texts, draws)
+            seen = [0.2 if self.at("snow", draw) > 0 or self.share == 1 else -0.2 for draw in draws]
+            for row, text in zip(losses, texts, strict=True):
+                row -= torch.tensor(seen) * ("snow" in text)
+            return losses
+
+    gains = {"cat": 0.3, "orange": 0.2, "with blue": 0.15, "with snow": 0.0, "snow": -0.4}
+    scenes = ["on sand", "in the snow"]
+    assert "snow" in list(search(Snowy(gains, seed=seed), WORDS, 100_000))[-1].phrase.part
+    found = list(search(Snowy(gains, seed=seed), WORDS, 100_000, scenes=scenes))
+    assert found[1].kind == "scene"
+    assert found[-1].phrase.scene == "in the snow"
+    assert found[-1].phrase.part == ("blue",)
+    sometimes = Snowy(gains, seed=seed)
+    sometimes.share = 0.5
+    assert list(search(sometimes, WORDS, 100_000, scenes=scenes))[-1].phrase.scene == ""
 
 
 def test_a_thing_has_a_name() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 from ti_trainer.method.phrases import Phrase
 from ti_trainer.method.suggest import Reading, Step
@@ -28,11 +29,14 @@ def test_text() -> None:
     ]
     assert len({line.rfind(" ") for line in shown[1:3]}) == 1  # columns are columns
     assert words_text(STEPS[:1], 5, 1.0).endswith("--init cat")
+    snowy = replace(STEPS[0], phrase=replace(STEPS[0].phrase, scene="in the snow"))
+    assert words_text([snowy], 5, 1.0).endswith("ti-trainer train --init cat --scene 'in the snow'")
 
 
 def test_json() -> None:
     figures = json.loads(words_as_json(STEPS, 5, 12.4))
     assert (figures["phrase"], figures["words"], figures["part"]) == ("cat with a blue", ["cat"], ["blue"])
+    assert figures["scene"] == ""
     assert (figures["passes"], figures["pictures"], figures["seconds"]) == (1500, 5, 12.4)
     dog = {"text": "dog", "loss": 0.085, "fall": -0.005, "error": 0.001, "draws": 20}
     assert figures["steps"][0]["ranking"][1] == dog

@@ -75,7 +75,7 @@ def test_a_search_that_is_stopped_keeps_what_it_found(
     (session,) = prepare_all([make_config()])
     views = [view for (view,) in session.data.views]
     words = ["cat", "dog", "red", "snow", "beach"]
-    whole = find_words(session.family, views, words, 100_000, seed=0)
+    whole = find_words(session.family, views, words, ["in the snow"], 100_000, seed=0)
     first = whole.steps[0].passes
 
     class Stopped(WordLosses):
@@ -88,12 +88,12 @@ def test_a_search_that_is_stopped_keeps_what_it_found(
             return super().__call__(texts, draws)
 
     monkeypatch.setattr(suggestion, "WordLosses", Stopped)
-    found = find_words(session.family, views, words, 100_000, seed=0)
+    found = find_words(session.family, views, words, ["in the snow"], 100_000, seed=0)
     assert found.stop
     assert found.steps == whole.steps[:1]
     Stopped.most = first - 1
     with pytest.raises(KeyboardInterrupt):
-        find_words(session.family, views, words, 100_000, seed=0)
+        find_words(session.family, views, words, [], 100_000, seed=0)
 
 
 @pytest.mark.parametrize("rows", [1, 2, None])
@@ -116,6 +116,41 @@ def test_rows_start_from_as_many_words_as_there_are_rows(
         means = losses(list(reversed(wanted.words)), range(DECISIVE[-1])).mean(1)
         wanted = Phrase((wanted.words[1 - int(means.argmin())],))
     assert suggestion.find_init(config, lambda: session.family)[0].concept.init == wanted.text
+
+
+@pytest.mark.parametrize(
+    ("settings", "tried", "said"),
+    [
+        ({}, {"in the snow", "on grass"}, "in the snow"),
+        ({"scene": "on grass"}, {"on grass"}, "on grass"),
+        ({"scene": ""}, set(), ""),
+        ({"templates": "style"}, set(), ""),
+    ],
+)
+def test_where_the_thing_is(
+    make_config: Callable[..., TrainConfig],
+    monkeypatch: pytest.MonkeyPatch,
+    settings: dict[str, str],
+    tried: set[str],
+    said: str,
+) -> None:
+    """Scenes that the model knows are tried where nobody says which it is, and what was found is said in captions."""
+    (session,) = prepare_all([make_config()])
+    asked: list[set[str]] = []
+
+    def find(family: object, views: object, words: object, scenes: list[str], *rest: object) -> suggestion.Suggestion:
+        asked.append(set(scenes))
+        scene = "in the snow" if "in the snow" in scenes else ""
+        return suggestion.Suggestion((Step("thing", (), Phrase(("cat",), (), scene), 1),), 4, 5, 1.0)
+
+    monkeypatch.setattr(suggestion, "find_words", find)
+    monkeypatch.setattr(suggestion, "SCENES", ("in the snow", "on grass", "in the xyzzy"))
+    monkeypatch.setattr(
+        suggestion, "known_phrases", lambda slot, phrases: [each for each in phrases if "x" not in each]
+    )
+    concept = suggestion.find_init(make_config(init="auto", **settings), lambda: session.family)[0].concept
+    assert asked == [tried]
+    assert (concept.init, concept.scene) == ("cat", said)
 
 
 def test_a_run_starts_from_the_words_and_keeps_them(
@@ -168,7 +203,7 @@ def test_what_is_refused(make_config: Callable[..., TrainConfig], few: str, tmp_
         read_words(str(tmp_path / "gone.txt"))
     (session,) = prepare_all([make_config()])
     with pytest.raises(BadInput, match="knows none of our words"):
-        find_words(session.family, [view for (view,) in session.data.views], [], 100, seed=0)
+        find_words(session.family, [view for (view,) in session.data.views], [], [], 100, seed=0)
 
 
 def test_a_clip_makes_a_short_list(few: str) -> None:

@@ -45,6 +45,10 @@ class Concept(Settings):
     tune: bool = setting(False, row=True)
     """The token is a word that the model knows: train its rows, and export them as "<WORD-tuned>"."""
 
+    scene: str | None = setting(None, row=True)
+    """Where the thing is in all pictures, such as "in the snow": captions from templates say so, and it is not learned
+    as a part of the thing. By default `init` auto looks for it too; "" is none."""
+
     negative: bool = setting(False, row=True)
     """What is learned is unwanted: the file is marked as one for the negative prompt, and previews put it there."""
 
@@ -100,6 +104,11 @@ class Concept(Settings):
     def seeks_words(self) -> bool:
         """Whether the words from which the rows start are to be found in the pictures."""
         return self.init == FROM_PICTURES and not self.tune
+
+    @property
+    def seeks_scene(self) -> bool:
+        """Whether it is to be found where the thing is; a style is no thing, and a file of templates says it itself."""
+        return self.scene is None and self.templates in ("object", "person")
 
     @property
     def stem(self) -> str:

@@ -157,6 +157,8 @@ def choose_captions(
                 f"{flag('templates')} make {count:,} captions of a picture; at most {MOST_CAPTIONS:,} are read"
             )
         filled = (template.replace(WORDS_FIELD, words) for template in templates for words in own or [file_words])
+        if concept.scene and not is_class:
+            filled = (f"{text.strip(' ,')} {concept.scene}" for text in filled)
         texts = [checked_length(text, flag("templates")) for text in filled]
     texts = [checked_length(text.replace(WORDS_FIELD, file_words), "the file's name") for text in texts]
     captions = [name_token(text, concept.token) for text in texts]

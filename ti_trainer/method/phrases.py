@@ -8,16 +8,22 @@ from dataclasses import dataclass, replace
 
 @dataclass(frozen=True)
 class Phrase:
-    """Words for a thing, and for a part of it: "striped orange cat" and "blue collar"."""
+    """Words for a thing, for a part of it, and for where it is: "striped orange cat", "blue collar", "in the snow"."""
 
     words: tuple[str, ...]
     part: tuple[str, ...] = ()
+    scene: str = ""
 
     @property
-    def text(self) -> str:
+    def subject(self) -> str:
         """ "striped orange cat with a blue collar", without an article before it."""
         words = " ".join(self.words)
         return f"{words} with {with_article(' '.join(self.part))}" if self.part else words
+
+    @property
+    def text(self) -> str:
+        """The same, and where it is."""
+        return f"{self.subject} {self.scene}".rstrip()
 
     def grown(self, word: str, describing: Collection[str] = ()) -> Iterator[Phrase]:
         """With one more word for the thing, which itself is named last; describing: words that are no names."""
@@ -39,11 +45,11 @@ class Phrase:
             return
         part = tuple(word for word in self.part if word != name)
         if self.words[-1] in describing:
-            yield Phrase((*self.words, name), part)
+            yield replace(self, words=(*self.words, name), part=part)
         else:
             words = (*self.words[:-1], name)
-            yield Phrase(words, part)
-            yield Phrase(words, (*part, self.words[-1]))
+            yield replace(self, words=words, part=part)
+            yield replace(self, words=words, part=(*part, self.words[-1]))
 
     def shortened(self) -> Iterator[Phrase]:
         """Without each of its words in turn; one word for the thing stays."""

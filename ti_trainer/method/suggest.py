@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .phrases import Phrase
 from .racing import DECISIVE, Ledger, Losses, OutOfBudget, better, race
@@ -46,37 +46,49 @@ class Reading:
 class Step:
     """One more word, or the finding that no further one helps."""
 
-    kind: str  # "word": the first; "thing", "part": one more; "order": which is last; "name": another name
+    kind: str  # "word": the first; "scene"; "thing", "part": one more; "order": which is last; "name": another name
     ranking: tuple[Reading, ...]  # the best texts, best first
     phrase: Phrase  # what the search holds for best after it
     passes: int  # forward passes up to here
 
 
 def search(
-    losses: Losses, words: Sequence[str], budget: int, describing: Collection[str] = (), parts: Collection[str] = ()
+    losses: Losses,
+    words: Sequence[str],
+    budget: int,
+    describing: Collection[str] = (),
+    parts: Collection[str] = (),
+    scenes: Sequence[str] = (),
 ) -> Iterator[Step]:
     """Yield the steps of a search for the phrase with the least loss; the last one holds what was found.
 
     words: candidates; budget: forward passes; describing: which of the words name no thing and so are not the last of a
     phrase, as far as that is known; parts: which name what other things have, so that the name of a thing that does as
-    well is better. First the names of things race alone. Then the best is described by more words, as long as the loss
-    falls enough (CERTAIN, WORTH); then comes what the thing has ("with a blue collar"), and other names are tried. The
-    search ends early where the passes that are left do not suffice for a step.
+    well is better; scenes: where the thing may be in all pictures, "in the snow". First the names of things race alone.
+    Then the best is put into a scene, if the loss falls with certainty there, and described by more words, as long as
+    it falls enough (CERTAIN, WORTH); then comes what the thing has ("with a blue collar"), and other names are tried.
+    The search ends early where the passes that are left do not suffice for a step.
     """
     with suppress(OutOfBudget):
-        yield from Search(Ledger(losses, budget), words, describing, parts).steps()
+        yield from Search(Ledger(losses, budget), words, describing, parts, scenes).steps()
 
 
 class Search:
     """A search under way. Its methods raise OutOfBudget, after which what was found before still holds."""
 
     def __init__(
-        self, ledger: Ledger, words: Sequence[str], describing: Collection[str], parts: Collection[str]
+        self,
+        ledger: Ledger,
+        words: Sequence[str],
+        describing: Collection[str],
+        parts: Collection[str],
+        scenes: Sequence[str],
     ) -> None:
         self.ledger = ledger
         self.words = list(dict.fromkeys(words))
         self.describing = describing
         self.parts = parts
+        self.scenes = scenes
         names = [word for word in self.words if word not in describing] or self.words
         self.named = race(ledger, [Phrase((name,)) for name in names])  # best first
         self.best = self.named[0]
@@ -89,16 +101,22 @@ class Search:
     def steps(self) -> Iterator[Step]:
         yield self.step("word", self.named, self.best)
         alike = [name for name in self.named[:BEAM] if self.ledger.may_fall(self.best, name, 0.0)]
-        yield from self.describe(alike)
+        yield from self.place()
+        yield from self.describe([replace(name, scene=self.best.scene) for name in alike])
         yield from self.order()
         yield from self.add_parts()
         yield from self.rename()
+
+    def place(self) -> Iterator[Step]:
+        """Say where the thing is in all pictures, so that words for it are not taken for words for the thing."""
+        if self.scenes:
+            yield self.improve("scene", [replace(self.best, scene=scene) for scene in self.scenes], least=0.0)[0]
 
     def describe(self, beam: Sequence[Phrase]) -> Iterator[Step]:
         """Add words for the thing until none helps; beam: the best phrase, and others that may become it."""
         while len(self.best.words) < MOST_WORDS:
             phrases = [more for each in beam for more in self.growths(each.grown, self.more)]
-            step, ranked = self.improve("thing", phrases)
+            step, ranked = self.improve("thing", phrases, self.least)
             yield step
             tried = dict.fromkeys(word for phrase in ranked for word in phrase.words if word in self.more)
             self.more = [word for word in tried if word not in self.best.words][:SHORTLIST]
@@ -125,7 +143,7 @@ class Search:
         phrases = self.growths(self.best.with_part, self.words)
         while phrases and len(self.best.part) < MOST_OF_PART:
             before = self.best
-            step, ranked = self.improve("part", phrases)
+            step, ranked = self.improve("part", phrases, self.least)
             yield step
             if self.best != before:
                 # what a part explains is no noise any more, and a further word may be certain now
@@ -160,10 +178,10 @@ class Search:
         """What each of the words makes of a phrase, without repetitions."""
         return list(dict.fromkeys(grown for word in words for grown in grow(word, self.describing)))
 
-    def improve(self, kind: str, phrases: Sequence[Phrase]) -> tuple[Step, list[Phrase]]:
-        """Go on to the first of a race if it is enough better; the step, and all that raced, best first."""
-        ranked = race(self.ledger, phrases, self.best, self.least)
-        chosen = better(self.ledger, self.best, ranked[0], self.least) if ranked else self.best
+    def improve(self, kind: str, phrases: Sequence[Phrase], least: float) -> tuple[Step, list[Phrase]]:
+        """Go on to the first of a race if it is better by `least`; the step, and all that raced, best first."""
+        ranked = race(self.ledger, phrases, self.best, least)
+        chosen = better(self.ledger, self.best, ranked[0], least) if ranked else self.best
         return self.step(kind, ranked, chosen), ranked
 
     def step(self, kind: str, ranked: Sequence[Phrase], chosen: Phrase) -> Step:

@@ -11,6 +11,7 @@ from ..method.suggest import Reading, Step
 
 KINDS = {  # by Step.kind
     "word": "one word",
+    "scene": "where it is",
     "thing": "one more word",
     "order": "which word is last",
     "part": "what it has",
@@ -25,9 +26,11 @@ def words_text(steps: Sequence[Step], pictures: int, seconds: float) -> str:
         lines.append(f"{KINDS[step.kind]:46} loss      falls by    +-        draws")
         lines += [reading_line(reading, reading.phrase == step.phrase) for reading in step.ranking]
     last = steps[-1]
+    phrase = last.phrase
+    scene = f" --scene {shlex.quote(phrase.scene)}" if phrase.scene else ""
     lines += [
-        f"{last.phrase.text}: from {pictures} pictures in {last.passes} passes and {seconds:.0f} s",
-        f"ti-trainer train --init {shlex.quote(last.phrase.text)}",
+        f"{phrase.text}: from {pictures} pictures in {last.passes} passes and {seconds:.0f} s",
+        f"ti-trainer train --init {shlex.quote(phrase.subject)}{scene}",
     ]
     return "\n".join(lines)
 
@@ -41,9 +44,10 @@ def reading_line(reading: Reading, is_chosen: bool) -> str:
 def words_as_json(steps: Sequence[Step], pictures: int, seconds: float) -> str:
     last = steps[-1]
     figures: dict[str, Any] = {
-        "phrase": last.phrase.text,
+        "phrase": last.phrase.subject,
         "words": list(last.phrase.words),
         "part": list(last.phrase.part),
+        "scene": last.phrase.scene,
         "pictures": pictures,
         "passes": last.passes,
         "seconds": round(seconds, 3),

@@ -18,6 +18,7 @@ from .folder import RunFolder
 from .identity import lasting_settings
 from .storage import line_of
 
+FOUND = ("init", "scene")  # settings that `init: auto` fills in
 Entry = Mapping[str, Any]  # of the manifest
 
 
@@ -32,8 +33,10 @@ def with_found_words(config: TrainConfig, manifest: Mapping[str, Entry] | None =
     folder = RunFolder(config)
     entry = finished(folder) if manifest is None else with_config(manifest.get(folder.name))
     saved = entry["config"] if entry else folder.saved_settings()
-    words = saved.get("init") if saved else None
-    return replace(config, concept=replace(config.concept, init=words or FROM_PICTURES))
+    if not saved:
+        return config
+    words = {key: saved.get(key, getattr(config.concept, key)) for key in FOUND}
+    return replace(config, concept=replace(config.concept, **words))
 
 
 def check_folder(folder: RunFolder, manifest: Mapping[str, Entry] | None = None) -> None:
@@ -112,7 +115,7 @@ def check_same_run(folder: RunFolder, entry: Entry | None) -> None:
         )
     asked = lasting_settings(folder.config)
     if asked["init"] == FROM_PICTURES:  # the words that were found stand there
-        del asked["init"]
+        asked = {key: value for key, value in asked.items() if key not in FOUND}
     differ = [key for key in asked if saved.get(key) != asked[key]]
     if differ:
         changes = "; ".join(f"{key} was {printable(str(saved.get(key)))} and is {asked[key]}" for key in differ)

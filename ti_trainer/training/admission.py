@@ -172,9 +172,10 @@ class Admission:
             if config.concept.seeks_words:
                 config, found = find_init(config, self.model.load)
                 folder.resolve(config)
+                scene = f", and is {found.phrase.scene} in all pictures" if found.phrase.scene else ""
                 self.console.say(
-                    f"{config.run_name} starts from '{config.concept.init}', found in {found.passes:,} passes and "
-                    f"{found.seconds:.0f} s"
+                    f"{config.run_name} starts from '{config.concept.init}'{scene}, found in {found.passes:,} passes "
+                    f"and {found.seconds:.0f} s"
                 )
             owner = f"{config.output}/{config.run_name}"  # two concepts of a job may have one token
             session = prepare(config, self.model.load, owner)

@@ -25,6 +25,7 @@ from ..files.text import read_text
 from ..files.wording import flag, printable
 from ..method.initializers import word_ids
 from ..method.phrases import Phrase
+from ..method.scenes import SCENES, known_phrases
 from ..method.suggest import Step, search, shorten
 from ..method.word_list import DESCRIBING_WORDS, PART_WORDS, candidate_words
 from ..reports.scorers import ClipScorer
@@ -68,7 +69,9 @@ def suggest(config: TrainConfig, words_file: str | None, budget: int) -> Suggest
     dtype = torch.float16 if device.type == "cuda" else torch.float32
     seen = look_at_pictures(config, partial(load_family, config, device, dtype))
     seen.family.put_away_vae()
-    return find_words(seen.family, seen.views, candidates(seen, config.clip, listed), budget, config.seed)
+    return find_words(
+        seen.family, seen.views, candidates(seen, config.clip, listed), scenes(seen, config), budget, config.seed
+    )
 
 
 def find_init(config: TrainConfig, load: Callable[[], Family]) -> tuple[TrainConfig, Suggestion]:
@@ -79,20 +82,22 @@ def find_init(config: TrainConfig, load: Callable[[], Family]) -> tuple[TrainCon
     """
     seen = look_at_pictures(config, load)
     family = seen.family
-    found = find_words(family, seen.views, candidates(seen, config.clip), PASSES, config.seed)
+    found = find_words(family, seen.views, candidates(seen, config.clip), scenes(seen, config), PASSES, config.seed)
     if found.stop:
         raise found.stop
-    rows = config.concept.num_vectors
+    concept = config.concept
+    rows = concept.num_vectors
     phrase = found.phrase
     if rows is not None:
         losses = WordLosses(family, seen.views, config.seed)
         phrase = shorten(losses, phrase, lambda each: count_tokens(family, each) <= rows)
-    return replace(config, concept=replace(config.concept, init=phrase.text)), found
+    scene = phrase.scene if concept.scene is None else concept.scene
+    return replace(config, concept=replace(concept, init=phrase.subject, scene=scene)), found
 
 
 def count_tokens(family: Family, phrase: Phrase) -> int:
-    """The tokens of a phrase, in the text encoder to which it has most."""
-    return max(len(word_ids(slot.tokenizer, phrase.text)) for slot in family.slots)
+    """The tokens of a phrase's subject, in the text encoder to which it has most."""
+    return max(len(word_ids(slot.tokenizer, phrase.subject)) for slot in family.slots)
 
 
 @dataclass(frozen=True)
@@ -132,6 +137,14 @@ def candidates(seen: Seen, clip: str | None, listed: list[str] | None = None) ->
     return shortlist(score_words(ClipScorer(clip), seen.images, words), MOST_WORDS, DESCRIBING_WORDS)
 
 
+def scenes(seen: Seen, config: TrainConfig) -> list[str]:
+    """Where the thing may be in all pictures: what the user says, else those of SCENES that the model knows."""
+    concept = config.concept
+    if concept.seeks_scene:
+        return known_phrases(seen.family.slots[0], SCENES)
+    return [concept.scene] if concept.scene else []
+
+
 def read_words(path: str) -> list[str]:
     """The lines of a file of candidate words that are not blank; raises BadInput where there is none."""
     words = [" ".join(line.split()) for line in read_text(Path(path), LINES).splitlines()]
@@ -141,8 +154,10 @@ def read_words(path: str) -> list[str]:
     return words
 
 
-def find_words(family: Family, views: Sequence[CachedView], words: Sequence[str], budget: int, seed: int) -> Suggestion:
-    """Search among candidate words with a progress bar; the same arguments give the same words.
+def find_words(
+    family: Family, views: Sequence[CachedView], words: Sequence[str], scenes: Sequence[str], budget: int, seed: int
+) -> Suggestion:
+    """Search among candidate words and scenes with a progress bar; the same arguments give the same words.
 
     Raises BadInput where there are no words, or where the budget does not suffice for a first one.
     """
@@ -154,7 +169,7 @@ def find_words(family: Family, views: Sequence[CachedView], words: Sequence[str]
     with tqdm(total=budget, desc="words", unit="pass", leave=False, disable=None) as bar:
         losses = WordLosses(family, views, seed, passed=bar.update)
         try:
-            for step in search(losses, words, budget, DESCRIBING_WORDS, PART_WORDS):
+            for step in search(losses, words, budget, DESCRIBING_WORDS, PART_WORDS, scenes):
                 steps.append(step)
                 bar.set_description(step.phrase.text)
         except KeyboardInterrupt as signal:
