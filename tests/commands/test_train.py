@@ -171,7 +171,7 @@ def misspelt_flag(place: Workplace) -> tuple[list[str], list[str]]:
 
 def unknown_yaml_key(place: Workplace) -> tuple[list[str], list[str]]:
     file = place.file("settings.yaml", "lr_shedule: cosine\n")
-    return [*place.arguments(), "--config", file], ["'lr_shedule' is not a setting", "did you mean 'lr_schedule'?"]
+    return [*place.arguments(), "--config", file], ["'lr_shedule' is not a setting", "did you mean lr_schedule?"]
 
 
 def yaml_of_a_wrong_type(place: Workplace) -> tuple[list[str], list[str]]:
@@ -331,7 +331,10 @@ def concept_that_could_be_a_row(place: Workplace) -> tuple[list[str], list[str]]
 
 
 def concept_with_a_misspelt_setting(place: Workplace) -> tuple[list[str], list[str]]:
-    return listed(place, {"token": "<a>"}, {"token": "<b>", "step": 5}), ["'step' is not a setting", "'steps'"]
+    return listed(place, {"token": "<a>"}, {"token": "<b>", "step": 5}), [
+        "'step' is not a setting",
+        "did you mean steps",
+    ]
 
 
 def concepts_in_a_missing_file(place: Workplace) -> tuple[list[str], list[str]]:

@@ -108,7 +108,7 @@ def test_unknown_keys_are_left_to_the_settings(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("token,imagse\n<a>,12\n")
     concepts = read_settings(tmp_path / "a.csv")
     assert concepts == [{"token": "<a>", "imagse": "12"}]
-    with pytest.raises(BadInput, match="did you mean 'images'"):
+    with pytest.raises(BadInput, match="did you mean images"):
         config_from_mapping(concepts[0])
 
 

@@ -111,7 +111,7 @@ def test_a_flag_comes_before_a_row(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ({"token": "<b>", "step": 5}, "'step' is not a setting; did you mean 'steps'?"),
+        ({"token": "<b>", "step": 5}, "'step' is not a setting; did you mean steps?"),
         ({"token": "<b>", "lr": "fast"}, "lr is 'fast'; give a number"),
         ({"token": "<b>", "name": "a"}, "two concepts are called 'a'"),
         ({"token": "<a_2>", "tune": False, "name": "x"}, None),  # the rows of <a> are called <a>_1

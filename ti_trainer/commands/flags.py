@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import MISSING, replace
@@ -14,6 +13,7 @@ from typing import Any, NoReturn
 from ..config.config import TrainConfig
 from ..config.fields import About, Setting, settings_of
 from ..config.model import ModelConfig
+from ..config.other_names import other_name
 from ..config.settings import field_documentation
 from ..errors import BadInput
 from ..files.wording import command_line
@@ -41,10 +41,9 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         unknown = message.partition("unrecognized arguments: ")[2].split()
         if unknown:
-            flags = [flag for action in self._actions for flag in action.option_strings]
-            near = difflib.get_close_matches(unknown[0].split("=")[0], flags, n=1)
-            message = f"{unknown[0]} is not a flag of {self.prog}"
-            message += f"; did you mean {near[0]}?" if near else "; --help lists them"
+            name = unknown[0].split("=")[0]
+            known = [flag.removeprefix("--") for action in self._actions for flag in action.option_strings]
+            message = f"{name} is not a flag of {self.prog}; {other_name(name, known) or '--help lists them'}"
         if message.startswith("argument -"):
             name, _, reason = message.removeprefix("argument ").partition(": ")
             message = reason if reason.startswith("--") else f"{name}: {reason}"  # `read` names the flag itself

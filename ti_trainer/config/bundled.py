@@ -24,9 +24,10 @@ def sample_data(name: str) -> Path:
 
 
 def resolve_config(path: str) -> str:
-    """`path`, or our own `configs/NAME.yaml` where there is none: the README's commands work in any folder."""
-    ours = shipped(path) if re.fullmatch(r"configs/[\w-]+\.yaml", path) else None
-    return str(ours) if ours and not Path(path).exists() else path
+    """`path`, or our own `configs/NAME.yaml` where there is none, also for NAME: the README's commands work anywhere."""
+    name = re.fullmatch(r"(?:configs/)?([\w-]+)(?:\.yaml)?", path)
+    ours = shipped(f"configs/{name[1]}.yaml") if name else None
+    return str(ours) if ours and ours.exists() and not Path(path).exists() else path
 
 
 def resolve(path: str) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import dataclasses
-import difflib
 import inspect
 import reprlib
 import textwrap
@@ -21,7 +20,8 @@ from ..files.yaml_text import read_yaml_file
 from .bundled import resolve_config
 from .concept import Concept
 from .config import TrainConfig
-from .fields import LONGEST_TEXT, Setting, settings_of
+from .fields import Setting, settings_of
+from .other_names import other_name
 
 
 @cache
@@ -90,8 +90,8 @@ def configs_from_mapping(values: Mapping[str, Any], flags: Mapping[str, Any] | N
 def check_keys(values: Mapping[str, Any], known: list[str]) -> None:
     for key in values:
         if key not in known:
-            near = difflib.get_close_matches(str(key)[:LONGEST_TEXT], known, n=1)
-            hint = f"did you mean '{near[0]}'?" if near else f"known are {', '.join(known)}"
+            with keys_of_a_file(known):
+                hint = other_name(str(key), known) or "`ti-trainer train --help` lists them"
             raise BadInput(f"'{printable(str(key))}' is not a setting; {hint}")
 
 
