@@ -331,10 +331,8 @@ def concept_that_could_be_a_row(place: Workplace) -> tuple[list[str], list[str]]
 
 
 def concept_with_a_misspelt_setting(place: Workplace) -> tuple[list[str], list[str]]:
-    return listed(place, {"token": "<a>"}, {"token": "<b>", "step": 5}), [
-        "'step' is not a setting",
-        "did you mean steps",
-    ]
+    arguments = listed(place, {"token": "<a>"}, {"token": "<b>", "step": 5})
+    return arguments, ["'step' is not a setting", "did you mean steps?"]
 
 
 def concepts_in_a_missing_file(place: Workplace) -> tuple[list[str], list[str]]:

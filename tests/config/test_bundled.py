@@ -44,9 +44,12 @@ def test_configs_are_found_from_any_folder(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.chdir(tmp_path)
     for name in ("sd15", "sdxl"):
         assert "stable-diffusion" in read_yaml(f"configs/{name}.yaml")["model"]
+        assert read_yaml(name) == read_yaml(f"configs/{name}.yaml")
     for path in ("configs/none.yaml", "sdxl.yaml", "../configs/sdxl.yaml", "configs/../configs/sdxl.yaml"):
         with pytest.raises(BadInput, match="cannot be read"):
             read_yaml(path)
     (tmp_path / "configs").mkdir()
     (tmp_path / "configs" / "sdxl.yaml").write_text("model: mine")
     assert read_yaml("configs/sdxl.yaml") == {"model": "mine"}
+    (tmp_path / "sdxl").write_text("model: other")
+    assert read_yaml("sdxl") == {"model": "other"}

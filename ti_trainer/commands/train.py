@@ -21,7 +21,9 @@ EXAMPLE = 'ti-trainer train --token "<my-dog>" --images photos --init dog --conf
 
 def add_flags(parser: Parser) -> None:
     files = parser.group("settings in files")
-    files.add_argument("--config", metavar="FILE", help="YAML file with settings; flags override it")
+    files.add_argument(
+        "--config", metavar="FILE", help="YAML file with settings, or one of ours, such as sdxl; flags override it"
+    )
     files.add_argument(
         "--concepts",
         metavar="FILE",

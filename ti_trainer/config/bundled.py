@@ -24,9 +24,9 @@ def sample_data(name: str) -> Path:
 
 
 def resolve_config(path: str) -> str:
-    """`path`, or our own `configs/NAME.yaml` where there is none, also for NAME: the README's commands work anywhere."""
-    name = re.fullmatch(r"(?:configs/)?([\w-]+)(?:\.yaml)?", path)
-    ours = shipped(f"configs/{name[1]}.yaml") if name else None
+    """`path`, or our own `configs/NAME.yaml` where there is none, in any folder; NAME alone stands for it too."""
+    name = re.fullmatch(r"configs/([\w-]+)\.yaml|([\w-]+)", path)
+    ours = shipped(f"configs/{name[1] or name[2]}.yaml") if name else None
     return str(ours) if ours and ours.exists() and not Path(path).exists() else path
 
 
