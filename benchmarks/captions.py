@@ -26,6 +26,7 @@ from sample_data.world.attributes import COLOURS, SCENES, Description, draw_desc
 from sample_data.world.captions import SCENE_WORDS, scene_words  # noqa: E402
 from sample_data.world.drawing import draw  # noqa: E402
 from ti_trainer import Concept, TrainConfig  # noqa: E402
+from ti_trainer.config.bundled import TINY_SD  # noqa: E402
 from ti_trainer.data.sidecars import find_sidecars  # noqa: E402
 from ti_trainer.method.scenes import SCENES as PHRASES  # noqa: E402
 from ti_trainer.method.scenes import known_phrases  # noqa: E402
@@ -60,7 +61,7 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         shown = write_pictures(options.others, Path(scratch))
-        config = TrainConfig(Concept("<my-creature>", images=scratch))
+        config = TrainConfig(Concept("<my-creature>", images=scratch), model=TINY_SD)
         examples = examples_of(find_sidecars(scratch, config.concept).missing, False, print)
         vocabulary, choose = by_clip(config, options.clip) if options.clip else by_loss(config)
         phrases = read_words(options.phrases) if options.phrases else known_phrases(vocabulary, PHRASES)

@@ -25,7 +25,7 @@ from sample_data.world.attributes import HELD_OUT, SCENES, held_out_description 
 from sample_data.world.drawing import draw, draw_mask  # noqa: E402
 from sample_data.world.references import VIEWS  # noqa: E402
 from ti_trainer import ModelConfig, train_all  # noqa: E402
-from ti_trainer.config.bundled import JUDGE  # noqa: E402
+from ti_trainer.config.bundled import JUDGE, TINY_SD  # noqa: E402
 from ti_trainer.config.settings import configs_from_mapping  # noqa: E402
 from ti_trainer.embedding_files import read_embedding  # noqa: E402
 from ti_trainer.families import Family, load_with_embeddings  # noqa: E402
@@ -96,7 +96,8 @@ def main() -> None:
         for background in options.backgrounds:
             figures = []
             for seed in options.seeds:
-                how = {"output": f"{scratch}/{background}-{seed}", "seed": seed, "mask_background": background}
+                how = {"model": TINY_SD, "output": f"{scratch}/{background}-{seed}", "seed": seed}
+                how["mask_background"] = background
                 learned = train_all(configs_from_mapping({**how, **settings, "concepts": concepts}))
                 family = load_with_embeddings(ModelConfig(), [read_embedding(run.embedding) for run in learned])
                 figures += [

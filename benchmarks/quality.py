@@ -91,7 +91,7 @@ def learn(
 ) -> tuple[list[Any], dict[str, dict[str, float]]]:
     """The runs of an arm, and what each creature took."""
     start, settings = ARMS[arm]
-    settings = {**settings, **changes, "seed": seed, "output": str(where), "plots": False}
+    settings = {**settings, **changes, "model": TINY_SD, "seed": seed, "output": str(where), "plots": False}
     started = time.perf_counter()
     costs: dict[str, dict[str, float]] = {name: {"passes": 0.0} for name in truths}
     concepts = []
@@ -100,7 +100,7 @@ def learn(
         if start:
             own |= start(identity)
         else:  # what `init: auto` does, so that its passes are known
-            asked = TrainConfig(Concept(own["token"], images=own["images"]), seed=seed)
+            asked = TrainConfig(Concept(own["token"], images=own["images"]), model=TINY_SD, seed=seed)
             found = suggest(asked, None, PASSES)
             own |= {"init": found.phrase.subject, "scene": found.phrase.scene}
             costs[name]["passes"] += found.passes / 2

@@ -31,6 +31,7 @@ from sample_data.world.attributes import (  # noqa: E402
 from sample_data.world.drawing import draw  # noqa: E402
 from sample_data.world.references import VIEWS, write_references  # noqa: E402
 from ti_trainer import Concept, TrainConfig  # noqa: E402
+from ti_trainer.config.bundled import TINY_SD  # noqa: E402
 from ti_trainer.training.suggestion import Suggestion, suggest  # noqa: E402
 
 Identity = tuple[str, str, str, str]  # object, colour, pattern, colour of the part
@@ -106,7 +107,9 @@ def main() -> None:
                 else:
                     write_pictures(identity, options.others, folder)
                 found = suggest(
-                    TrainConfig(Concept("<words>", images=str(folder)), seed=options.seed), None, options.passes
+                    TrainConfig(Concept("<words>", images=str(folder)), model=TINY_SD, seed=options.seed),
+                    None,
+                    options.passes,
                 )
                 verdicts.append(verdict(identity, found))
                 costs.append((found.passes, found.seconds))

@@ -42,7 +42,9 @@ def test_what_is_refused(pictures: Path, tmp_path: Path, capsys: pytest.CaptureF
     assert "token" in capsys.readouterr().err
     assert main(["caption", str(pictures), "--token", "My Cat"]) == 2
     assert "'<my-cat>' would do" in capsys.readouterr().err
-    assert main(["caption", str(tmp_path / "gone"), "--token", "<a>"]) == 2
+    assert main(["caption", str(pictures), "--token", "<a>"]) == 2
+    assert f"--images {pictures} needs --model" in capsys.readouterr().err
+    assert main(["caption", str(tmp_path / "gone"), "--token", "<a>", "--model", "tiny-sd"]) == 2
     assert "gone does not exist" in capsys.readouterr().err
     assert main(["caption", str(pictures), "--token", "<a>", "--captioner", "x", "--clip", "y"]) == 2
     assert "--captioner writes sentences of its own, without --clip; leave out one of them" in capsys.readouterr().err

@@ -500,6 +500,6 @@ def test_printed_config_is_the_whole_config_and_trains(
         str(folder / "my-cat.safetensors"),
         str(folder / "before_after.png"),
         "load_textual_inversion",
-        "A1111",
+        "WebUIs",
     ):
         assert text in out

@@ -10,4 +10,5 @@ from ti_trainer.config.model import ModelConfig
 def test_they_are_shared_and_no_rows() -> None:
     own = settings_of(ModelConfig)
     assert {"model", "revision", "allow_pickle", "clip_skip"} <= own.keys() <= settings_of(TrainConfig).keys()
-    assert all(setting.about.shared and not setting.about.row for setting in own.values())
+    assert not any(setting.about.row for setting in own.values())
+    assert {name for name, setting in own.items() if not setting.about.shared} == {"models_dir"}

@@ -20,7 +20,7 @@ from ti_trainer.files.reach import Reach
 
 NEVER = {
     *marked("shared"),
-    *("output", "resume", "overwrite", "latent_cache", "tensorboard", "clip"),
+    *("output", "resume", "overwrite", "latent_cache", "tensorboard", "clip", "models_dir"),
     *("checkpoint_every", "save_every", "preview_every", "preview_seeds", "preview_width", "preview_height"),
     *("preview_steps", "guidance", "prompts", "negative_prompt", "plots"),
     *("description", "author", "license", "tags", "date", "thumbnail"),
@@ -31,7 +31,8 @@ def configs_of(
     *rows: dict[str, Any], folder: Path, values: dict[str, Any] | None = None, flags: dict[str, Any] | None = None
 ) -> tuple[list[TrainConfig], dict[str, Exception]]:
     listed = [Row(f"a.jsonl, line {number}", row) for number, row in enumerate(rows, 1)]
-    return configs_of_rows(listed, values or {}, flags or {}, folder, Reach.within([folder]))
+    own = {"model": "tiny-sd", **(values or {})}
+    return configs_of_rows(listed, own, flags or {}, folder, Reach.within([folder]))
 
 
 def test_what_a_row_may_set() -> None:
@@ -42,7 +43,7 @@ def test_what_a_row_may_set() -> None:
 @pytest.mark.parametrize("name", sorted(NEVER))
 def test_what_only_the_owner_may_set(tmp_path: Path, name: str) -> None:
     """The row fails alone, and the message says how the owner may set it; flags and the config may."""
-    value = CHANGED.get(name, True)
+    value = CHANGED.get(name, "models" if name == "models_dir" else True)
     configs, problems = configs_of({"token": "<a>", name: value}, {"token": "<b>"}, folder=tmp_path)
     assert [config.concept.token for config in configs] == ["<b>"]
     assert list(problems) == ["a.jsonl, line 1 (<a>)"]

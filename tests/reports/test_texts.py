@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,6 +14,9 @@ from torch import Tensor
 
 from ti_trainer import TrainConfig, load_into_pipeline, train
 from ti_trainer.embedding_files import read_embedding
+from ti_trainer.families import Family
+from ti_trainer.reports.texts import ways_to_use
+from ti_trainer.runs.folder import RunFolder
 
 
 def rows_in(pipeline: Any, suffix: str, token: str, count: int) -> Tensor:
@@ -61,23 +65,31 @@ def test_calls_load_the_rows(
     assert any(line.startswith('pipeline("') and "<my-cat>" in line for line in calls)
 
 
-def test_words_for_webuis(make_config: Callable[..., TrainConfig], capfd: pytest.CaptureFixture[str]) -> None:
+def test_words_for_webuis(make_config: Callable[..., TrainConfig]) -> None:
     """A1111 takes the file's name, ComfyUI a prefix and InvokeAI brackets: their manuals' own syntax."""
-    run = train(make_config(token="<my-dog2>", steps=1, validate_every=0, plots=False))
-    captured = capfd.readouterr()
-    lines = {name.strip(): text for name, _, text in (line.partition(": ") for line in captured.out.splitlines())}
-    assert Path(lines["embedding"].strip()) == Path(run.embedding)
-    assert lines["A1111, Forge"].endswith("write my-dog2 in the prompt")
-    assert lines["ComfyUI"].endswith("write embedding:my-dog2 in the prompt")
-    assert lines["InvokeAI"].endswith("write <my-dog2> in the prompt")
+    config = make_config(token="<my-dog2>")
+    ways = dict(ways_to_use(config.concept, RunFolder(config), published()))
+    assert ways["embedding"] == f"{config.output}/my-dog2/my-dog2.safetensors"
+    assert ways["A1111, Forge"].endswith("write my-dog2 in the prompt")
+    assert ways["ComfyUI"].endswith("write embedding:my-dog2 in the prompt")
+    assert ways["InvokeAI"].endswith("write <my-dog2> in the prompt")
 
 
-def test_words_for_negative_embeddings(
-    make_config: Callable[..., TrainConfig], capfd: pytest.CaptureFixture[str]
-) -> None:
-    train(make_config(token="<bad>", negative=True, steps=1, validate_every=0, plots=False))
-    captured = capfd.readouterr()
-    lines = {name.strip(): text for name, _, text in (line.partition(": ") for line in captured.out.splitlines())}
-    assert lines["A1111, Forge"].endswith("write bad in the negative prompt")
-    assert lines["ComfyUI"].endswith("write embedding:bad in the negative prompt")
-    assert told(captured.out)[-1] == 'pipeline("...", negative_prompt="<bad>")'
+def test_words_for_negative_embeddings(make_config: Callable[..., TrainConfig]) -> None:
+    config = make_config(token="<bad>", negative=True)
+    ways = dict(ways_to_use(config.concept, RunFolder(config), published()))
+    assert ways["A1111, Forge"].endswith("write bad in the negative prompt")
+    assert ways["ComfyUI"].endswith("write embedding:bad in the negative prompt")
+    assert ways["diffusers"].splitlines()[-1] == 'pipeline("...", negative_prompt="<bad>")'
+
+
+def test_webuis_that_cannot_load_it_are_not_named(family: Family, make_config: Callable[..., TrainConfig]) -> None:
+    """Rows are as wide as the model's words, and WebUIs have models with words of the published widths only."""
+    config = make_config()
+    programs = [program for program, _ in ways_to_use(config.concept, RunFolder(config), family)]
+    assert programs == ["embedding", "WebUIs", "diffusers"]
+
+
+def published() -> Any:
+    """What is asked of the family of Stable Diffusion 1.x."""
+    return SimpleNamespace(slots=[SimpleNamespace(name="clip_l", width=768, suffix="")], loads_embeddings=True)

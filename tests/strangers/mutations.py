@@ -45,8 +45,8 @@ MOST_MEMORY = 500 * MIB
 LONGEST_MESSAGE = 6_000  # letters
 
 SETTINGS = [
-    TrainConfig(Concept("<my-cat>", images="photos/cat", init="cat"), lr=0.01, steps=400),
-    TrainConfig(Concept("<my-dog>", images="photos/dog", tag_dropout=0.1), lr=0.01, steps=400, name="dog"),
+    TrainConfig(Concept("<my-cat>", images="photos/cat", init="cat"), model="models/sd15", lr=0.01, steps=400),
+    TrainConfig(Concept("<my-dog>", images="photos/dog"), model="models/sd15", lr=0.01, steps=400, name="dog"),
 ]
 YAML = configs_to_yaml(SETTINGS) + "\n"
 MERGED = "lr: 1e-2\nconcepts:\n  - &a {token: <a>, steps: 5}\n  - {<<: *a, token: <b>}\n"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from ..config.bundled import TINY_SD
 from ..config.concept import Concept
 from ..config.config import ModelConfig, TrainConfig
 from ..config.settings import config_from_mapping
@@ -45,4 +46,5 @@ def run(options: argparse.Namespace) -> None:
     flags = vars(options)
     how = Captioning(**{name: flags.pop(name) for name in OWN})
     is_trial = flags.pop("dry_run")
-    write_captions(config_from_mapping({}, flags), how, is_trial, tqdm.write)
+    shown = {"model": TINY_SD} if how.captioner or how.clip else {}  # the model then only says how large pictures are
+    write_captions(config_from_mapping(shown, flags), how, is_trial, tqdm.write)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from ..config.bundled import MY_CAT
+from ..config.bundled import MY_CAT, TINY_SD
 from ..config.concept import Concept
 from ..config.config import TrainConfig
 from ..config.settings import config_from_mapping
@@ -29,4 +29,4 @@ def run(options: argparse.Namespace) -> None:
     flags = vars(options)
     sheet = flags.pop("sheet")
     as_json = flags.pop("json")
-    show_dataset(config_from_mapping({}, flags), sheet, as_json)
+    show_dataset(config_from_mapping({"model": TINY_SD}, flags), sheet, as_json)

@@ -102,7 +102,7 @@ def help_notes(setting: Setting) -> Iterable[str]:
         yield f"Choices: {', '.join(setting.about.choices)}."
     if setting.default is True:
         yield "(on by default)"
-    elif setting.default not in (None, MISSING, ()) and setting.type is not bool:
+    elif setting.default not in (None, MISSING, (), "") and setting.type is not bool:
         yield f"(default: {setting.default})"
 
 

@@ -23,6 +23,11 @@ def sample_data(name: str) -> Path:
     return shipped(f"sample_data/{name}")
 
 
+def is_bundled(images: str) -> bool:
+    """Whether these pictures are of ours."""
+    return images == MY_CAT or sample_data("").resolve() in Path(images).resolve().parents
+
+
 def resolve_config(path: str) -> str:
     """`path`, or our own `configs/NAME.yaml` where there is none, in any folder; NAME alone stands for it too."""
     name = re.fullmatch(r"configs/([\w-]+)\.yaml|([\w-]+)", path)

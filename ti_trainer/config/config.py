@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from ..errors import BadInput
 from ..files.folder_names import name_problem
+from ..files.model_places import models_on_this_machine
 from ..files.remote import is_remote
 from ..files.wording import flag, printable
 from ..method.crops import CROPS
@@ -13,10 +14,14 @@ from ..method.lr_schedules import LR_SCHEDULES, check_lr_schedule
 from ..method.optimizers import OPTIMIZERS, check_optimizer, check_weight_decay
 from ..method.timesteps import TIMESTEPS, parse_timesteps
 from ..method.weightings import GAMMA, WEIGHTINGS
+from .bundled import TINY_SD, is_bundled
 from .concept import Concept
 from .fields import setting
 from .model import ModelConfig
 from .sharing import SharingConfig
+
+FOR_EXAMPLE = "stable-diffusion-v1-5/stable-diffusion-v1-5"
+MOST_MODELS = 8  # that a message lists
 
 
 def check_name(name: str) -> None:
@@ -24,6 +29,18 @@ def check_name(name: str) -> None:
     problem = name_problem(name)
     if problem:
         raise BadInput(f"{flag('name')} is '{printable(name)}', which {problem}")
+
+
+def check_model(model: str, images: str, models_dir: str | None, cache_dir: str | None) -> None:
+    """Raises BadInput, with the models of this machine, where nobody says which one is to learn from pictures."""
+    if model or is_bundled(images):
+        return
+    found = models_on_this_machine(models_dir, cache_dir)
+    lines = [f"  {flag('model', each)}" for each in found[:MOST_MODELS]]
+    lines += [f"  and {len(found) - MOST_MODELS} more"] if len(found) > MOST_MODELS else []
+    asks = f"{flag('images', images)} needs {flag('model')}, the Stable Diffusion model that is to learn from them"
+    here = "on this machine are:" if lines else f"for example {flag('model', FOR_EXAMPLE)}, which is then downloaded"
+    raise BadInput("\n".join([asks, here, *lines, f"{flag('model', TINY_SD)} is a miniature, for trying things"]))
 
 
 def check_local(folder: str) -> None:
@@ -182,9 +199,10 @@ class TrainConfig(SharingConfig, ModelConfig):
     """Delete the run's folder if it holds a run."""
 
     def __post_init__(self) -> None:
-        super().__post_init__()
         if not isinstance(self.concept, Concept):
             raise BadInput(f"concept is {self.concept!r}; give a Concept")
+        check_model(self.model, self.concept.images, self.models_dir, self.cache_dir)
+        super().__post_init__()
         check_weight_decay(self.optimizer, self.weight_decay)
         if self.resume and self.overwrite:
             raise BadInput(

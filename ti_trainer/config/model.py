@@ -12,9 +12,12 @@ from .fields import Settings, setting
 class ModelConfig(Settings):
     """Which model, and how it is loaded."""
 
-    model: str = setting(TINY_SD, shared=True, for_dataset=True, first=True, metavar="MODEL", group="model")
-    """Diffusers folder, hub id, or checkpoint file (.safetensors) of a Stable Diffusion 1.x, 2.x or XL model; the
-    bundled miniature by default."""
+    model: str = setting("", shared=True, for_dataset=True, first=True, metavar="MODEL", group="model")
+    """Diffusers folder, hub id, or checkpoint file (.safetensors) of a Stable Diffusion 1.x, 2.x or XL model; for the
+    bundled pictures the bundled miniature, tiny-sd, by default."""
+
+    models_dir: str | None = setting(None, start=True, training_only=True, metavar="DIR")
+    """Folder with models; where none is named, the message that asks for one lists what is in it."""
 
     revision: str | None = setting(None, shared=True, for_dataset=True)
     """Branch, tag or commit of a hub model."""
@@ -57,3 +60,8 @@ class ModelConfig(Settings):
     lean_unet: bool = setting(True, shared=True, training_only=True)
     """On CPUs: a U-Net that keeps nothing for gradients of its weights, which stay frozen, and little that is cheap to
     compute again; its convolutions are products of matrices where that is faster. The same numbers to rounding."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.model:
+            object.__setattr__(self, "model", TINY_SD)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..config.concept import Concept
+from ..embedding_files.embedding import families_of
 from ..embedding_files.metadata import prompt_for
 from ..families import Family
 from ..runs.folder import RunFolder
@@ -29,7 +30,10 @@ def ways_to_use(concept: Concept, folder: RunFolder, family: Family) -> list[tup
     """The file's place, and for each program what to do with it; for diffusers, a call in each line."""
     path = folder.place(folder.files.embedding)
     names = {"stem": concept.stem, "prompt": prompt_for(concept.negative)}
-    ways = [("embedding", str(path)), *((program, advice.format(**names)) for program, advice in WEBUIS.items())]
+    programs = [(program, advice.format(**names)) for program, advice in WEBUIS.items()]
+    if not families_of({slot.name: slot.width for slot in family.slots}):
+        programs = [("WebUIs", "cannot load it: no published model has words as wide as this one's")]
+    ways = [("embedding", str(path)), *programs]
     calls = [f'pipeline.load_textual_inversion("{path}", token="{concept.trigger}")']
     prompt = f'"a photo of a {concept.trigger} on the beach"'
     unwanted = f'"{concept.trigger}"'
