@@ -19,11 +19,12 @@ def test_what_is_printed(pictures: Path, model: Path, capsys: pytest.CaptureFixt
     assert main(arguments) == 0
     shown = capsys.readouterr().out
     wanted = suggest(TrainConfig(Concept("<x>", str(pictures)), model=str(model), seed=2), None, 300)
-    assert shown.splitlines()[-1] == f"ti-trainer train --init {shlex.quote(wanted.phrase.text)}"
+    scene = f" --scene {shlex.quote(wanted.phrase.scene)}" if wanted.phrase.scene else ""
+    assert shown.splitlines()[-1] == f"ti-trainer train --init {shlex.quote(wanted.phrase.subject)}{scene}"
     assert f"{wanted.phrase.text}: from 4 pictures in {wanted.passes} passes and " in shown
     assert main([*arguments, "--json"]) == 0
     figures = json.loads(capsys.readouterr().out)
-    assert (figures["phrase"], figures["passes"]) == (wanted.phrase.text, wanted.passes)
+    assert (figures["phrase"], figures["passes"]) == (wanted.phrase.subject, wanted.passes)
 
 
 def test_what_was_found_until_it_was_stopped(

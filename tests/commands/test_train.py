@@ -304,7 +304,8 @@ def listed(place: Workplace, *concepts: dict[str, Any]) -> list[str]:
 def concepts_of_two_models(place: Workplace) -> tuple[list[str], list[str]]:
     # not by a flag, which would hold for both
     shutil.copytree(place.model, place.path / "other")
-    arguments = listed(place, {"token": "<a>"}, {"token": "<b>", "model": str(place.path / "other")})
+    first = {"token": "<a>", "model": "tiny-sd"}
+    arguments = listed(place, first, {"token": "<b>", "model": str(place.path / "other")})
     del arguments[1:3]
     return arguments, ["model is 'tiny-sd' for <a>", f"'{place.path / 'other'}' for <b>", "use one value, or two runs"]
 
@@ -451,6 +452,7 @@ def settings(place: Workplace) -> str:
         "settings.yaml",
         yaml.safe_dump(
             {
+                "model": "tiny-sd",
                 "steps": 5,
                 "lr": "2e-3",
                 "flip": True,
@@ -465,7 +467,8 @@ def test_flags_override_yaml(settings: str, place: Workplace, capsys: pytest.Cap
     assert main(["train", "--config", settings, "--steps", "7", "--init", "dog", "--no-flip", "--print_config"]) == 0
     found = config_from_mapping(yaml.safe_load(capsys.readouterr().out))
     concept = Concept("<my-cat>", str(place.pictures), init="dog", num_vectors=3)
-    wanted = TrainConfig(concept=concept, steps=7, lr=2e-3, flip=False, output=str(place.path / "elsewhere"))
+    how = {"steps": 7, "lr": 2e-3, "flip": False, "output": str(place.path / "elsewhere")}
+    wanted = TrainConfig(concept=concept, model="tiny-sd", **how)
     assert found == wanted
     assert not (place.path / "elsewhere").exists()
 
