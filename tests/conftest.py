@@ -5,7 +5,6 @@ Nothing here is trained and nothing is downloaded; all of it is made from seeds 
 
 from __future__ import annotations
 
-import copy
 import os
 import signal
 
@@ -28,6 +27,7 @@ from PIL import Image
 
 import ti_trainer.training.admission
 from tests.families import toy
+from tests.pipeline_copies import reading_once
 from tests.tiny_models import TINY_MODELS, build_folder, build_tokenizer
 from ti_trainer import Concept, ModelConfig, Run, TrainConfig, train
 from ti_trainer.config.settings import config_from_mapping
@@ -53,21 +53,9 @@ def _folders_are_read_once() -> Iterator[None]:
     """Reading a pipeline's folder again gives a copy of the pipeline: a third of the tests' time went into that."""
     from diffusers import DiffusionPipeline
 
-    read = DiffusionPipeline.from_pretrained.__func__
-    known: dict[Any, Any] = {}
-
-    def from_pretrained(cls: type, source: Any, **how: Any) -> Any:
-        folder = Path(source)
-        files = [(path.stat().st_mtime_ns, path.stat().st_size, str(path)) for path in sorted(folder.rglob("*"))]
-        key = (cls, str(folder), str(sorted(how.items())), tuple(files))
-        if not files:
-            return read(cls, source, **how)
-        if key not in known:
-            known[key] = read(cls, source, **how)
-        return copy.deepcopy(known[key])
-
+    once = reading_once(DiffusionPipeline.from_pretrained.__func__)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(DiffusionPipeline, "from_pretrained", classmethod(from_pretrained))
+        patch.setattr(DiffusionPipeline, "from_pretrained", classmethod(once))
         yield
 
 

@@ -146,7 +146,6 @@ def published(output: Path) -> list[str]:
 
 # odd: processes with 3, 2 and 2 examples, cut into parts of 2; single: nothing to do for all processes but the first
 GLOBAL_BATCHES: dict[str, dict[str, Any]] = {
-    "even": {"batch_size": 6},
     "odd": {"batch_size": 7, "micro_batch_size": 2, "validation_samples": 5, "flip": True, "crop": "random"},
     "single": {"batch_size": 1, "validation_samples": 1},
 }
@@ -212,7 +211,7 @@ def test_processes_learn_what_one_learns(
     names = [config.run_name for config in five]
     assert Counter(name for own in dealt for name in own["published"]) == Counter(names)
     assert sorted(name for own in dealt for name in own["runs"]) == names
-    assert published(shared) == sorted([*names, "even", "odd", "single", "my-cat", "my-dog"])
+    assert published(shared) == sorted([*names, "odd", "single", "my-cat", "my-dog"])
     for runs in alone.values():
         for run in runs:
             assert_same_run(shared / Path(run.folder).name, run)
@@ -256,9 +255,9 @@ def test_a_picture_that_one_process_loses(
     """Before the first step or after it: all know why, nobody waits, and the other concept is trained by all."""
     output, file = tmp_path / "shared", tmp_path / "two.yaml"
     file.write_text(configs_to_yaml([replace(config, output=str(output)) for config in make_two()]))
-    with processes(3, output, f"lose {messages}", [file]) as started:
+    with processes(2, output, f"lose {messages}", [file]) as started:
         errors = [process.communicate(timeout=120)[1] for process in started]
-    assert [process.returncode for process in started] == [1, 1, 1], errors
+    assert [process.returncode for process in started] == [1, 1], errors
     for said in errors:
         assert re.search(r"1 of 2 concepts failed:\n  my-cat: .*\.png has gone", said), said
     assert published(output) == ["my-dog"]
