@@ -31,6 +31,8 @@ def test_tokens_that_are_allowed(token: str) -> None:
         ("<cät>", "<c-t>"),
         ("[cat]", "<cat>"),
         ("<...>", "<my-cat>"),
+        ("<-cat>", "<cat>"),
+        ("cat-", "<cat>"),
     ],
 )
 def test_tokens_that_are_refused(token: str, cure: str) -> None:

@@ -34,20 +34,23 @@ def example(*captions: str, path: str = "a.png", size: tuple[int, int] = (64, 64
     return Example(Picture.at(Path(path)), captions, size)
 
 
+MINE = Concept("<my-cat>")
+
+
 def test_token_that_is_a_known_word(slot: TextSlot) -> None:
-    preflight.check_token_is_new(CAT, [slot])
+    preflight.check_token_is_new(MINE, [slot])
     with pytest.raises(BadInput, match=r"'cat' is already a word of clip_l.*'<my-cat>'.*tune=True"):
         preflight.check_token_is_new(Concept("cat"), [slot])
-    slot.tokenizer.add_tokens(["<cat>"])
-    with pytest.raises(BadInput, match="'<cat>' is already a word of clip_l"):
-        preflight.check_token_is_new(CAT, [slot])
+    slot.tokenizer.add_tokens(["<my-cat>"])
+    with pytest.raises(BadInput, match="'<my-cat>' is already a word of clip_l"):
+        preflight.check_token_is_new(MINE, [slot])
 
 
 def test_token_that_one_of_two_encoders_knows(slot: TextSlot) -> None:
     other = TextSlot(CLIP_G, "_2", tiny_tokenizer(), slot.encoder)
-    other.tokenizer.add_tokens(["<cat>"])
+    other.tokenizer.add_tokens(["<my-cat>"])
     with pytest.raises(BadInput, match="a word of clip_g"):
-        preflight.check_token_is_new(CAT, [slot, other])
+        preflight.check_token_is_new(MINE, [slot, other])
 
 
 def test_tuning_wants_a_known_word(slot: TextSlot) -> None:

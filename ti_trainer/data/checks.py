@@ -50,6 +50,12 @@ def token_problem(concept: Concept, tokenizer: Any, encoder: str) -> str | None:
             f"'{token}' is already a word of {encoder}; choose another {flag('token')} such as '<my-{concept.stem}>', "
             f"or add {flag('tune', True)} to train that word itself"
         )
+    stem = concept.stem
+    if not concept.tune and is_known_word(tokenizer, stem):
+        return (
+            f"{flag('token')} is '{token}', and '{stem}' is a word of {encoder}: with {stem}.safetensors A1111 would "
+            f"change every '{stem}', and SD.Next does not load it; '<my-{stem}>' would do"
+        )
     if concept.tune and not known:
         return f"{flag('tune', True)} wants a word that {encoder} has as one token, and '{token}' is none"
     return None

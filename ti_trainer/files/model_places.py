@@ -76,7 +76,8 @@ def is_pipeline(index: Path) -> bool:
     """Whether a file says that a folder holds a Stable Diffusion pipeline."""
     with suppress(OSError, BadInput, ValueError):
         described = json.loads(read(index, YAML))
-        return isinstance(described, dict) and str(described.get("_class_name", "")).startswith("StableDiffusion")
+        name = described.get("_class_name") if isinstance(described, dict) else None
+        return str(name).startswith("StableDiffusion")
     return False
 
 

@@ -19,7 +19,7 @@ def check_token(token: str, known_word: bool = False) -> None:
     stem = token.strip("<>")
     if not stem:
         raise BadInput(f"{flag('token')} is '{printable(token)}': choose a name such as '<my-cat>'")
-    if re.fullmatch(r"[a-z0-9_-]+", stem) and token in (stem, f"<{stem}>"):
+    if re.fullmatch(r"[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?", stem) and token in (stem, f"<{stem}>"):
         problem = name_problem(stem)  # a file gets it, whatever the folder is called
         if problem and stem != MANIFEST:
             raise BadInput(f"{flag('token')} is '{token}', and '{stem}' {problem}; choose another")
@@ -27,8 +27,8 @@ def check_token(token: str, known_word: bool = False) -> None:
     suggestion = re.sub(r"[^a-z0-9_]+", "-", stem.lower()).strip("-") or "my-cat"
     suggestion = suggestion if known_word else f"<{suggestion}>"
     raise BadInput(
-        f"{flag('token')} is '{printable(token)}': WebUIs and diffusers read lower-case letters, digits, '-' and '_', "
-        f"with or without <> around them; '{printable(suggestion)}' would do"
+        f"{flag('token')} is '{printable(token)}': WebUIs and diffusers read lower-case letters, digits, '_' and, "
+        f"within, '-', with or without <> around them; '{printable(suggestion)}' would do"
     )
 
 
