@@ -15,10 +15,10 @@ from ..errors import Interrupted
 from .flags import FIRST, Parser, add_number, add_setting, add_settings
 
 USAGE = '"TEXT" [--token "<NAME>"] [--num_vectors INT]'
-EXAMPLE = 'ti-trainer distill "masterpiece, best quality, soft light, film grain" --num_vectors 4 --token "<look>"'
+EXAMPLE = 'ti-trainer distill "masterpiece, best quality, soft light, film grain" --num_vectors 4 --token "<my-look>"'
 # settings of a run that mean something else here: default, and what --help says
 OWN: dict[str, tuple[Any, str]] = {
-    "token": ("<text>", "The new word; the file is named after it."),
+    "token": ("<my-text>", "The new word; the file is named after it."),
     "num_vectors": (8, "Rows that stand in for the text."),
     "init": (
         "auto",
