@@ -31,16 +31,14 @@ def check_name(name: str) -> None:
         raise BadInput(f"{flag('name')} is '{printable(name)}', which {problem}")
 
 
-def check_model(model: str, images: str, models_dir: str | None, cache_dir: str | None) -> None:
-    """Raises BadInput, with the models of this machine, where nobody says which one is to learn from pictures."""
-    if model or is_bundled(images):
-        return
+def asking_for_a_model(images: str, models_dir: str | None, cache_dir: str | None) -> str:
+    """A message with the models of this machine, where nobody says which one is to learn from pictures."""
     found = models_on_this_machine(models_dir, cache_dir)
     lines = [f"  {flag('model', each)}" for each in found[:MOST_MODELS]]
     lines += [f"  and {len(found) - MOST_MODELS} more"] if len(found) > MOST_MODELS else []
     asks = f"{flag('images', images)} needs {flag('model')}, the Stable Diffusion model that is to learn from them"
     here = "on this machine are:" if lines else f"for example {flag('model', FOR_EXAMPLE)}, which is then downloaded"
-    raise BadInput("\n".join([asks, here, *lines, f"{flag('model', TINY_SD)} is a miniature, for trying things"]))
+    return "\n".join([asks, here, *lines, f"{flag('model', TINY_SD)} is a miniature, for trying things"])
 
 
 def check_local(folder: str) -> None:
@@ -201,13 +199,17 @@ class TrainConfig(SharingConfig, ModelConfig):
     def __post_init__(self) -> None:
         if not isinstance(self.concept, Concept):
             raise BadInput(f"concept is {self.concept!r}; give a Concept")
-        check_model(self.model, self.concept.images, self.models_dir, self.cache_dir)
         super().__post_init__()
         check_weight_decay(self.optimizer, self.weight_decay)
         if self.resume and self.overwrite:
             raise BadInput(
                 f"{flag('resume', True)} goes on with a run and {flag('overwrite', True)} deletes it: choose one"
             )
+
+    def default_model(self) -> str:
+        if not is_bundled(self.concept.images):
+            raise BadInput(asking_for_a_model(self.concept.images, self.models_dir, self.cache_dir))
+        return TINY_SD
 
     @property
     def run_name(self) -> str:

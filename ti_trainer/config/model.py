@@ -64,4 +64,8 @@ class ModelConfig(Settings):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not self.model:
-            object.__setattr__(self, "model", TINY_SD)
+            object.__setattr__(self, "model", self.default_model())
+
+    def default_model(self) -> str:
+        """The model where none is named; raises BadInput where one has to be."""
+        return TINY_SD

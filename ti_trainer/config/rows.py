@@ -30,7 +30,8 @@ def configs_of_rows(
     which paths of rows are relative. reach: what rows may read; what `values` and `flags` name is read too. Raises
     BadInput where it is `values` or `flags` that are wrong.
     """
-    config_from_mapping({**values, "token": "<any>"}, flags)
+    own = {"images": str(folder)} if any("images" in row.settings for row in rows) else {}
+    config_from_mapping({**own, **values, "token": "<any>"}, flags)
     job = Together()
     problems: dict[str, Exception] = {}
     for row in rows:
