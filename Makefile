@@ -40,8 +40,8 @@ check: $(VENV)/.installed-dev  ## lint, format check, types and the order of imp
 	$(RUN) mypy
 	$(RUN) lint-imports
 
-soak: $(VENV)/.installed-dev  ## a kill at every operation of tests/faults, 108 faults, 300 concepts
-	$(RUN) OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 TI_TRAINER_FAULTS=all pytest -n $(WORKERS) --dist worksteal tests/faults
+soak: $(VENV)/.installed-dev  ## a kill at every operation of tests/faults, 108 faults, killed processes, 300 concepts
+	$(RUN) OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 TI_TRAINER_FAULTS=all pytest -n $(WORKERS) --dist worksteal tests/faults tests/training/test_processes_gloo.py
 	$(RUN) python benchmarks/soak.py
 
 # pip-audit gets an environment of its own: nothing of it is needed to develop or to run.

@@ -226,8 +226,8 @@ def test_sixty_rows_of_which_two_are_good(place: Place, model: Path) -> None:
 def test_what_the_owner_trusts_is_read(place: Place, model: Path) -> None:
     """Named by a flag, by a setting of all, or in a config of one's own."""
     rows = [
-        {"token": "<a>", "images": "../private", "init": "cat", "steps": 1},
-        {"token": "<b>", "images": "link", "init": f"file:{place.private}/rows.safetensors", "steps": 1},
+        {"token": "<my-a>", "images": "../private", "init": "cat", "steps": 1},
+        {"token": "<my-b>", "images": "link", "init": f"file:{place.private}/rows.safetensors", "steps": 1},
     ]
     place.folder("link", {"a.png": place.private / "secret.png"})
     (place.private / "metadata.jsonl").unlink()

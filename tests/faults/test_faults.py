@@ -30,7 +30,7 @@ if not os.path.exists("/proc/self/fd"):
     pytest.skip("open files are read from /proc", allow_module_level=True)
 
 ALL = os.environ.get("TI_TRAINER_FAULTS") == "all"
-KILLS = None if ALL else 3  # of each kind and walk; None: at every operation
+KILLS = None if ALL else 2  # of each kind and walk; None: at every operation
 FAULTS = 3 if ALL else 1  # of each kind and walk
 PROBLEMS = [errno.ENOSPC, errno.EIO, errno.EACCES]
 

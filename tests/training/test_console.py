@@ -90,7 +90,7 @@ def test_summary_of_one_run_and_lines_of_a_list(
         "<my-cat>: 4 vectors (init cat), 4 pictures",
         "learned in",
         str(run.embedding),
-        "ComfyUI",
+        "WebUIs",
     ):
         assert text in said
     assert said.count("first step after") == 1

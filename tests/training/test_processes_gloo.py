@@ -23,6 +23,7 @@ from safetensors.torch import load_file
 from ti_trainer import Concept, Run, TrainConfig, train
 from ti_trainer.config.settings import configs_to_yaml
 
+ALL = os.environ.get("TI_TRAINER_FAULTS") == "all"
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 # Trains from each YAML file. For each, a line is printed: what this process wrote, made, renamed or deleted, which
@@ -223,6 +224,7 @@ def contents(folder: Path) -> dict[str, tuple[bytes, int]]:
     return {str(path.relative_to(folder)): (path.read_bytes(), path.stat().st_mtime_ns) for path in files}
 
 
+@pytest.mark.skipif(not ALL, reason="takes long: make soak runs it")
 def test_a_process_that_is_killed(five: list[TrainConfig], tmp_path: Path) -> None:
     """SIGKILL in the middle of a concept, SIGTERM to the other process; then the same job with --resume."""
     output, file = tmp_path / "shared", tmp_path / "five.yaml"
@@ -248,16 +250,16 @@ def test_a_process_that_is_killed(five: list[TrainConfig], tmp_path: Path) -> No
         assert_same_run(output / Path(run.folder).name, run)
 
 
-@pytest.mark.parametrize("messages", [0, 4])
+@pytest.mark.parametrize("messages", [0, 4] if ALL else [4])
 def test_a_picture_that_one_process_loses(
     make_two: Callable[..., list[TrainConfig]], tmp_path: Path, messages: int
 ) -> None:
     """Before the first step or after it: all know why, nobody waits, and the other concept is trained by all."""
     output, file = tmp_path / "shared", tmp_path / "two.yaml"
     file.write_text(configs_to_yaml([replace(config, output=str(output)) for config in make_two()]))
-    with processes(2, output, f"lose {messages}", [file]) as started:
+    with processes(3, output, f"lose {messages}", [file]) as started:
         errors = [process.communicate(timeout=120)[1] for process in started]
-    assert [process.returncode for process in started] == [1, 1], errors
+    assert [process.returncode for process in started] == [1, 1, 1], errors
     for said in errors:
         assert re.search(r"1 of 2 concepts failed:\n  my-cat: .*\.png has gone", said), said
     assert published(output) == ["my-dog"]

@@ -110,13 +110,15 @@ class Search:
     def place(self) -> Iterator[Step]:
         """Say where the thing is in all pictures, so that words for it are not taken for words for the thing."""
         if self.scenes:
-            yield self.improve("scene", [replace(self.best, scene=scene) for scene in self.scenes], least=0.0)[0]
+            ranked = race(self.ledger, [replace(self.best, scene=scene) for scene in self.scenes], self.best)
+            is_there = self.ledger.is_less(self.best, ranked[0])
+            yield self.step("scene", ranked, ranked[0] if is_there else self.best)
 
     def describe(self, beam: Sequence[Phrase]) -> Iterator[Step]:
         """Add words for the thing until none helps; beam: the best phrase, and others that may become it."""
         while len(self.best.words) < MOST_WORDS:
             phrases = [more for each in beam for more in self.growths(each.grown, self.more)]
-            step, ranked = self.improve("thing", phrases, self.least)
+            step, ranked = self.improve("thing", phrases)
             yield step
             tried = dict.fromkeys(word for phrase in ranked for word in phrase.words if word in self.more)
             self.more = [word for word in tried if word not in self.best.words][:SHORTLIST]
@@ -143,7 +145,7 @@ class Search:
         phrases = self.growths(self.best.with_part, self.words)
         while phrases and len(self.best.part) < MOST_OF_PART:
             before = self.best
-            step, ranked = self.improve("part", phrases, self.least)
+            step, ranked = self.improve("part", phrases)
             yield step
             if self.best != before:
                 # what a part explains is no noise any more, and a further word may be certain now
@@ -178,10 +180,10 @@ class Search:
         """What each of the words makes of a phrase, without repetitions."""
         return list(dict.fromkeys(grown for word in words for grown in grow(word, self.describing)))
 
-    def improve(self, kind: str, phrases: Sequence[Phrase], least: float) -> tuple[Step, list[Phrase]]:
-        """Go on to the first of a race if it is better by `least`; the step, and all that raced, best first."""
-        ranked = race(self.ledger, phrases, self.best, least)
-        chosen = better(self.ledger, self.best, ranked[0], least) if ranked else self.best
+    def improve(self, kind: str, phrases: Sequence[Phrase]) -> tuple[Step, list[Phrase]]:
+        """Go on to the first of a race if it is enough better; the step, and all that raced, best first."""
+        ranked = race(self.ledger, phrases, self.best, self.least)
+        chosen = better(self.ledger, self.best, ranked[0], self.least) if ranked else self.best
         return self.step(kind, ranked, chosen), ranked
 
     def step(self, kind: str, ranked: Sequence[Phrase], chosen: Phrase) -> Step:
