@@ -35,8 +35,9 @@ def with_found_words(config: TrainConfig, manifest: Mapping[str, Entry] | None =
     saved = entry["config"] if entry else folder.saved_settings()
     if not saved:
         return config
-    words = {key: saved.get(key, getattr(config.concept, key)) for key in FOUND}
-    return replace(config, concept=replace(config.concept, **words))
+    concept = config.concept
+    scene = saved.get("scene") if concept.scene is None else concept.scene
+    return replace(config, concept=replace(concept, init=saved.get("init") or FROM_PICTURES, scene=scene))
 
 
 def check_folder(folder: RunFolder, manifest: Mapping[str, Entry] | None = None) -> None:
