@@ -2,8 +2,9 @@ import pytest
 import torch
 from torch.nn import Parameter
 
+from ti_trainer import Concept, TrainConfig
 from ti_trainer.errors import BadInput
-from ti_trainer.method.lr_schedules import check_lr_schedule, lr_factor
+from ti_trainer.method.lr_schedules import check_lr_schedule, from_steps, lr_factor
 
 
 def test_constant() -> None:
@@ -44,6 +45,24 @@ def test_piecewise(argument: str) -> None:
 
 def test_piecewise_with_warm_up_and_from_the_start() -> None:
     assert [lr_factor("piecewise:0=0.5", step, 4, 1) for step in range(4)] == [0.25, 0.5, 0.5, 0.5]
+
+
+def test_rates_until_steps() -> None:
+    """A1111's way: each rate holds until its step, the last one to the end."""
+    lr, schedule = from_steps("0.05:200, 0.02:400, 0.005") or (0, "")
+    rates = [lr * lr_factor(schedule, step, 600, 0) for step in range(600)]
+    assert rates == pytest.approx([0.05] * 200 + [0.02] * 200 + [0.005] * 200)
+    assert from_steps("5e-3") == (0.005, "constant")
+    assert from_steps("0.1:5") == (0.1, "constant")  # the steps of the run are said elsewhere
+    assert from_steps("cosine") is None
+    config = TrainConfig(Concept("<a>"), lr=7, lr_schedule="0.05:200, 0.02:400, 0.005")
+    assert (config.lr, config.lr_schedule) == (0.05, "piecewise:200=0.4,400=0.1")
+
+
+@pytest.mark.parametrize("schedule", ["0.05:200, 0.02, 0.005", "0:5, 1", "0.1:x, 1", "1 2", "0.1:,1"])
+def test_rates_that_are_refused(schedule: str) -> None:
+    with pytest.raises(BadInput, match="write rates with the steps at which they end"):
+        check_lr_schedule(schedule)
 
 
 @pytest.mark.parametrize("schedule", ["constant", "linear", "cosine"])

@@ -10,7 +10,7 @@ from ..files.model_places import models_on_this_machine
 from ..files.remote import is_remote
 from ..files.wording import flag, printable
 from ..method.crops import CROPS
-from ..method.lr_schedules import LR_SCHEDULES, check_lr_schedule
+from ..method.lr_schedules import LR_SCHEDULES, check_lr_schedule, from_steps
 from ..method.optimizers import OPTIMIZERS, check_optimizer, check_weight_decay
 from ..method.timesteps import TIMESTEPS, parse_timesteps
 from ..method.weightings import GAMMA, WEIGHTINGS
@@ -80,7 +80,7 @@ class TrainConfig(SharingConfig, ModelConfig):
 
     lr_schedule: str = setting("cosine", choices=LR_SCHEDULES, check=check_lr_schedule, exported=True, row=True)
     """How the learning rate goes on after the warm-up; piecewise:100=0.5,200=0.1 takes half of it from step 100 and a
-    tenth from step 200."""
+    tenth from step 200. A1111's "0.05:200, 0.02:400, 0.005" takes these rates until these steps, in place of `lr`."""
 
     warmup_steps: int = setting(0, low=0, high=10_000_000, exported=True, row=True)
     """Steps over which the learning rate rises from 0."""
@@ -201,6 +201,9 @@ class TrainConfig(SharingConfig, ModelConfig):
             raise BadInput(f"concept is {self.concept!r}; give a Concept")
         super().__post_init__()
         check_weight_decay(self.optimizer, self.weight_decay)
+        steps = from_steps(self.lr_schedule)
+        for name, value in zip(("lr", "lr_schedule"), steps or (), strict=False):
+            object.__setattr__(self, name, value)
         if self.resume and self.overwrite:
             raise BadInput(
                 f"{flag('resume', True)} goes on with a run and {flag('overwrite', True)} deletes it: choose one"

@@ -56,8 +56,30 @@ def lr_factor(schedule: str, step: int, steps: int, warmup_steps: int) -> float:
     return LR_SCHEDULES[name](progress, step, argument) * min(1.0, (step + 1) / (warmup_steps + 1))
 
 
+def from_steps(schedule: str) -> tuple[float, str] | None:
+    """The learning rate and the schedule of A1111's way to write them; None for what is written in ours.
+
+    "0.05:200, 0.02:400, 0.005" is 0.05 until step 200, then 0.02 until step 400, then 0.005. Raises ValueError.
+    """
+    if not schedule[:1].isdigit():
+        return None
+    pieces = [each.partition(":") for each in schedule.split(",")]
+    first, *later = [float(rate) for rate, _, _ in pieces]
+    ends = [int(end) for _, _, end in pieces[:-1]]
+    if first <= 0:
+        raise ValueError
+    factors = ",".join(f"{end}={rate / first:g}" for end, rate in zip(ends, later, strict=True))
+    return first, f"piecewise:{factors}" if factors else "constant"
+
+
 def check_lr_schedule(schedule: str) -> None:
     """Raises BadInput for a schedule that does not exist or whose argument cannot be read."""
+    try:
+        schedule = (from_steps(schedule) or (0.0, schedule))[1]
+    except ValueError:
+        raise BadInput(
+            f"{flag('lr_schedule')} is '{schedule}'; write rates with the steps at which they end: 0.05:200, 0.02"
+        ) from None
     name, _, argument = schedule.partition(":")
     try:
         if argument and name != "piecewise":
