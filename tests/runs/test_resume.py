@@ -83,6 +83,14 @@ def test_resume_with_other_settings(tmp_path: Path, changes: dict, named: str) -
     assert f"--config {folder.files.config} --resume" in str(refusal.value)
 
 
+def test_steps_that_are_taken_stay_taken(tmp_path: Path) -> None:
+    """A run at step 3 does not end at step 2; at 3 it may."""
+    made(started(tmp_path))
+    with pytest.raises(BadInput, match=r"^steps=2 is before step 3, which the run has reached; give steps=3 or more"):
+        check_folder(RunFolder(settings(tmp_path, resume=True, steps=2)))
+    check_folder(RunFolder(settings(tmp_path, resume=True, steps=3)))
+
+
 def test_resume_command_of_a_path_with_blanks(tmp_path: Path) -> None:
     command = resume_command(RunFolder(settings(tmp_path, output=str(tmp_path / "my runs"))))
     assert command.endswith(f"--config '{tmp_path}/my runs/cat/config.yaml' --resume")

@@ -123,6 +123,12 @@ def check_same_run(folder: RunFolder, entry: Entry | None) -> None:
         raise BadInput(
             f"{flag('resume', True)} goes on with the same settings, but {changes}. Use: {resume_command(folder)}"
         )
+    reached = max(folder.checkpoints.steps(), default=0)
+    if reached > folder.config.steps:
+        raise BadInput(
+            f"{flag('steps', folder.config.steps)} is before step {reached}, which the run has reached; give "
+            f"{flag('steps', reached)} or more, or {flag('overwrite', True)} to begin anew"
+        )
 
 
 def is_complete(folder: RunFolder, entry: Entry | None) -> bool:
