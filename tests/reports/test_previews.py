@@ -19,7 +19,7 @@ from ti_trainer.families import Family, load_family
 from ti_trainer.method.randomness import generator
 from ti_trainer.method.tokens import fill
 from ti_trainer.reports.grids import grid
-from ti_trainer.reports.previews import COLUMNS, drawing_of_run, generate, preview, quiet
+from ti_trainer.reports.previews import COLUMNS, drawing_of_run, generate, preview, quiet, with_tokens
 from ti_trainer.reports.prompts import PLAIN_PROMPTS, PROMPTS
 from ti_trainer.reports.references import find_references, show_references
 
@@ -182,6 +182,32 @@ def test_preview_fills_in_all_tokens(model: Path, finished_run: Run, tmp_path: P
         preview([str(finished_run.embedding), str(other)], [prompt], ModelConfig(model=str(model)), **how)
     one, two = (array(Image.open(tmp_path / name)) for name in ("a.png", "b.png"))
     assert (one == two).all()
+
+
+def test_tokens_as_webuis_write_them() -> None:
+    names = {"my-cat": "<my-cat>", "my-cat-000100": "<my-cat>", "look": "look"}
+    for prompt, wanted in {
+        "a my-cat": "a <my-cat>",
+        "(my-cat:1.2), embedding:my-cat-000100, my-cat.": "(<my-cat>:1.2), <my-cat>, <my-cat>.",
+        "a <my-cat>, embedding:look": "a <my-cat>, look",
+        "my-cats, not-my-cat, embedding:my-dog, look_2": "my-cats, not-my-cat, embedding:my-dog, look_2",
+    }.items():
+        assert with_tokens(prompt, names) == wanted
+
+
+def test_a_prompt_without_a_token_is_told(
+    model: Path, finished_run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is drawn all the same; as WebUIs write the token, there is one, and the picture is that of the token."""
+    for name, prompt in (("a.png", f"a {TOKEN}"), ("b.png", "a embedding:my-cat"), ("c.png", "a dog")):
+        how = {"output": str(tmp_path / name), "preview_steps": 1}
+        preview([str(finished_run.embedding)], [prompt], ModelConfig(model=str(model)), **how)
+    assert capsys.readouterr().err.strip().splitlines()[-1] == f"note: 'a dog' has no token; write {TOKEN}"
+    one, two, three = (array(Image.open(tmp_path / f"{name}.png")) for name in "abc")
+    assert one.shape == two.shape
+    edge = one.shape[0] - 32  # above are the prompts
+    assert (one[edge:, -32:] == two[edge:, -32:]).all()
+    assert (one[edge:, -32:] != three[edge:, -32:]).any()
 
 
 def test_what_a_run_draws(make_config: Callable[..., TrainConfig], tmp_path: Path) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +19,7 @@ from ..config.model import ModelConfig
 from ..embedding_files import read_embedding
 from ..errors import BadInput
 from ..families import Family, load_with_embeddings
-from ..files.wording import flag
+from ..files.wording import flag, printable
 from ..method.randomness import generator
 from ..method.tokens import TOKEN_FIELD, fill, mentions
 from .grids import grid, save_image
@@ -162,6 +164,16 @@ def generate(
     return images
 
 
+def with_tokens(prompt: str, names: Mapping[str, str]) -> str:
+    """A prompt with tokens where it calls embeddings as A1111 ("my-cat") and ComfyUI ("embedding:my-cat") do.
+
+    names: of files, without suffix -> token. A name within a longer word or in brackets is left alone.
+    """
+    listed = "|".join(map(re.escape, sorted(names, key=len, reverse=True)))
+    pattern = rf"(?<![\w<:-])(?:embedding:)?({listed})(?![\w>-])"
+    return re.sub(pattern, lambda found: names[found[1]], prompt)
+
+
 def preview(
     embeddings: Sequence[str],
     prompts: Sequence[str],
@@ -178,8 +190,8 @@ def preview(
     """Draw each prompt from each seed into one grid; returns its path.
 
     prompts: as `read_templates` takes them, with {token} for the tokens of all embeddings that are not for the negative
-    prompt; negative_prompt: by default the tokens of those that are. model: by default the bundled one. Raises
-    BadInput.
+    prompt, or with the tokens as WebUIs write them (see `with_tokens`); a note tells of those with none.
+    negative_prompt: by default the tokens of those that are. model: by default the bundled one. Raises BadInput.
     """
     found = [read_embedding(path) for path in embeddings]
     tokens = " ".join(each.token for each in found if not each.is_negative)
@@ -190,7 +202,13 @@ def preview(
         negative_prompt = ", ".join(each.token for each in found if each.is_negative)
     family = load_with_embeddings(model or ModelConfig(), found)
     size = checked_size(preview_width, preview_height, family.spec.resolution, family.pixels_per_latent)
-    texts = [fill(template, tokens) for template in templates]
+    names = {Path(path).stem: each.token for path, each in zip(embeddings, found, strict=True)}
+    names |= {each.stem: each.token for each in found}
+    texts = [with_tokens(fill(template, tokens), names) for template in templates]
+    for text in texts:
+        if not any(mentions(text, each.token) for each in found):
+            tqdm.write(f"note: '{printable(text)}' has no token; write {tokens or found[0].token}", file=sys.stderr)
+    negative_prompt = with_tokens(negative_prompt, names)
     seeds = range(seed, seed + preview_seeds)
     with tqdm(total=len(texts) * len(seeds) * preview_steps, desc="drawing", leave=False, disable=None) as bar:
         how = (preview_steps, guidance, size, None, negative_prompt, bar.update)
