@@ -32,6 +32,11 @@ LAYOUTS: dict[str, tuple[dict[str, torch.Tensor], dict[str, str]]] = {
         {"clip_g": rows(2, 1280).half(), "clip_l": rows()},
         {"clip_l": "clip_l", "clip_g": "clip_g"},
     ),
+    "SDXL, numbered": (
+        {"text_encoders_0": rows(), "text_encoders_1": rows(2, 1280)},
+        {"text_encoders_0": "clip_l", "text_encoders_1": "clip_g"},
+    ),
+    "another's name": ({"clip_g": rows(2, 768)}, {"clip_g": "clip_l"}),
     "Flux, diffusers": ({"clip_l": rows(), "t5": rows(2, 4096)}, {"clip_l": "clip_l", "t5": "t5xxl"}),
     "Flux, ComfyUI": ({"clip_l": rows(), "t5xxl": rows(2, 4096)}, {"clip_l": "clip_l", "t5xxl": "t5xxl"}),
     "SD 3": (

@@ -35,6 +35,8 @@ SLOT_KEYS = {
 }
 # Keys of vectors for a single text encoder; their width tells which one.
 ONLY_KEYS = ("emb_params", "emp_params", "*")
+# Keys of vectors for the first and the second text encoder of a pipeline; their widths tell which these are.
+NUMBERED_KEYS = ("text_encoders_0", "text_encoders_1")
 
 
 def packed(embedding: Embedding, keys: Mapping[str, str]) -> bytes:
@@ -132,9 +134,10 @@ def tensors_in(mapping: Any) -> dict[str, Any]:
 
 
 def unpack_keys(content: Content) -> list[Embedding] | None:
-    """Keys that name text encoders, or one of ONLY_KEYS."""
+    """Keys that name text encoders or number them, or one of ONLY_KEYS."""
     tensors = tensors_in(content.data)
-    if tensors and (set(tensors) <= set(SLOT_KEYS) or (len(tensors) == 1 and set(tensors) <= set(ONLY_KEYS))):
+    keys = set(tensors)
+    if keys and (keys <= set(SLOT_KEYS) or keys <= set(NUMBERED_KEYS) or (len(keys) == 1 and keys <= set(ONLY_KEYS))):
         return [Embedding("", tensors, content.metadata)]
     return None
 
@@ -152,7 +155,7 @@ def unpack_checkpoint(content: Content) -> list[Embedding] | None:
 def unpack_tokens(content: Content) -> list[Embedding] | None:
     """Keys that are tokens, each with an embedding."""
     tensors = tensors_in(content.data)
-    if set(tensors) & {*SLOT_KEYS, *ONLY_KEYS} or any(key.startswith("bundle_emb.") for key in tensors):
+    if set(tensors) & {*SLOT_KEYS, *NUMBERED_KEYS, *ONLY_KEYS} or any(key.startswith("bundle_emb.") for key in tensors):
         return None
     if unpack_checkpoint(content):
         return None

@@ -64,7 +64,10 @@ def read_alone(path: Path, token: str | None) -> Embedding:
     vectors: dict[str, Tensor] = {}
     for key, tensor in raw.vectors.items():
         rows = checked(tensor, f"{path}: {quoted(key)}")
-        slot = SLOT_KEYS.get(key) or slot_of(rows.shape[1], metadata)
+        width = rows.shape[1]
+        slot = SLOT_KEYS.get(key)
+        if slot is None or SLOT_OF_WIDTH.get(width, slot) != slot:  # a key that is another encoder's is a mistake
+            slot = slot_of(width, metadata)
         if slot in vectors:
             raise BadInput(f"{path} has two tensors for {slot}: it is damaged, or holds several embeddings")
         vectors[slot] = rows
