@@ -1,4 +1,5 @@
 import re
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -51,6 +52,15 @@ def test_token_that_one_of_two_encoders_knows(slot: TextSlot) -> None:
     other.tokenizer.add_tokens(["<my-cat>"])
     with pytest.raises(BadInput, match="a word of clip_g"):
         preflight.check_token_is_new(MINE, [slot, other])
+
+
+def test_init_words_that_are_none(slot: TextSlot) -> None:
+    (line,) = preflight.init_warnings(replace(MINE, init="red xyzzy cat"), slot)
+    assert line == (
+        "the model knows no word 'xyzzy', and reads 5 pieces of it: init takes words for what the pictures show"
+    )
+    for init in ("red cat", "auto", "random", "file:xyzzy.pt"):
+        assert preflight.init_warnings(replace(MINE, init=init), slot) == []
 
 
 def test_tuning_wants_a_known_word(slot: TextSlot) -> None:

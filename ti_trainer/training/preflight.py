@@ -17,13 +17,15 @@ from ..data.examples import Example
 from ..data.geometry import Framing
 from ..errors import BadInput
 from ..families import Family, TextSlot
-from ..files.wording import flag, listing, shorten
+from ..files.wording import flag, listing, printable, shorten
+from ..method.initializers import split_init
 from ..method.placeholders import Rows
 from ..method.tokens import TOKEN_FIELD, fill, mentions
 from ..runs.folder import RunFolder
 from .memory.machine import available_bytes
 
 MIN_FREE_BYTES = 20 * 2**20
+PIECES = 3  # of a word that is none: CLIP has most words whole, and many others in two
 
 
 def check_disk(config: TrainConfig) -> None:
@@ -116,6 +118,20 @@ def preview_warnings(concept: Concept, prompts: Sequence[str]) -> list[str]:
     if concept.negative or any(mentions(prompt, concept.token) for prompt in prompts):
         return []
     return [f"no prompt of the previews has {concept.token} in it: write {TOKEN_FIELD} into {flag('prompts')}"]
+
+
+def init_warnings(concept: Concept, slot: TextSlot) -> list[str]:
+    """A line for each word of `init` that the model reads in PIECES or more, as it does with what is no word."""
+    kind, words = split_init(concept.init)
+    if kind != "words" or concept.tune:
+        return []
+    pieces = {word: slot.tokenizer.tokenize(word) for word in dict.fromkeys(words.split())}
+    return [
+        f"the model knows no word '{printable(word)}', and reads {len(read)} pieces of it: {flag('init')} takes words "
+        "for what the pictures show"
+        for word, read in pieces.items()
+        if word.isalpha() and len(read) >= PIECES
+    ]
 
 
 def picture_warnings(examples: Sequence[Example], framing: Framing) -> list[str]:

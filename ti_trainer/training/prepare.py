@@ -97,6 +97,7 @@ def prepare(config: TrainConfig, load: Callable[[], Family], owner: str = "") ->
     initial = initial_rows(start_of(concept), {slot.name: slot for slot in family.slots}, config.seed)
     warnings += preflight.picture_warnings(examples, framing)
     warnings += preflight.preview_warnings(concept, drawing.prompts)
+    warnings += preflight.init_warnings(concept, family.slots[0])
     count = len(next(iter(initial.values())))
     for slot in family.slots:
         warnings += preflight.check_captions(concept, examples, slot, count, config.long_captions)
