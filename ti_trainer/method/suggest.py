@@ -14,13 +14,14 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from .phrases import Phrase
-from .racing import DECISIVE, Ledger, Losses, OutOfBudget, better, race
+from .racing import DECISIVE, ROUNDS, Ledger, Losses, OutOfBudget, better, race
 
 BEAM = 2  # names that seem alike and are described side by side
 NAMES = 4  # the best ones, which are tried in place of the best and as what it has
 SHORTLIST = 8  # words that are tried again after a race: the best of it
 MOST_WORDS = 4  # for the thing
 MOST_OF_PART = 2  # for what it has
+SCENES = 3  # that race, of those with the least loss on the first draws
 # A word is added where the loss falls with certainty, and by such a part of what the name makes it fall, from that of
 # the middle one of all names: with thousands of passes words that mean nothing are certain too.
 WORTH = 0.05
@@ -110,9 +111,9 @@ class Search:
     def place(self) -> Iterator[Step]:
         """Say where the thing is in all pictures, so that words for it are not taken for words for the thing."""
         if self.scenes:
-            ranked = race(self.ledger, [replace(self.best, scene=scene) for scene in self.scenes], self.best)
-            is_there = self.ledger.is_less(self.best, ranked[0])
-            yield self.step("scene", ranked, ranked[0] if is_there else self.best)
+            placed = [replace(self.best, scene=scene) for scene in self.scenes]
+            self.ledger.measure(placed, ROUNDS[0])
+            yield self.improve("scene", sorted(placed, key=self.ledger.mean)[:SCENES])[0]
 
     def describe(self, beam: Sequence[Phrase]) -> Iterator[Step]:
         """Add words for the thing until none helps; beam: the best phrase, and others that may become it."""
