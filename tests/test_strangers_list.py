@@ -100,7 +100,7 @@ def poison(place: Place) -> dict[str, tuple[dict[str, Any], str]]:
         "cache": ({"latent_cache": str(place.root / "cache")}, never),
         "model": ({"model": "owner/other"}, never),
         "pickle": ({"allow_pickle": True}, never),
-        "tensorboard": ({"tensorboard": True}, never),
+        "report_to": ({"report_to": "wandb"}, never),
         # paths that lead out
         "absolute": ({"images": str(private)}, out),
         "dots": ({"images": "../private"}, out),

@@ -13,7 +13,7 @@ from . import __version__
 from .commands import caption, convert, dataset, distill, evaluate, inspect, merge, preview, publish, suggest, train
 from .commands.flags import Parser, describe
 from .errors import BadInput, Diverged, Incomplete, Interrupted
-from .files.wording import command_line, in_words
+from .files.wording import called_as, command_line, in_words
 
 # each a file with a docstring, USAGE, EXAMPLE, `add_flags(parser)` and `run(options)`
 COMMANDS: dict[str, ModuleType] = {
@@ -52,7 +52,7 @@ def build_parser(command: str | None) -> tuple[Parser, Parser | None]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit status: 2 for bad input, 1 for what failed, 128 + signal for what was stopped."""
-    with command_line():
+    with command_line(called_as(sys.argv[0], os.environ)):
         try:
             options = parse(list(sys.argv[1:] if arguments is None else arguments))
             run = options.run

@@ -60,7 +60,7 @@ CHANGED: dict[str, Any] = {
     "preview_height": 64,
     "preview_steps": 17,
     "guidance": 7.5,
-    "tensorboard": True,
+    "report_to": ("tensorboard", "wandb"),
     "early_stop": 5,
     "log_every": 6,
     "plots": False,

@@ -20,7 +20,7 @@ from ti_trainer.files.reach import Reach
 
 NEVER = {
     *marked("shared"),
-    *("output", "resume", "overwrite", "latent_cache", "tensorboard", "clip", "models_dir"),
+    *("output", "resume", "overwrite", "latent_cache", "report_to", "clip", "models_dir"),
     *("checkpoint_every", "save_every", "preview_every", "preview_seeds", "preview_width", "preview_height"),
     *("preview_steps", "guidance", "prompts", "negative_prompt", "plots"),
     *("description", "author", "license", "tags", "date", "thumbnail"),

@@ -232,7 +232,7 @@ def test_one_field_is_the_whole_setting(tmp_path: Path, capsys: pytest.CaptureFi
 MARKED = {
     "free_on_resume": [
         *("steps", "early_stop", "log_every", "micro_batch_size", "plots", "checkpoint_every", "latent_cache"),
-        *("preview_every", "preview_steps", "guidance", "tensorboard", "output", "name", "save_every", "prompts"),
+        *("preview_every", "preview_steps", "guidance", "report_to", "output", "name", "save_every", "prompts"),
         *("negative_prompt", "preview_seeds", "preview_width", "preview_height"),
         *("description", "author", "license", "tags", "date", "thumbnail"),
     ],

@@ -248,14 +248,14 @@ READ: dict[str, tuple[Callable[[Folder], object], list[str], str]] = {
     "profile for other inks": (profile_of_another_kind, ["good.png", "x.png"], "x.png: its"),
     "broken EXIF": (broken_exif, ["good.png", "x.jpg"], ""),
     "orientation 99": (odd_orientation, ["good.png", "x.jpg"], ""),
-    "one pixel": (lambda f: f.picture("x.png", (1, 1)), ["good.png", "x.png"], ""),
+    "one pixel": (lambda f: f.picture("x.png", (1, 1)), ["good.png", "x.png"], "blank; leave them out: "),
     "files of the system": (
         lambda f: [f.text(name, b"x") for name in (".DS_Store", "Thumbs.db", "._x.png", ".x.jpg", "desktop.ini")],
         ["good.png"],
         "",
     ),
     "folders of the system": (lambda f: (f.picture("__MACOSX/x.png"), f.picture(".git/y.png")), ["good.png"], ""),
-    "formats that are not read": (lambda f: f.text("x.HEIC", b"x"), ["good.png"], "x.HEIC; save them as JPEG"),
+    "formats that are not read": (lambda f: f.text("x.PSD", b"x"), ["good.png"], "x.PSD; save them as JPEG"),
     "text that belongs to nothing": (lambda f: f.text("x.txt", "a {token}"), ["good.png"], "no picture: "),
     "folder with a caption's name": (lambda f: (f.path / "good.txt").mkdir(), ["good.png"], ""),
     "folders in a circle": (folder_loop, ["good.png", "sub/x.png"], ""),
@@ -366,7 +366,7 @@ def test_all_problems_at_once_and_not_a_thousand_lines(tmp_path: Path) -> None:
 
 def test_picture_from_a_camera_with_several_in_it(tmp_path: Path) -> None:
     """MPO, which phones write with the ending jpg: the first picture, and no note about it."""
-    frames = [Image.new("RGB", (16, 8), colour) for colour in ("red", "blue")]
+    frames = [Image.linear_gradient("L").convert("RGB").resize((16, 8)), Image.new("RGB", (16, 8), "blue")]
     data = io.BytesIO()
     frames[0].save(data, "MPO", save_all=True, append_images=frames[1:])
     (tmp_path / "x.jpg").write_bytes(data.getvalue())

@@ -10,6 +10,7 @@ import pytest
 import torch
 from PIL import Image, ImageCms
 
+from ti_trainer.data import images
 from ti_trainer.data.images import (
     Picture,
     Room,
@@ -406,3 +407,27 @@ def test_room() -> None:
     with pytest.raises(KeyError), room.take(5):
         raise KeyError
     assert room.taken == 0
+
+
+def heic_picture(file: Path) -> None:
+    pillow_heif = pytest.importorskip("pillow_heif")
+    levels = np.zeros((48, 64, 3), np.uint8)
+    levels[:, :32] = (220, 30, 30)
+    pillow_heif.from_pillow(Image.fromarray(levels)).save(file, quality=95)
+
+
+def test_heic(tmp_path: Path) -> None:
+    """Pictures of phones, with the extra."""
+    heic_picture(tmp_path / "x.heic")
+    decoded = decode(Picture.at(tmp_path / "x.heic"))
+    assert decoded.size == (64, 48)
+    shown = np.asarray(decoded.image).astype(int)
+    assert np.abs(shown[24, 8] - (220, 30, 30)).max() < 12
+    assert shown[24, 56].max() < 12
+
+
+def test_heic_without_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    heic_picture(tmp_path / "x.heic")
+    monkeypatch.setattr(images, "readable_formats", lambda: ["JPEG", "PNG"])
+    with pytest.raises(BadInput, match=r"x.heic is a HEIC picture, which needs a package: pip install pillow-heif"):
+        decode(Picture.at(tmp_path / "x.heic"))

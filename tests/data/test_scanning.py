@@ -56,6 +56,7 @@ def test_examples(tmp_path: Path) -> None:
     assert notes == [
         f"{tmp_path / 'a.png'}, {tmp_path / 'b.v2.jpg'} look alike and count 2 times; keep the best one",
         f"text files that belong to no picture: {tmp_path / 'b.txt'}",
+        f"blank; leave them out: {tmp_path / 'a.png'}, {tmp_path / 'b.v2.jpg'}, {tmp_path / 'c.png'}",
     ]
     assert [Path(example.picture.name).name for example in examples] == ["a.png", "b.v2.jpg", "c.png"]
     assert [example.size for example in examples] == [(6, 4), (6, 4), (5, 8)]
@@ -106,7 +107,8 @@ def test_damaged_pictures_are_named_all_at_once(tmp_path: Path) -> None:
     assert "skip_bad_images=True" in cure
     examples, notes = load_examples(cat(tmp_path), skip_bad_images=True)
     assert [Path(example.picture.name).name for example in examples] == ["a.jpg", "c.jpg"]
-    assert notes == [f"left out: {first}", f"left out: {second}"]
+    assert notes[:-1] == [f"left out: {first}", f"left out: {second}"]
+    assert notes[-1] == f"blank; leave them out: {tmp_path / 'a.jpg'}, {tmp_path / 'c.jpg'}"
 
 
 @pytest.mark.parametrize("skip", [False, True])

@@ -5,12 +5,15 @@ from __future__ import annotations
 import shlex
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from ti_trainer.files import wording
 from ti_trainer.files.wording import (
     MOST_LINES,
     MOST_NAMES,
+    called_as,
     command_line,
     flag,
     in_words,
@@ -18,6 +21,7 @@ from ti_trainer.files.wording import (
     listing,
     printable,
     reason,
+    resuming,
     shorten,
 )
 
@@ -83,6 +87,28 @@ def test_flag(name: str, value: object, flags: str, python: str, yaml: str) -> N
 def test_a_shell_reads_the_value_back(value: str) -> None:
     with command_line():
         assert shlex.split(flag("init", value)) == ["--init", value]
+
+
+@pytest.mark.parametrize(
+    ("script", "launched", "expected"),
+    [
+        ("/usr/bin/ti-trainer", False, "ti-trainer train"),
+        ("/x/ti_trainer/__main__.py", False, "python -m ti_trainer train"),
+        ("/x/ti_trainer/__main__.py", True, "accelerate launch -m ti_trainer train"),
+        ("train.py", False, "python train.py"),
+        ("my trainer/train.py", True, "accelerate launch 'my trainer/train.py'"),
+    ],
+)
+def test_how_to_go_on_names_the_program_that_was_called(script: str, launched: bool, expected: str) -> None:
+    program = called_as(script, {"ACCELERATE_MIXED_PRECISION": "no"} if launched else {})
+    assert resuming("runs/my cat/config.yaml") == "the same call with resume=True"
+    with command_line(program):
+        assert resuming("runs/my cat/config.yaml") == f"{expected} --config 'runs/my cat/config.yaml' --resume"
+
+
+def test_a_word_is_quoted_for_the_shell_of_the_system(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wording, "os", SimpleNamespace(name="nt"))
+    assert wording.quoted("my runs/cat") == '"my runs/cat"'
 
 
 def test_words_are_those_of_before_after_an_error() -> None:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable
 from dataclasses import replace
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import pytest
-import torch.utils
 
 from tests.running import MakeConfig, MakeTwo
 from ti_trainer import BadInput, TrainConfig, train, train_all
@@ -18,6 +17,7 @@ from ti_trainer.runs.checkpoints import Checkpoints
 from ti_trainer.runs.folder import RunFolder
 from ti_trainer.runs.metrics import Metrics
 from ti_trainer.runs.storage import Storage
+from ti_trainer.training import preflight
 from ti_trainer.training.failures import TRACEBACK, reason_of
 from ti_trainer.training.learner import Learner
 
@@ -146,12 +146,16 @@ def test_a_mistake_of_ours_in_a_single_run_is_raised(make_config: MakeConfig, mo
         train(make_config(**OTHER))
 
 
-def test_tensorboard_that_is_not_installed(make_two: MakeTwo, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
-    monkeypatch.delattr(torch.utils, "tensorboard", raising=False)
+def test_a_tracker_that_is_not_installed(make_two: MakeTwo, monkeypatch: pytest.MonkeyPatch) -> None:
+    def version(name: str) -> str:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr(preflight, "version", version)
     cat, dog = make_two(**OTHER)
-    with pytest.raises(Incomplete, match=r"my-cat: tensorboard=True needs a package .*: pip install tensorboard$"):
-        train_all([replace(cat, tensorboard=True), dog])
+    with pytest.raises(
+        Incomplete, match=r'my-cat: report_to="wandb" needs a package .*: pip install wandb, .* \[wandb\]'
+    ):
+        train_all([replace(cat, report_to="wandb"), dog])
     assert not RunFolder(cat).path.exists()
     assert Storage(cat.output).published().keys() == {"my-dog"}
 

@@ -39,7 +39,7 @@ def add_flags(parser: Parser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    from tqdm import tqdm
+    from tqdm.auto import tqdm
 
     from ..training.captioning import Captioning, write_captions
 

@@ -22,6 +22,8 @@ from .sharing import SharingConfig
 
 FOR_EXAMPLE = "stable-diffusion-v1-5/stable-diffusion-v1-5"
 MOST_MODELS = 8  # that a message lists
+TRACKERS = ("tensorboard", "wandb", "trackio")
+ALONE = ("trackio",)  # trackers that follow one run of a process at a time
 
 
 def check_name(name: str) -> None:
@@ -187,8 +189,9 @@ class TrainConfig(SharingConfig, ModelConfig):
     guidance: float = setting(5.0, low=0, high=100, free_on_resume=True)
     """Classifier-free guidance scale of preview pictures."""
 
-    tensorboard: bool = setting(False, free_on_resume=True)
-    """Write TensorBoard logs into the run's folder."""
+    report_to: tuple[str, ...] = setting((), choices=TRACKERS, free_on_resume=True)
+    """Programs that show runs beside each other: each gets the losses, the rows' length and angle, and the previews.
+    tensorboard and wandb keep their files in the run's folder; wandb sends them where it is logged in."""
 
     resume: bool = setting(False, start=True, first=True, group="a run that is there")
     """Go on from the last checkpoint of the run's folder; of several concepts, do what is not done yet."""

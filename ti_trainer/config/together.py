@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 from ..errors import BadInput
 from ..files.folder_names import folded
-from .config import TrainConfig
+from ..files.wording import flag
+from .config import ALONE, TrainConfig
 from .settings import marked
 
 
@@ -38,6 +39,9 @@ class Together:
                     f"{name} is {getattr(first, name)!r} for {first.concept.token} and {getattr(config, name)!r} for "
                     f"{config.concept.token}: concepts that are trained together share it; use one value, or two runs"
                 )
+        alone = [name for name in config.report_to if name in ALONE]
+        if alone and self.configs:
+            raise BadInput(f"{flag('report_to', alone[0])} follows one run at a time: train each concept by itself")
         place = (config.output, folded(config.run_name))  # some disks would give both one folder
         if place in self._places:
             raise BadInput(f"two concepts are called '{config.run_name}': give each its own token or name")

@@ -18,6 +18,7 @@ from ..method.tokens import ROW, expand, fill, mentions
 from .captions import CaptionPolicy, longest_way_to_token
 from .examples import Example
 from .geometry import Framing
+from .oddities import TINY
 
 
 @dataclass(frozen=True)
@@ -70,13 +71,19 @@ def resolution_problem(resolution: int, pixels_per_latent: int) -> str | None:
 
 
 def missed_subject(picture: str, weights: Iterable[Tensor | None], background: float) -> list[str]:
-    """A line about a picture of which some view shows nothing of its mask, or none.
+    """A line about a picture of which some view shows nothing of its mask, or each view next to nothing; or none.
 
     weights: what each latent of each view counts, see `geometry.mask_weights`; background: of what a mask leaves out.
     """
-    if not any(own is not None and own.max() <= background for own in weights):
-        return []
-    return [f"{picture}: what is shown of it has nothing of its mask; add {flag('crop', 'subject')}"]
+    shares = [(own > background).float().mean().item() for own in weights if own is not None]
+    if shares and min(shares) == 0:
+        return [f"{picture}: what is shown of it has nothing of its mask; add {flag('crop', 'subject')}"]
+    if shares and max(shares) < TINY:
+        cure = f"crop it closer, or add {flag('crop', 'subject')}"
+        return [
+            f"{picture}: what its mask shows fills {max(shares):.1%} of what is shown, and little is learned; {cure}"
+        ]
+    return []
 
 
 def read_captions(

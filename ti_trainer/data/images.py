@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import io
+import re
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -24,7 +25,8 @@ from ..files.wording import printable, reason
 from .containers import check_parts
 
 # A file's content decides, not its name. Pillow reads more formats, but one of them starts Ghostscript.
-PICTURE_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "DIB", "TIFF", "GIF", "AVIF")
+PICTURE_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "DIB", "TIFF", "GIF", "AVIF", "HEIF")
+HEIC = re.compile(rb".{4}ftyp(?:hei[cxms]|hev[cxms]|mif1|msf1)", re.DOTALL)  # how files of iPhones begin
 
 MOST_PIXELS = 120_000_000  # 12,000 x 10,000: cameras have up to 108 million, and each needs some eight bytes
 LONGEST_SIDE = 65_535  # the longest of a JPEG; with longer ones, a picture of a few columns takes minutes
@@ -118,6 +120,11 @@ def open_picture(picture: Picture, at_least: int | None = None) -> Opened:
     except OSError as error:
         raise BadInput(f"{picture.name} cannot be read: {error.strerror or error}") from None
     check_parts(data, picture.name)
+    if HEIC.match(data) and "HEIF" not in readable_formats():
+        raise BadInput(
+            f"{picture.name} is a HEIC picture, which needs a package: pip install pillow-heif, which the extra [heif] "
+            "does too; or save it as JPEG"
+        )
     with explained(picture.name):
         with HEADERS, warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limits here are others
@@ -214,8 +221,12 @@ ROOM = Room(MOST_PIXELS)
 
 @cache
 def readable_formats() -> list[str]:
-    """Those of PICTURE_FORMATS that this build of Pillow can read."""
+    """Those of PICTURE_FORMATS that this build of Pillow can read, HEIF with the extra [heif]."""
     Image.init()
+    with suppress(ImportError):
+        from pillow_heif import register_heif_opener
+
+        register_heif_opener()
     return [name for name in PICTURE_FORMATS if name in Image.OPEN]
 
 

@@ -21,12 +21,13 @@ from ..files.wording import flag, listing, printable, shorten
 from .captions import TEMPLATES, checked_length, choose_captions, load_templates, words_of_file
 from .duplicates import Fingerprint, duplicate_notes, fingerprint
 from .examples import Example, MaskSource
-from .images import ROOM, Decoded, Picture, open_picture
+from .images import ROOM, Decoded, Picture, on_ground, open_picture
 from .masks import upright_mask
+from .oddities import oddities
 from .sources.folders import Found, find_mask, find_masks, find_pictures
 from .sources.lists import Columns
 
-SCAN_PIXELS = 64  # a JPEG is decoded this small, which is enough for the fingerprint and still reads all of its data
+SCAN_PIXELS = 512  # a JPEG is decoded this small, which is enough to look at it and still reads all of its data
 MOST_WORKERS = 8  # threads: Pillow decodes without holding Python's global lock
 
 # From things, and how many there are, to the same things one after the other, with a progress bar.
@@ -52,6 +53,7 @@ class Look:
     example: Example  # without captions
     fingerprint: Fingerprint
     notes: tuple[str, ...]
+    odd: tuple[str, ...]  # what is odd about what it shows
 
 
 def load_examples(
@@ -111,6 +113,7 @@ def scan(concept: Concept, progress: Progress = lambda things, count: things) ->
             result.own_captions += bool(own)
             result.notes += look.notes
             prints.append(look.fingerprint)
+        result.notes += oddity_notes([look for look in looks if isinstance(look, Look)])
         result.notes += mask_notes([e for e in result.examples if e.is_class == is_class], settings.masks)
     result.duplicates = duplicate_notes([example.picture.name for example in result.examples], prints)
     return result
@@ -139,13 +142,14 @@ def look_at(found: Found, concept: Concept, in_folder: Mapping[str, Path]) -> Lo
     """Decode a picture and, after it, its mask; raises BadInput when one of them cannot be used."""
     look = look_without_mask(found, concept, in_folder)
     example = look.example
-    if example.mask:
-        size = upright_mask(example, example.mask).size
-        if size != example.size:
-            width, height = example.size
-            note = f"{example.mask.picture.name} is {size[0]} x {size[1]} and will be scaled to {width} x {height}"
-            return replace(look, notes=(*look.notes, note))
-    return look
+    if not example.mask:
+        return look
+    mask = upright_mask(example, example.mask)
+    if mask.size == example.size:
+        return look
+    own, whole = (f"{width} x {height}" for width, height in (mask.size, example.size))
+    note = f"{example.mask.picture.name} is {own} and will be scaled to {whole}"
+    return replace(look, notes=(*look.notes, note))
 
 
 def look_without_mask(found: Found, concept: Concept, in_folder: Mapping[str, Path]) -> Look:
@@ -155,7 +159,8 @@ def look_without_mask(found: Found, concept: Concept, in_folder: Mapping[str, Pa
         decoded = opened.decode()
         source = mask_source(found, decoded, concept, in_folder)
         example = Example(found.picture, (), decoded.size, found.repeats, mask=source)
-        return Look(example, fingerprint(decoded), decoded.notes)
+        plain = on_ground(decoded.image, concept.alpha_color)
+        return Look(example, fingerprint(decoded), decoded.notes, tuple(oddities(plain, decoded.size)))
 
 
 def mask_source(found: Found, decoded: Decoded, concept: Concept, in_folder: Mapping[str, Path]) -> MaskSource | None:
@@ -166,6 +171,15 @@ def mask_source(found: Found, decoded: Decoded, concept: Concept, in_folder: Map
         return MaskSource(found.picture, is_alpha=True) if seen else None
     path = {"auto": found.mask_file, "none": None}[masks] if masks in MASK_MODES else find_mask(found, in_folder)
     return MaskSource(Picture.at(path, concept.reach)) if path else None
+
+
+def oddity_notes(looks: Iterable[Look]) -> list[str]:
+    """A line for each thing that is odd, with the pictures of which it is said."""
+    said: dict[str, list[str]] = {}
+    for look in looks:
+        for words in look.odd:
+            said.setdefault(words, []).append(look.example.picture.name)
+    return [f"{words}: {listing(names)}" for words, names in said.items()]
 
 
 def mask_notes(examples: list[Example], masks: str) -> list[str]:

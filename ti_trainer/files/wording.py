@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
-from collections.abc import Collection, Iterator, Sequence
+import subprocess
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -15,7 +17,7 @@ LONGEST_REASON = 200  # letters
 LONGEST_NAME = 240  # characters
 LONGEST_MESSAGE = 4_000
 
-_on_command_line = False
+_program = ""  # how training is asked for on the command line; "" where Python is spoken
 # settings that come from a file, where a config is made from one
 _keys: ContextVar[Collection[str]] = ContextVar("keys", default=())
 
@@ -30,7 +32,7 @@ def flag(name: str, value: object = None) -> str:
     if name in _keys.get():
         text = str(value).lower() if isinstance(value, bool) else printable(str(value))
         return name if value is None else f"{name}: {text}"
-    if not _on_command_line:
+    if not _program:
         is_text = isinstance(value, (str, Path))
         text = printable(json.dumps(str(value), ensure_ascii=False) if is_text else str(value))
         return name if value is None else f"{name}={text}"
@@ -43,15 +45,34 @@ def flag(name: str, value: object = None) -> str:
 
 
 @contextmanager
-def command_line() -> Iterator[None]:
-    """Within it `flag` names settings as on the command line, in every thread."""
-    global _on_command_line
-    before = _on_command_line
-    _on_command_line = True
+def command_line(program: str = "ti-trainer train") -> Iterator[None]:
+    """Within it `flag` names settings as on the command line, in every thread; program: what `called_as` says."""
+    global _program
+    before = _program
+    _program = program
     try:
         yield
     finally:
-        _on_command_line = before
+        _program = before
+
+
+def called_as(script: str, environment: Mapping[str, str]) -> str:
+    """How training is asked for by whoever called this program; script: sys.argv[0]."""
+    launch = "accelerate launch" if "ACCELERATE_MIXED_PRECISION" in environment else ""
+    name = Path(script).name
+    if name == "__main__.py":
+        return f"{launch or 'python'} -m ti_trainer train"
+    return f"{launch or 'python'} {quoted(script)}" if name.endswith(".py") else "ti-trainer train"
+
+
+def resuming(config: Path | str) -> str:
+    """How to go on with a run; config: its config.yaml."""
+    return f"{_program} --config {quoted(str(config))} --resume" if _program else "the same call with resume=True"
+
+
+def quoted(text: str) -> str:
+    """A word of a command line, for the shell that this system has."""
+    return subprocess.list2cmdline([text]) if os.name == "nt" else shlex.quote(text)
 
 
 @contextmanager

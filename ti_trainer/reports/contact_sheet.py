@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from ..config.config import TrainConfig
 from ..data.examples import Example

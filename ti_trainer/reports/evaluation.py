@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from PIL import Image
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from ..config.bundled import TINY_SD
 from ..config.concept import Concept

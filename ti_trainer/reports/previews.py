@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from PIL import Image
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from ..config.config import TrainConfig
 from ..config.model import ModelConfig

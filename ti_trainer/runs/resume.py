@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -13,17 +12,13 @@ from ..config.concept import FROM_PICTURES
 from ..config.config import TrainConfig
 from ..config.settings import config_to_mapping
 from ..errors import BadInput
-from ..files.wording import flag, printable
+from ..files.wording import flag, printable, resuming
 from .folder import RunFolder
 from .identity import lasting_settings
 from .storage import line_of
 
 FOUND = ("init", "scene")  # settings that `init: auto` fills in
 Entry = Mapping[str, Any]  # of the manifest
-
-
-def resume_command(folder: RunFolder) -> str:
-    return f"accelerate launch train.py --config {shlex.quote(str(folder.files.config))} --resume"
 
 
 def with_found_words(config: TrainConfig, manifest: Mapping[str, Entry] | None = None) -> TrainConfig:
@@ -121,7 +116,8 @@ def check_same_run(folder: RunFolder, entry: Entry | None) -> None:
     if differ:
         changes = "; ".join(f"{key} was {printable(str(saved.get(key)))} and is {asked[key]}" for key in differ)
         raise BadInput(
-            f"{flag('resume', True)} goes on with the same settings, but {changes}. Use: {resume_command(folder)}"
+            f"{flag('resume', True)} goes on with the same settings, but {changes}. Its own are in "
+            f"{printable(folder.files.config)}; to go on with them: {resuming(folder.files.config)}"
         )
     reached = max(folder.checkpoints.steps(), default=0)
     if reached > folder.config.steps:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 from PIL import Image
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from ..config.bundled import resolve
 from ..config.config import TrainConfig

@@ -10,9 +10,9 @@ from ..config.config import TrainConfig
 from ..config.together import check_together
 from ..errors import Incomplete, Interrupted
 from ..families.borrowing import Pipeline
-from ..files.wording import flag, printable, told
+from ..files.wording import flag, printable, resuming, told
 from ..runs.folder import RunFolder
-from ..runs.resume import Entry, check_folder, resume_command, with_found_words
+from ..runs.resume import Entry, check_folder, with_found_words
 from ..runs.storage import Storage
 from .admission import Admission, SharedModel
 from .console import Console, Silence, SingleTerminal, Terminal
@@ -170,4 +170,4 @@ def how_to_go_on(seats: Seats, is_list: bool) -> str:
     if not folders or not folders[0].checkpoints.steps():
         return "stopped before a step was taken; to go on, run the same command again"
     done = f"{folders[0].checkpoints.steps()[-1]} of {steps[0]}"
-    return f"stopped after step {done}; to go on:\n  {resume_command(folders[0])}"
+    return f"stopped after step {done}; to go on:\n  {resuming(folders[0].files.config)}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
@@ -38,16 +39,16 @@ def check_disk(config: TrainConfig) -> None:
         raise BadInput(f"{place} has {free / 2**20:.0f} MiB free; make room or choose another {flag('output')}")
 
 
-def check_tensorboard(config: TrainConfig) -> None:
-    """Raises BadInput when TensorBoard is wanted and not installed."""
-    if not config.tensorboard:
-        return
-    try:
-        import torch.utils.tensorboard  # noqa: F401
-    except ImportError:
-        raise BadInput(
-            f"{flag('tensorboard', True)} needs a package that is not installed: pip install tensorboard"
-        ) from None
+def check_trackers(config: TrainConfig) -> None:
+    """Raises BadInput when a tracker is wanted that is not installed."""
+    for name in config.report_to:
+        try:
+            version(name)  # of the package: a folder called wandb can be imported too
+        except PackageNotFoundError:
+            raise BadInput(
+                f"{flag('report_to', name)} needs a package that is not installed: pip install {name}, which the extra "
+                f"[{name}] does too"
+            ) from None
 
 
 def check_weights(config: TrainConfig) -> None:

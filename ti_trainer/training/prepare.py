@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from ..config.concept import Concept
 from ..config.config import TrainConfig
@@ -82,7 +82,7 @@ def prepare(config: TrainConfig, load: Callable[[], Family], owner: str = "") ->
     load: what gives the model, which is asked only when the pictures are good; owner: under which its placeholders are
     to know the concept.
     """
-    preflight.check_tensorboard(config)
+    preflight.check_trackers(config)
     concept = config.concept
     local, scratch = with_local_pictures(concept)
     examples, warnings = load_examples(local, config.skip_bad_images, reading)

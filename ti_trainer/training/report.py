@@ -1,4 +1,4 @@
-"""What one run leaves for people: metrics.jsonl, TensorBoard, events, and pictures."""
+"""What one run leaves for people: metrics.jsonl, what trackers show, events, and pictures."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ from .gallery import Budget, Gallery
 from .learner import Learner, Reading
 from .live_report import LiveReport
 from .memory.plan import MemoryPlan
+from .trackers import Trackers
 
 THUMBNAIL = 256  # pixels: ModelSpec's
 
@@ -53,7 +54,7 @@ class Report:
         self.callbacks = callbacks
         self.gallery = Gallery(learner, folder, budget, console)
         self.page = LiveReport(learner, folder, self.gallery, plan, started)
-        self.writer: Any = None
+        self.trackers: Trackers | None = None  # from `open` on
 
     def open(self) -> list[str]:
         """Begin metrics.jsonl and write the first checkpoint, or cut all back to the step from which the run goes on.
@@ -65,10 +66,7 @@ class Report:
         self.folder.metrics.rewrite(lines)
         self.folder.drop_after(step)
         self.gallery.reopen()
-        if self.session.config.tensorboard:
-            from torch.utils.tensorboard import SummaryWriter
-
-            self.writer = SummaryWriter(str(self.folder.files.tensorboard))
+        self.trackers = Trackers(self.folder, step)
         if step == 0:
             self.save_checkpoint()
         lacking = step - len(lines)
@@ -117,10 +115,9 @@ class Report:
         self.folder.metrics.append(records)
         if self.learner.is_exported_now:
             export_step(self.session, self.folder, self.learner.snapshot(), self.learner.step)
+        if self.trackers:
+            self.trackers.log(records)
         for record in records:
-            if self.writer:
-                for name in set(record) - {"step", "token"}:
-                    self.writer.add_scalar(f"{name}/{record['token']}", record[name], record["step"])
             self.tell(StepDone(self.folder.name, record["step"], record))
         if validation is not None:
             self.tell(Measured(self.folder.name, readings[-1].step, validation, self.learner.best_step))
@@ -140,6 +137,8 @@ class Report:
             (0, self.gallery.draw_start() if is_new else []),
             (self.learner.step, self.gallery.draw_on_the_way()),
         ):
+            if files and self.trackers:
+                self.trackers.show(self.gallery.drawing.columns, files, step)
             if files:
                 self.tell(PreviewDrawn(self.folder.name, step, self.folder.files.previews, tuple(files)))
         self.page.write_now_and_then()
@@ -174,5 +173,5 @@ class Report:
         )
 
     def close(self) -> None:
-        if self.writer:
-            self.writer.close()
+        if self.trackers:
+            self.trackers.close()

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 from PIL import Image
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from ..config.config import TrainConfig
 from ..data.geometry import Framing

@@ -18,9 +18,11 @@ from .lists import ANY_COLUMNS, Columns, ListedPicture, read_list
 from .tables import TABLE_SUFFIXES, holds_tables, is_saved_dataset, read_table
 
 # Files with these suffixes are treated as pictures; their content tells the format.
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".jfif", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif"})
+SUFFIXES = frozenset(
+    {".png", ".jpg", ".jpeg", ".jfif", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif"} | {".heic", ".heif"}
+)
 # Pictures and films in formats that are not read here; a note mentions them.
-FOREIGN = frozenset({".heic", ".heif", ".jxl", ".psd", ".svg", ".dng", ".cr2", ".nef", ".arw", ".mp4", ".mov"})
+FOREIGN = frozenset({".jxl", ".psd", ".svg", ".dng", ".cr2", ".nef", ".arw", ".mp4", ".mov"})
 CAPTION_SUFFIXES = (".txt", ".caption")
 METADATA = ("metadata.jsonl", "metadata.csv")
 MASK_ENDING = ".mask"
