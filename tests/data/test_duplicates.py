@@ -5,10 +5,14 @@ import numpy as np
 from PIL import Image, ImageEnhance, ImageOps
 
 from ti_trainer.config.bundled import MY_CAT, sample_data
-from ti_trainer.data.duplicates import Fingerprint, duplicate_notes, fingerprint
+from ti_trainer.data.duplicates import Fingerprint, find_duplicates, fingerprint
 from ti_trainer.data.images import Picture, decode
 
 CATS = [Image.open(path).convert("RGB") for path in sorted(sample_data(MY_CAT).glob("*.png"))]
+
+
+def notes_of(names: list[str], prints: list[Fingerprint]) -> list[str]:
+    return find_duplicates(prints).notes(names)
 
 
 def print_of(image: Image.Image, kind: str = "PNG", **how: Any) -> Fingerprint:
@@ -41,21 +45,21 @@ def test_same_picture_in_other_clothes() -> None:
             "brighter": print_of(ImageEnhance.Brightness(image).enhance(1.04)),
         }
         for name, other in near.items():
-            assert duplicate_notes(["a", name], [print_of(image), other]) == [
+            assert notes_of(["a", name], [print_of(image), other]) == [
                 f"a, {name} look alike and count 2 times; keep the best one"
             ]
         far = [ImageOps.mirror(image), image.crop((0, 0, width // 2, height // 2)), ImageOps.invert(image)]
-        assert duplicate_notes(list("abcd"), [print_of(each) for each in (image, *far)]) == []
+        assert notes_of(list("abcd"), [print_of(each) for each in (image, *far)]) == []
 
 
 def test_different_pictures_of_one_thing() -> None:
     many = [smooth(seed) for seed in range(60)] + CATS
-    assert duplicate_notes([str(i) for i in range(len(many))], [print_of(image) for image in many]) == []
+    assert notes_of([str(i) for i in range(len(many))], [print_of(image) for image in many]) == []
 
 
 def test_plain_pictures_differ_by_their_colour() -> None:
     plain = [print_of(Image.new("RGB", (64, 64), colour), "JPEG") for colour in ("red", "blue", "#fe0101")]
-    assert duplicate_notes(["red", "blue", "also red"], plain) == [
+    assert notes_of(["red", "blue", "also red"], plain) == [
         "red, also red look alike and count 2 times; keep the best one"
     ]
 
@@ -63,8 +67,8 @@ def test_plain_pictures_differ_by_their_colour() -> None:
 def test_copies_are_told_once() -> None:
     image = smooth(0)
     copy, again = print_of(image), print_of(image, "JPEG", quality=90)
-    assert duplicate_notes(list("abcd"), [copy, print_of(smooth(1)), copy, again]) == [
+    assert notes_of(list("abcd"), [copy, print_of(smooth(1)), copy, again]) == [
         "a, c are the same picture and count 2 times",
         "a, d look alike and count 2 times; keep the best one",
     ]
-    assert duplicate_notes([], []) == []
+    assert notes_of([], []) == []

@@ -10,15 +10,28 @@ from PIL import Image
 
 from ti_trainer.data.examples import Example, MaskSource
 from ti_trainer.data.images import Picture
-from ti_trainer.reports.contact_sheet import CAPTION_LINES, CELL, GAP, LINE, contact_sheet, thumbnail
+from ti_trainer.reports.contact_sheet import (
+    CAPTION_LINES,
+    CELL,
+    GAP,
+    LINE,
+    TITLE_LINES,
+    contact_sheet,
+    shortened,
+    thumbnail,
+)
 from ti_trainer.reports.dataset_report import PictureRow
 
 
 def row_of(
-    size: tuple[int, int], box: tuple[float, float, float, float], caption: str = "a", has_token: bool = True
+    size: tuple[int, int],
+    box: tuple[float, float, float, float],
+    caption: str = "a",
+    has_token: bool = True,
+    is_duplicate: bool = False,
 ) -> PictureRow:
     return PictureRow(
-        name="x",
+        name="MMMM",
         size=size,
         shown=(32, 32),
         boxes=(box,),
@@ -29,6 +42,7 @@ def row_of(
         weight=1.0,
         mask=False,
         is_class=False,
+        is_duplicate=is_duplicate,
     )
 
 
@@ -58,7 +72,7 @@ def test_pictures_lie_in_rows_of_six(tmp_path: Path) -> None:
     colours = ("red", "lime", "blue", "yellow", "cyan", "magenta", "black")
     examples = [example_of(tmp_path, colour, (32, 32)) for colour in colours]
     sheet = contact_sheet([row_of((32, 32), (0, 0, 32, 32))] * 7, examples, "white")
-    high = CELL + GAP + LINE * (CAPTION_LINES + 1)
+    high = CELL + GAP + LINE * (CAPTION_LINES + TITLE_LINES)
     for number, colour in enumerate(colours):
         middle = (GAP + number % 6 * (CELL + GAP) + CELL // 2, GAP + number // 6 * high + CELL // 2)
         assert sheet.getpixel(middle) == Image.new("RGB", (1, 1), colour).getpixel((0, 0))
@@ -79,7 +93,31 @@ def test_captions_without_the_token_are_red(tmp_path: Path, has_token: bool, dar
     """The first line of the caption, beneath the title, has letters of one colour on white."""
     row = row_of((32, 32), (0, 0, 32, 32), "MMMM IIII", has_token)
     sheet = contact_sheet([row], [example_of(tmp_path, "lime", (32, 32))], "white")
-    top = GAP + CELL + LINE
+    top = GAP + CELL + TITLE_LINES * LINE
     letters = np.asarray(sheet.crop((GAP, top, GAP + CELL, top + LINE))).reshape(-1, 3)
     assert tuple(letters[letters.sum(1).argmin()]) == darkest
     assert (letters[:, 1] == letters[:, 2]).all()  # shades between that colour and white
+
+
+@pytest.mark.parametrize(("is_duplicate", "darkest"), [(False, (0, 0, 0)), (True, (0xD0, 0, 0))])
+def test_names_of_duplicates_are_red(tmp_path: Path, is_duplicate: bool, darkest: tuple[int, int, int]) -> None:
+    row = row_of((32, 32), (0, 0, 32, 32), is_duplicate=is_duplicate)
+    sheet = contact_sheet([row], [example_of(tmp_path, "lime", (32, 32))], "white")
+    letters = np.asarray(sheet.crop((GAP, GAP + CELL, GAP + CELL, GAP + CELL + LINE))).reshape(-1, 3)
+    assert tuple(letters[letters.sum(1).argmin()]) == darkest
+
+
+def test_pictures_that_cannot_be_used_come_first_in_red(tmp_path: Path) -> None:
+    """An empty frame with the reason beneath, and then the others."""
+    row = row_of((32, 32), (0, 0, 32, 32))
+    lime = example_of(tmp_path, "lime", (32, 32))
+    sheet = contact_sheet([row], [lime], "white", ["photos/x.png is damaged or cannot be read: broken data"])
+    assert sheet.getpixel((GAP, GAP + CELL // 2)) == (0xD0, 0, 0)
+    words = np.asarray(sheet.crop((GAP, GAP + CELL, GAP + CELL, GAP + CELL + 3 * LINE))).reshape(-1, 3)
+    assert tuple(words[words.sum(1).argmin()]) == (0xD0, 0, 0)
+    assert sheet.getpixel((GAP + CELL + GAP + CELL // 2, GAP + CELL // 2)) == (0, 255, 0)
+
+
+def test_names_are_shortened_in_their_middle() -> None:
+    assert shortened("photos/cat.png") == "cat.png"
+    assert shortened(f"x/{'a' * 20}{'b' * 20}.png") == f"{'a' * 7}..bbb.png"

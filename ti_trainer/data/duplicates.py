@@ -38,21 +38,39 @@ def fingerprint(decoded: Decoded) -> Fingerprint:
     return Fingerprint(decoded.digest, gradients, np.asarray(small).astype(np.int16))
 
 
-def duplicate_notes(names: Sequence[str], prints: Sequence[Fingerprint]) -> list[str]:
-    """A line for each group of pictures that are the same file, or that look the same."""
+@dataclass(frozen=True)
+class Duplicates:
+    """Groups of two or more pictures, by their numbers."""
+
+    same: Sequence[Sequence[int]] = ()  # the same file
+    alike: Sequence[Sequence[int]] = ()  # they look the same
+
+    @property
+    def numbers(self) -> set[int]:
+        """Of all pictures that another one is like."""
+        return {number for group in (*self.same, *self.alike) for number in group}
+
+    def notes(self, names: Sequence[str]) -> list[str]:
+        """A line for each group; names: of all pictures."""
+        same = [
+            f"{listing([names[i] for i in group])} are the same picture and count {len(group)} times"
+            for group in self.same
+        ]
+        alike = [
+            f"{listing([names[i] for i in group])} look alike and count {len(group)} times; keep the best one"
+            for group in self.alike
+        ]
+        return same + alike
+
+
+def find_duplicates(prints: Sequence[Fingerprint]) -> Duplicates:
+    """The pictures that are the same file or look the same."""
     copies: dict[bytes, list[int]] = defaultdict(list)
     for index, each in enumerate(prints):
         copies[each.digest].append(index)
-    notes = [
-        f"{listing([names[i] for i in same])} are the same picture and count {len(same)} times"
-        for same in copies.values()
-        if len(same) > 1
-    ]
-    distinct = [same[0] for same in copies.values()]
-    for group in near_groups([prints[i] for i in distinct]):
-        alike = [names[distinct[i]] for i in group]
-        notes.append(f"{listing(alike)} look alike and count {len(alike)} times; keep the best one")
-    return notes
+    distinct = [group[0] for group in copies.values()]
+    alike = [[distinct[i] for i in group] for group in near_groups([prints[i] for i in distinct])]
+    return Duplicates([group for group in copies.values() if len(group) > 1], alike)
 
 
 def near_groups(prints: Sequence[Fingerprint]) -> list[list[int]]:

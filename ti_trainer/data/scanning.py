@@ -19,7 +19,7 @@ from ..files.reading import CAPTION
 from ..files.text import read_text
 from ..files.wording import flag, listing, printable, shorten
 from .captions import TEMPLATES, checked_length, choose_captions, load_templates, words_of_file
-from .duplicates import Fingerprint, duplicate_notes, fingerprint
+from .duplicates import Duplicates, Fingerprint, find_duplicates, fingerprint
 from .examples import Example, MaskSource
 from .images import ROOM, Decoded, Picture, on_ground, open_picture
 from .masks import upright_mask
@@ -42,7 +42,7 @@ class Scan:
     own_captions: int = 0  # how many pictures came with a caption
     bad_pictures: list[str] = field(default_factory=list)
     bad_captions: list[str] = field(default_factory=list)
-    duplicates: list[str] = field(default_factory=list)
+    duplicates: Duplicates = field(default_factory=Duplicates)
     notes: list[str] = field(default_factory=list)
 
 
@@ -72,7 +72,8 @@ def load_examples(
     if result.bad_captions:
         raise BadInput("\n".join(shorten(result.bad_captions)))
     left_out = [f"left out: {problem}" for problem in result.bad_pictures]
-    return result.examples, [*shorten(left_out), *shorten(result.duplicates), *shorten(result.notes)]
+    duplicates = result.duplicates.notes([example.picture.name for example in result.examples])
+    return result.examples, [*shorten(left_out), *shorten(duplicates), *shorten(result.notes)]
 
 
 def scan(concept: Concept, progress: Progress = lambda things, count: things) -> Scan:
@@ -115,7 +116,7 @@ def scan(concept: Concept, progress: Progress = lambda things, count: things) ->
             prints.append(look.fingerprint)
         result.notes += oddity_notes([look for look in looks if isinstance(look, Look)])
         result.notes += mask_notes([e for e in result.examples if e.is_class == is_class], settings.masks)
-    result.duplicates = duplicate_notes([example.picture.name for example in result.examples], prints)
+    result.duplicates = find_duplicates(prints)
     return result
 
 

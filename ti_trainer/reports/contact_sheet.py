@@ -25,12 +25,17 @@ LINE = 15  # height of a line of text
 
 COLUMNS = 6
 CAPTION_LINES = 4
+TITLE_LINES = 2  # name and size
+LETTERS = CELL // 7  # of a line
 MOST_PICTURES = 120
 
 # colours
 FRAME = "#ffd400"  # around the part that is shown
 HIDDEN = "#b00060"  # over what the mask hides
-TROUBLE = "#d00000"  # of captions that would not train the token
+TROUBLE = "#d00000"  # of what would not be trained, or twice
+FAINT = "#707070"
+
+Cell = tuple[Image.Image, list[tuple[str, str]]]  # a square picture, and lines with their colours
 
 
 def show_dataset(config: TrainConfig, sheet: str, as_json: bool) -> None:
@@ -41,36 +46,70 @@ def show_dataset(config: TrainConfig, sheet: str, as_json: bool) -> None:
 
     report, examples = report_dataset(config, progress)
     print(report_json(report) if as_json else report_text(report))
-    save_image(contact_sheet(report.pictures, examples, config.concept.alpha_color), Path(sheet))
+    save_image(contact_sheet(report.pictures, examples, config.concept.alpha_color, report.refused), Path(sheet))
     if not as_json:
         print(f"contact sheet:   {sheet}")
     if report.problems:
         raise BadInput(f"training would refuse these pictures: {counted(len(report.problems), 'problem')}, see above")
 
 
-def contact_sheet(rows: Sequence[PictureRow], examples: Sequence[Example], alpha_color: str) -> Image.Image:
+def contact_sheet(
+    rows: Sequence[PictureRow], examples: Sequence[Example], alpha_color: str, refused: Sequence[str] = ()
+) -> Image.Image:
     """A picture of up to MOST_PICTURES examples, with a frame around the part of each that is shown, and its caption.
 
-    rows: what the report says of each example.
+    rows: what the report says of each example; refused: lines about pictures that cannot be used, which come first.
     """
-    shown = list(zip(rows, examples, strict=True))[:MOST_PICTURES]
-    lines = -(-max(1, len(shown)) // COLUMNS)
+    cells: list[Cell] = [refused_cell(line) for line in refused]
+    cells += [cell_of(row, example, alpha_color) for row, example in zip(rows, examples, strict=True)][:MOST_PICTURES]
+    cells = cells[:MOST_PICTURES]
+    lines = -(-max(1, len(cells)) // COLUMNS)
     width = CELL + GAP
-    height = CELL + GAP + LINE * (CAPTION_LINES + 1)
-    sheet = Image.new("RGB", (min(COLUMNS, max(1, len(shown))) * width + GAP, lines * height + GAP), "white")
+    height = CELL + GAP + LINE * (CAPTION_LINES + TITLE_LINES)
+    sheet = Image.new("RGB", (min(COLUMNS, max(1, len(cells))) * width + GAP, lines * height + GAP), "white")
     draw = ImageDraw.Draw(sheet)
     font = ImageFont.load_default(12)
-    for number, (row, example) in enumerate(shown):
+    for number, (picture, texts) in enumerate(cells):
         left = number % COLUMNS * width + GAP
         top = number // COLUMNS * height + GAP
-        sheet.paste(thumbnail(row, example, alpha_color), (left, top))
-        title = f"{row.size[0]} x {row.size[1]}, {row.tokens} tokens" + (f", x{row.repeats}" if row.repeats > 1 else "")
-        draw.text((left, top + CELL), title, fill="#707070", font=font)
-        caption = textwrap.wrap(row.captions[0], CELL // 7, max_lines=CAPTION_LINES, placeholder=" ...")
-        colour = "black" if row.has_token else TROUBLE
-        for line, text in enumerate(caption, 1):
+        sheet.paste(picture, (left, top))
+        for line, (text, colour) in enumerate(texts):
             draw.text((left, top + CELL + line * LINE), text, fill=colour, font=font)
     return sheet
+
+
+def cell_of(row: PictureRow, example: Example, alpha_color: str) -> Cell:
+    """A picture of the sheet, with its name, its size and its first caption."""
+    size = f"{row.size[0]} x {row.size[1]}, {row.tokens} tokens" + (f", x{row.repeats}" if row.repeats > 1 else "")
+    caption = wrapped(row.captions[0], CAPTION_LINES)
+    name = shortened(row.name)
+    return thumbnail(row, example, alpha_color), [
+        (f"{name} (duplicate)", TROUBLE) if row.is_duplicate else (name, "black"),
+        (size, FAINT),
+        *((line, "black" if row.has_token else TROUBLE) for line in caption),
+    ]
+
+
+def refused_cell(line: str) -> Cell:
+    """The place of a picture that cannot be used: an empty frame, and why; line: its name and the reason."""
+    square = Image.new("RGB", (CELL, CELL), "white")
+    ImageDraw.Draw(square).rectangle((0, 0, CELL - 1, CELL - 1), outline=TROUBLE, width=2)
+    ImageDraw.Draw(square).line((0, 0, CELL - 1, CELL - 1), fill=TROUBLE, width=2)
+    path, _, reason = line.partition(" ")
+    texts = wrapped(f"{shortened(path)} {reason}", CAPTION_LINES + TITLE_LINES)
+    return square, [(text, TROUBLE) for text in texts]
+
+
+def wrapped(text: str, lines: int) -> list[str]:
+    """A text in lines as wide as a cell."""
+    return textwrap.wrap(text, LETTERS, max_lines=lines, placeholder=" ...")
+
+
+def shortened(path: str) -> str:
+    """The name of a file without its folder, and without the middle of a long one."""
+    name = path.replace("\\", "/").rpartition("/")[2]
+    half = LETTERS // 2 - 6  # beside the word "duplicate"
+    return name if len(name) <= 2 * half else f"{name[:half]}..{name[-half:]}"
 
 
 def thumbnail(row: PictureRow, example: Example, alpha_color: str) -> Image.Image:

@@ -44,6 +44,7 @@ class PictureRow:
     weight: float
     mask: bool
     is_class: bool
+    is_duplicate: bool  # another picture is the same, or looks the same
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,7 @@ class DatasetReport:
     window: int  # tokens of a caption that the model reads
     pictures: tuple[PictureRow, ...]
     own_captions: int  # pictures that came with a caption
+    refused: tuple[str, ...]  # lines about pictures that cannot be used
     problems: tuple[str, ...]
     duplicates: tuple[str, ...]
     notes: tuple[str, ...]
@@ -82,7 +84,8 @@ def report_dataset(
     for number, example in enumerate(found.examples):
         mask = read_mask(example) if config.mask_background < 1 or config.crop == "subject" else None
         views = framing.views(example.size, subject_box(mask) if mask else None, concept.token, number)
-        pictures.append(picture_row(example, views, concept.token, readings))
+        is_duplicate = number in found.duplicates.numbers
+        pictures.append(picture_row(example, views, concept.token, readings, is_duplicate))
         if mask and config.mask_background < 1:
             unit = facts.spec.pixels_per_latent
             weights = [mask_weights(mask, view, unit, config.mask_background) for view in views]
@@ -97,15 +100,16 @@ def report_dataset(
         window=facts.window,
         pictures=tuple(pictures),
         own_captions=found.own_captions,
+        refused=tuple(found.bad_pictures),
         problems=(*filter(None, refused), *problems_of(concept, found, pictures, facts.window)),
-        duplicates=tuple(found.duplicates),
+        duplicates=tuple(found.duplicates.notes([picture.name for picture in pictures])),
         notes=(*found.notes, *enlarged_note(small_pictures(found.examples, framing)), *missed),
     )
     return report, found.examples
 
 
 def picture_row(
-    example: Example, views: Sequence[View], token: str, readings: Mapping[str, CaptionReading]
+    example: Example, views: Sequence[View], token: str, readings: Mapping[str, CaptionReading], is_duplicate: bool
 ) -> PictureRow:
     """What training would see of an example; readings: by caption."""
     own = [readings[caption] for caption in example.captions]
@@ -121,6 +125,7 @@ def picture_row(
         weight=example.weight,
         mask=example.mask is not None,
         is_class=example.is_class,
+        is_duplicate=is_duplicate,
     )
 
 
