@@ -41,6 +41,7 @@ PUBLIC = {
     "Diverged",
     "Incomplete",
     "Interrupted",
+    "LiveDisplay",
     "ModelConfig",
     "Run",
     "TrainConfig",

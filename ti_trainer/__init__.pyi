@@ -11,5 +11,6 @@ from .families import load_into_pipeline as load_into_pipeline
 from .training.events import Run as Run
 from .training.jobs import train as train
 from .training.jobs import train_all as train_all
+from .training.live_display import LiveDisplay as LiveDisplay
 
 __version__: str

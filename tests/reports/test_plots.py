@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import matplotlib.pyplot as plt
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
 from ti_trainer import TrainConfig, train
@@ -20,11 +20,22 @@ def points(line: Any) -> list[tuple[float, float]]:
     return list(zip(line.get_xdata().tolist(), line.get_ydata().tolist(), strict=True))
 
 
+def keeping_figures(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
+    """A list in which every figure comes that is saved from now on."""
+    figures = []
+    save = Figure.savefig
+
+    def savefig(self: Figure, *arguments: Any, **how: Any) -> None:
+        figures.append(self)
+        save(self, *arguments, **how)
+
+    monkeypatch.setattr(Figure, "savefig", savefig)
+    return figures
+
+
 def test_curves_are_the_metrics(make_config: Callable[..., TrainConfig], monkeypatch: pytest.MonkeyPatch) -> None:
     """Every step's training loss and its mean, the loss under fixed noise from step 0 on, lengths and angles."""
-    figures: list[Any] = []
-    close = plt.close
-    monkeypatch.setattr(plt, "close", figures.append)  # keeps the figure that was saved
+    figures = keeping_figures(monkeypatch)
     run = train(make_config(steps=5, validate_every=2, plots=True))
     records = [json.loads(line) for line in (Path(run.folder) / "metrics.jsonl").read_text().splitlines()]
     (figure,) = figures
@@ -44,7 +55,6 @@ def test_curves_are_the_metrics(make_config: Callable[..., TrainConfig], monkeyp
     cosines = [math.cos(math.radians(value)) for _, value in points(angle.lines[0])]
     assert cosines == pytest.approx([record["cosine_to_init"] for record in records])
     assert figure.get_suptitle() == "<my-cat> on sd1"
-    close(figure)
     with Image.open(Path(run.folder) / "loss.png") as picture:
         assert picture.size == (1000, 700)
 
@@ -54,9 +64,7 @@ def point_of(line: Any, step: int) -> tuple[float, float]:
 
 
 def test_checkpoints_are_a_line_and_others_points(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    figures: list[Any] = []
-    close = plt.close
-    monkeypatch.setattr(plt, "close", figures.append)
+    figures = keeping_figures(monkeypatch)
     steps = {0: (0.3, 0.2), 20: (0.25, 0.4), 40: (0.1, 0.5)}
     plot_checkpoints(steps, {"<my-cat>": (0.2, 0.4)}, ["prompt", "identity"], tmp_path / "curve.png")
     (figure,) = figures
@@ -66,6 +74,5 @@ def test_checkpoints_are_a_line_and_others_points(tmp_path: Path, monkeypatch: p
     names = {text.get_text(): text.xy for text in axes.texts}
     assert names == {"0": (0.3, 0.2), "20": (0.25, 0.4), "40": (0.1, 0.5), "<my-cat>": (0.2, 0.4)}
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("prompt", "identity")
-    close(figure)
     with Image.open(tmp_path / "curve.png") as picture:
         assert picture.size == (700, 500)

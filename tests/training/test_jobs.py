@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import csv
+import gc
 import json
+import re
 import shutil
 import signal
+import threading
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -570,3 +574,52 @@ def test_a_picture_that_goes_after_the_scan(
     with pytest.raises(Incomplete, match="1 of 2 concepts failed:\n  my-cat: "):
         train_all([cat, dog])
     assert list(Storage(cat.output).published()) == ["my-dog"]
+
+
+@pytest.mark.parametrize("ends_well", [True, False])
+def test_memory_is_given_back(make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch, ends_well: bool) -> None:
+    """A notebook keeps the run, or the error with its traceback, and neither of them keeps the model."""
+    denoisers: list[weakref.ref[torch.nn.Module]] = []
+
+    def load(*arguments: Any) -> Any:
+        family = original(*arguments)
+        denoisers.append(weakref.ref(family.denoiser))
+        return family
+
+    original = ti_trainer.training.admission.load_model
+    monkeypatch.setattr(ti_trainer.training.admission, "load_model", load)
+    stop = threading.Event()
+    if not ends_well:
+        stop.set()
+    for _ in range(2):  # two runs in one kernel
+        kept: list[Any] = []
+        try:
+            kept.append(train(make_config(steps=2, overwrite=True), stop=stop))
+        except Interrupted as error:
+            kept.append(error)
+        assert isinstance(kept[0], Run) == ends_well
+        gc.collect()
+        assert [each() for each in denoisers] == [None] * len(denoisers)
+    assert len(denoisers) == 2
+
+
+def test_a_run_in_a_thread(make_config: MakeConfig, tmp_path: Path) -> None:
+    """It is stopped by `stop`, and the same call with resume=True makes it what it would have been."""
+    whole = train(make_config(output=str(tmp_path / "whole")))
+    stop = threading.Event()
+    said: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            train(make_config(), [on_step(lambda line: stop.set() if line["step"] == 3 else None)], stop=stop)
+        except Interrupted as error:
+            said.append(error)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert re.search(r"stopped after step \d of 8; to go on:\n  the same call with resume=True$", str(said[0]))
+    with pytest.raises(BadInput, match="holds a run; add resume=True to go on, overwrite=True to delete it"):
+        train(make_config())  # a cell that is run again
+    again = train(make_config(resume=True))
+    assert Path(again.embedding).read_bytes() == Path(whole.embedding).read_bytes()

@@ -17,7 +17,7 @@ from .borrowing import borrow
 from .conditioning import Conditioning
 from .loading import load_pipeline, load_vae, loads_embeddings, pipeline_class
 from .shadows import share_weights
-from .slots import TextSlot, add_words, set_end_of_text, text_slots
+from .slots import TextSlot, add_words, has_words, set_end_of_text, set_words, text_slots
 from .table import FAMILIES, checkpoint_layouts, family_of, known_kinds
 
 if TYPE_CHECKING:
@@ -75,15 +75,16 @@ def load_with_embeddings(model: ModelConfig, embeddings: Sequence[Embedding]) ->
     return family
 
 
-def load_into_pipeline(pipeline: DiffusionPipeline, path: str | Path, token: str | None = None) -> str:
-    """Load an embedding file into a diffusers pipeline; returns what to write in prompts.
+def load_into_pipeline(pipeline: DiffusionPipeline, embedding: str | Path | Embedding, token: str | None = None) -> str:
+    """Load an embedding, or the file of one, into a diffusers pipeline; returns what to write in prompts.
 
     That is the token where the pipeline finds a token's further vectors by itself, as Stable Diffusion's do; else a
     word for each vector: "<my-cat> <my-cat>_1". Every text encoder gets its vectors. Sets each encoder's end-of-text id
     to its tokenizer's: encoders that carry `eos_token_id: 2` pool at the highest id, which would be the new token.
-    Raises BadInput when the file does not fit the model.
+    A token that was loaded before gets the new vectors. Raises BadInput when the embedding does not fit the model, or
+    when the token has another number of vectors there.
     """
-    embedding = read_embedding(path)
+    embedding = embedding if isinstance(embedding, Embedding) else read_embedding(embedding)
     token = token or embedding.token
     slots = text_slots(pipeline, known_kinds())
     vectors = embedding.fit({slot.name: slot.width for slot in slots})
@@ -92,7 +93,9 @@ def load_into_pipeline(pipeline: DiffusionPipeline, path: str | Path, token: str
     for slot in slots:
         set_end_of_text(slot)
         rows = vectors[slot.name]
-        if finds_words:  # this also takes care of pipelines whose parts lie partly on the disk or the CPU
+        if has_words(slot, words):
+            set_words(slot, words, rows)
+        elif finds_words:  # this also takes care of pipelines whose parts lie partly on the disk or the CPU
             pipeline.load_textual_inversion(
                 {token: rows}, token=token, text_encoder=slot.encoder, tokenizer=slot.tokenizer
             )

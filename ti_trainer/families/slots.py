@@ -184,3 +184,24 @@ def add_words(slot: TextSlot, names: list[str], rows: Tensor) -> None:
     larger[first : first + len(names)] = rows.to(table)
     slot.encoder.set_input_embeddings(nn.Embedding.from_pretrained(larger))
     slot.encoder.config.vocab_size = len(larger)
+
+
+def has_words(slot: TextSlot, names: list[str]) -> bool:
+    """Whether a tokenizer was given these words, of one token; raises BadInput where it was given others of it."""
+    known = slot.tokenizer.added_tokens_encoder
+    if names[0] not in known:
+        return False
+    if any(name not in known for name in names) or f"{names[0]}_{len(names)}" in known:
+        raise BadInput(
+            f"the pipeline's {slot.name} has '{names[0]}' with another number of vectors than {len(names)}: load it "
+            "into a fresh pipeline, or under another token"
+        )
+    return True
+
+
+@torch.no_grad()
+def set_words(slot: TextSlot, names: list[str], rows: Tensor) -> None:
+    """Give words that a tokenizer has other embeddings, rows (n, D)."""
+    table = slot.table
+    ids = slot.tokenizer.convert_tokens_to_ids(names)
+    table[torch.tensor(ids, device=table.device)] = rows.to(table)

@@ -5,20 +5,24 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from ..files.atomic import write_bytes
 from .curves import NEAR_A_WORD, Curves
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 
 def plot_run(curves: Curves, title: str, file: Path) -> None:
-    """loss.png: the training loss, the loss under fixed noise with its best step, and length and angle of the rows."""
-    import matplotlib
+    """loss.png: what `run_as_png` draws."""
+    write_bytes(run_as_png(curves, title), file)
 
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
 
-    figure, ((training, fixed), (length, angle)) = plt.subplots(2, 2, figsize=(10, 7), layout="constrained")
+def run_as_png(curves: Curves, title: str) -> bytes:
+    """The training loss, the loss under fixed noise with its best step, and length and angle of the rows."""
+    figure = new_figure(10, 7)
+    ((training, fixed), (length, angle)) = figure.subplots(2, 2)
     training.plot(*columns(curves.loss), linewidth=0.6, color="tab:blue", alpha=0.35, label="each step")
     training.plot(*columns(curves.smooth), linewidth=1.8, color="tab:blue", label="smoothed")
     training.legend()
@@ -38,7 +42,7 @@ def plot_run(curves: Curves, title: str, file: Path) -> None:
     length.set(title="length of the rows (a word's is 1)", xlabel="step")
     angle.set(title="degrees from the start", xlabel="step")
     figure.suptitle(title, parse_math=False)
-    save_figure(figure, file)
+    return as_png(figure)
 
 
 def columns(points: Sequence[tuple[int, float]]) -> tuple[list[int], list[float]]:
@@ -46,14 +50,18 @@ def columns(points: Sequence[tuple[int, float]]) -> tuple[list[int], list[float]
     return [x for x, _ in points], [y for _, y in points]
 
 
-def save_figure(figure: Any, file: Path) -> None:
-    """Write a figure, completely or not at all, and free it."""
-    import matplotlib.pyplot as plt
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure of so many inches. It is not pyplot's: a notebook's own figures stay as they are."""
+    from matplotlib.figure import Figure
 
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def as_png(figure: Figure) -> bytes:
+    """A figure as a file's content."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=100)
-    plt.close(figure)
-    write_bytes(buffer.getvalue(), file)
+    return buffer.getvalue()
 
 
 def plot_checkpoints(
@@ -66,15 +74,11 @@ def plot_checkpoints(
 
     steps, named: (x, y); labels: of x and y.
     """
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(figsize=(7, 5), layout="constrained")
+    figure = new_figure(7, 5)
+    axes = figure.subplots()
     axes.plot(*zip(*steps.values(), strict=True), marker=".", linewidth=0.8, color="tab:blue")
     axes.scatter(*zip(*named.values(), strict=True), color="tab:orange", zorder=3)
     for name, place in [*steps.items(), *named.items()]:
         axes.annotate(str(name), place, xytext=(4, 4), textcoords="offset points", fontsize=8)
     axes.set(xlabel=labels[0], ylabel=labels[1])
-    save_figure(figure, file)
+    write_bytes(as_png(figure), file)

@@ -52,6 +52,10 @@ class SharedModel:
             self._family = load_model(self.config, self.processes.device, self.processes.dtype)
         return self._family
 
+    def let_go(self) -> None:
+        """Give back its memory, also where the traceback of an error that somebody keeps still knows this object."""
+        self._family = self._step = self.pipeline = None
+
     @property
     def is_planned(self) -> bool:
         return self._step is not None

@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 import torch
 
 from ..config.config import TrainConfig
+from ..embedding_files import Embedding
 from ..errors import Diverged
 from ..files.remote import failure
 from ..files.wording import flag, in_words, printable
@@ -70,6 +71,7 @@ class Endings:
         """Count a run as done that is published already; entry: of the manifest."""
         self.runs.append(
             Run(
+                token=folder.config.concept.trigger,
                 folder=folder.place(),
                 embedding=folder.place(folder.files.embedding),
                 history=folder.published_metrics(),
@@ -97,12 +99,14 @@ class Endings:
             self.console.advance(config.steps - learner.step)  # there are some where it stopped early
             self.console.finished(learner, folder, peak_bytes(self.device))
         run = Run(
+            token=config.concept.trigger,
             folder=folder.place(),
             embedding=folder.place(folder.files.embedding),
             history=history,
             best_step=learner.best_step,
             predicted_peak=plan.peak,
             peak=peak_bytes(self.device),
+            learned=Embedding(config.concept.trigger, {slot: rows.cpu() for slot, rows in learner.best_rows.items()}),
         )
         if seat.report:
             seat.report.tell(Finished(folder.name, learner.step, run))

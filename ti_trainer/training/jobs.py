@@ -63,8 +63,8 @@ def train_all(
     the gradients of the rows are sent. Returns the runs that this process has finished.
 
     With `resume=True` only what is not published yet is done. A concept whose input is bad, that diverges, or that
-    meets a mistake in the program, does not stop the others: Incomplete is raised at the end. refused: concepts that
-    belong to the job and cannot even be tried, with the reasons. All else is as in `train`.
+    meets a mistake in the program, does not stop the others: Incomplete is raised at the end. refused: concepts of the
+    job that cannot even be tried, and why. All else is as in `train`.
     """
     started = time.perf_counter()
     if pipeline is not None:
@@ -103,8 +103,8 @@ def train_all(
     finally:  # whatever happens, files are closed and locks given back
         seats.leave_all()
         console.close()
-    failures = endings.sum_up(failures, processes.is_main)
-    if failures:
+        model.let_go()
+    if failures := endings.sum_up(failures, processes.is_main):
         raise summary(failures, count)
     return endings.runs
 
