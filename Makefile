@@ -15,12 +15,12 @@ MADE := $(VENV)/.made-by-$(subst /,_,$(PYTHON))
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check soak audit format fuzz wheel
+.PHONY: help demo test check notebooks site soak audit format fuzz wheel
 # The targets share .venv: `make -j` must not install into it twice at once.
 .NOTPARALLEL:
 
 help:  ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo '  PYTHON=python3.12 chooses the interpreter, WORKERS=4 the number of test processes.'
 
 # An earlier demo's run is moved aside, not deleted: training never overwrites runs/my-cat (it exits with 2), and
@@ -39,6 +39,12 @@ check: $(VENV)/.installed-dev  ## lint, format check, types and the order of imp
 	$(RUN) ruff format --check
 	$(RUN) mypy
 	$(RUN) lint-imports
+
+notebooks: $(VENV)/.installed-dev  ## run notebooks/ from top to bottom
+	$(RUN) pytest -m notebooks
+
+site: $(VENV)/.installed-dev  ## build the documentation in build/site
+	$(RUN) NO_MKDOCS_2_WARNING=1 mkdocs build --quiet
 
 soak: $(VENV)/.installed-dev  ## a kill at every operation of tests/faults, 108 faults, killed processes, 300 concepts
 	$(RUN) OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 TI_TRAINER_FAULTS=all pytest -n $(WORKERS) --dist worksteal tests/faults tests/training/test_processes_gloo.py
@@ -63,8 +69,9 @@ format: $(VENV)/.installed-dev  ## put the code into shape
 fuzz: $(VENV)/.installed-dev  ## read changed files for an hour, and keep those that a reader does not survive
 	$(RUN) OMP_NUM_THREADS=1 python -m tests.strangers.mutations --seconds $(SECONDS) --seed $(SEED)
 
-wheel: $(MADE)  ## build dist/*.whl, sample data included
-	$(VENV)/bin/python -m pip wheel --disable-pip-version-check --quiet --no-deps --wheel-dir dist .
+wheel: $(VENV)/.installed-dev  ## build the sdist and the wheel in dist/, sample data included
+	$(RUN) python -m build --no-isolation --outdir dist >/dev/null
+	$(RUN) twine check --strict dist/*
 
 # A .venv of another interpreter is made anew; one that you made by hand is used as it is.
 $(MADE):
