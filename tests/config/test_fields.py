@@ -165,6 +165,6 @@ def test_settings_load_nothing_heavy() -> None:
 
 def test_texts_are_bounded() -> None:
     """By the length of a path: a megabyte would be shown in messages and kept in files."""
-    assert Concept("<a>", images="x" * 4_096).images == "x" * 4_096
+    assert Concept("<a>", images="x" * 4_096).images == ("x" * 4_096,)
     with pytest.raises(BadInput, match=r"^images has 4,097 letters, and at most 4,096; shorten it$"):
         Concept("<a>", images="x" * 4_097)

@@ -76,14 +76,14 @@ def test_paths_are_relative_to_the_list(tmp_path: Path, monkeypatch: pytest.Monk
     for folder in (tmp_path, Path(".")):
         ((config,), _) = configs_of(row, folder=folder)
         concept = config.concept
-        assert (concept.images, concept.class_images) == (f"{tmp_path}/a/b", "/c")
+        assert (concept.images, concept.class_images) == ((f"{tmp_path}/a/b",), "/c")
         assert (concept.masks, concept.templates, concept.init) == (
             "alpha",
             f"{tmp_path}/t.txt",
             f"file:{tmp_path}/e.pt",
         )
     ((config,), _) = configs_of({"token": "<a>", "images": "s3://b/x", "init": "a cat"}, folder=tmp_path)
-    assert (config.concept.images, config.concept.init) == ("s3://b/x", "a cat")
+    assert (config.concept.images, config.concept.init) == (("s3://b/x",), "a cat")
 
 
 def test_what_the_owner_names_is_read_too(tmp_path: Path) -> None:
@@ -106,7 +106,7 @@ def test_a_flag_comes_before_a_row(tmp_path: Path) -> None:
     ((config,), _) = configs_of(
         {"token": "<a>", "steps": 9_000_000, "images": "x"}, folder=tmp_path, flags={"steps": 4, "images": "y"}
     )
-    assert (config.steps, config.concept.images) == (4, "y")
+    assert (config.steps, config.concept.images) == (4, ("y",))
 
 
 @pytest.mark.parametrize(
@@ -141,3 +141,12 @@ def test_what_is_wrong_for_all_is_no_row_s(tmp_path: Path) -> None:
     for by, wrong in (("values", {"stepz": 4}), ("flags", {"steps": 0}), ("values", {"lr": "fast"})):
         with pytest.raises(BadInput):
             configs_of({"token": "<a>"}, {"token": "<b>"}, folder=tmp_path, **{by: wrong})
+
+
+def test_each_of_several_paths_is_relative_to_the_list(tmp_path: Path) -> None:
+    """Also of those that whoever trains names, each may be read."""
+    ((config,), _) = configs_of({"token": "<a>", "images": ["x", "/y", "s3://b/z"]}, folder=tmp_path)
+    assert config.concept.images == (f"{tmp_path}/x", "/y", "s3://b/z")
+    own = {"images": [str(tmp_path / "one"), str(tmp_path / "two")]}
+    ((config,), _) = configs_of({"token": "<a>"}, folder=tmp_path / "list", values=own)
+    assert set(own["images"]) <= set(config.concept.reach.roots)

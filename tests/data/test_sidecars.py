@@ -22,7 +22,7 @@ def draw(*paths: Path) -> None:
 
 
 def look(folder: Path, **settings: str) -> Sidecars:
-    return find_sidecars(str(folder), Concept("<cat>", str(folder), **settings))
+    return find_sidecars([str(folder)], Concept("<cat>", str(folder), **settings))
 
 
 def names(found: Sidecars, folder: Path) -> list[str]:

@@ -82,7 +82,12 @@ REFUSED = {
     "two documents": ("a: 1\n---\nb: 2\n", "line 2 begins a second document"),
     "open list": ("a: 1\nb: [1\n", "is not YAML: "),
     "tab": ("a:\n\tb: 1\n", "line 2 is not YAML: found"),
-    "backslash": ('a: "C:\\Users"\n', "line 1 is not YAML: "),
+    "backslash": ('a: "C:\\Users"\n', "; a path with backslashes goes into single quotes"),
+    "backslash before another letter": ('a: "C:\\photos"\n', "; a path with backslashes goes into single quotes"),
+    "backslash that makes a line break": (
+        'a: "C:\\new"\n',
+        "which is no path; a path with backslashes goes into single",
+    ),
     "control character": ("a: \x07\n", "is not YAML: control characters are not allowed"),
 }
 

@@ -557,7 +557,7 @@ def test_a_picture_that_goes_after_the_scan(
     """One that the first step shows, or one of the others: its concept fails alone."""
     cat, dog = make_two(steps=2, batch_size=1, validate_every=0)
     folder = tmp_path / "photos"
-    shutil.copytree(cat.concept.images, folder)
+    shutil.copytree(cat.concept.images[0], folder)
     cat = replace(cat, concept=replace(cat.concept, images=str(folder)))
     original = ti_trainer.training.admission.prepare
 

@@ -19,7 +19,7 @@ OWN = ("subject", "captioner", "clip", "phrases")
 
 
 def add_flags(parser: Parser) -> None:
-    parser.add("images", metavar="DIR", help="folder of pictures; cat.png gets the caption cat.txt")
+    parser.add("images", metavar="DIR", nargs="+", help="folders of pictures; cat.png gets the caption cat.txt")
     parser.add("--subject", metavar="NOUN", help='what it is: "cat" or "cat, kitten" (default: last word of the token)')
     parser.add(
         "--captioner",

@@ -15,7 +15,7 @@ EXAMPLE = 'ti-trainer dataset photos/my-dog --token "<my-dog>" --sheet my-dog.pn
 
 
 def add_flags(parser: Parser) -> None:
-    parser.add("images", metavar="DIR", nargs="?", default=MY_CAT, help="what `train --images` takes")
+    parser.add("images", metavar="DIR", nargs="*", default=[MY_CAT], help="what `train --images` takes")
     parser.add("--sheet", metavar="FILE", default="dataset.png", help="contact sheet to write (default: %(default)s)")
     parser.add("--json", action="store_true", help="print JSON")
     parser.add("--token", metavar='"<NAME>"', default="<token>", help="the new word in captions (default: %(default)s)")

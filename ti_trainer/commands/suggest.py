@@ -20,7 +20,7 @@ NAME = "<words>"  # of the concept, which nobody sees
 
 
 def add_flags(parser: Parser) -> None:
-    parser.add("images", metavar="DIR", nargs="?", default=MY_CAT, help="what `train --images` takes")
+    parser.add("images", metavar="DIR", nargs="*", default=[MY_CAT], help="what `train --images` takes")
     parser.add("--words", metavar="FILE", help="candidates, one in a line (default: the model's, or a list of ours)")
     add_number(parser, "passes", 8000, "forward passes at most, of a picture each", low=1, high=100_000_000)
     parser.add("--json", action="store_true", help="print JSON")

@@ -23,10 +23,11 @@ class Concept(Settings):
     token: str = field(metadata=required(row=True, first=True, metavar='"<NAME>"', group="concept"))
     """The new word, for example "<my-cat>"; the file is named after it."""
 
-    images: str = setting(MY_CAT, place=Place(), row=True, first=True, metavar="DIR")
+    images: tuple[str, ...] = setting((MY_CAT,), place=Place(), row=True, first=True, metavar="DIR")
     """Pictures: a folder (a text file beside a picture, cat.txt for cat.png, is its caption, and metadata.jsonl or
-    metadata.csv may hold all; pictures in a subfolder called 10_NAME count 10 times), a .jsonl file with "file_name"
-    and "text" in each line, a parquet or arrow file, a saved dataset, or the hub id of a dataset."""
+    metadata.csv may hold all; pictures in a subfolder called 10_NAME count 10 times), picture files or patterns such as
+    "photos/*.jpg", a .jsonl file with "file_name" and "text" in each line, a parquet or arrow file, a saved dataset, or
+    the hub id of a dataset; several of these too."""
 
     image_column: str | None = setting(None, row=True)
     """Column of the pictures in a .jsonl file, metadata file or dataset; found by its name or type by default."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..errors import BadInput
@@ -33,12 +34,12 @@ def check_name(name: str) -> None:
         raise BadInput(f"{flag('name')} is '{printable(name)}', which {problem}")
 
 
-def asking_for_a_model(images: str, models_dir: str | None, cache_dir: str | None) -> str:
+def asking_for_a_model(images: Sequence[str], models_dir: str | None, cache_dir: str | None) -> str:
     """A message with the models of this machine, where nobody says which one is to learn from pictures."""
     found = models_on_this_machine(models_dir, cache_dir)
     lines = [f"  {flag('model', each)}" for each in found[:MOST_MODELS]]
     lines += [f"  and {len(found) - MOST_MODELS} more"] if len(found) > MOST_MODELS else []
-    asks = f"{flag('images', images)} needs {flag('model')}, the Stable Diffusion model that is to learn from them"
+    asks = f"{flag('images', images[0])} needs {flag('model')}, the Stable Diffusion model that is to learn from them"
     here = "on this machine are:" if lines else f"for example {flag('model', FOR_EXAMPLE)}, which is then downloaded"
     return "\n".join([asks, here, *lines, f"{flag('model', TINY_SD)} is a miniature, for trying things"])
 
@@ -213,7 +214,7 @@ class TrainConfig(SharingConfig, ModelConfig):
             )
 
     def default_model(self) -> str:
-        if not is_bundled(self.concept.images):
+        if not all(map(is_bundled, self.concept.images)):
             raise BadInput(asking_for_a_model(self.concept.images, self.models_dir, self.cache_dir))
         return TINY_SD
 

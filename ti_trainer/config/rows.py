@@ -62,19 +62,21 @@ def config_of_row(
     config = config_from_mapping({**values, **own}, flags)
     concept = config.concept
     theirs = row.keys() - flags.keys()
-    ours = [place_of(name, getattr(concept, name)) for name in PLACES if name not in theirs]
-    allowed = reach.including(*(resolve(place) for place in ours if place is not None))
+    ours = [place for name in PLACES if name not in theirs for place in places_of(name, getattr(concept, name))]
+    allowed = reach.including(*map(resolve, ours))
     return replace(config, concept=replace(concept, reach=allowed))
 
 
-def place_of(name: str, value: Any) -> str | None:
-    """The path or URL that the value of a setting names; None where it names none."""
-    place = PLACES.get(name)
-    return place.path(value) if place and isinstance(value, str) else None
+def places_of(name: str, value: Any) -> list[str]:
+    """The paths and URLs that the value of a setting names."""
+    values = value if isinstance(value, (list, tuple)) else [value]
+    paths = [PLACES[name].path(each) for each in values if isinstance(each, str)] if name in PLACES else []
+    return [path for path in paths if path is not None]
 
 
 def in_folder(name: str, value: Any, folder: Path) -> Any:
     """The value of a setting with the path that it names, if it does, relative to `folder`; URLs stay as they are."""
-    path = place_of(name, value)
-    here = None if path is None else local_path(path)
+    if isinstance(value, list):
+        return [in_folder(name, each, folder) for each in value]
+    here = next(map(local_path, places_of(name, value)), None)
     return value if here is None else PLACES[name].prefix + os.path.join(os.path.abspath(folder), here)

@@ -109,7 +109,14 @@ def config_to_mapping(config: TrainConfig) -> dict[str, Any]:
     names = [name for name, one in settings_of(type(config)).items() if not one.about.start]
     values = {name: getattr(config.concept, name) for name in settings_of(Concept)}
     values |= {name: getattr(config, name) for name in names}
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+    return {name: plain(value) for name, value in values.items()}
+
+
+def plain(value: Any) -> Any:
+    """The value of a setting as JSON and YAML have it; one of several that stands alone needs no list."""
+    if not isinstance(value, tuple):
+        return value
+    return value[0] if len(value) == 1 else list(value)
 
 
 def configs_to_yaml(configs: Sequence[TrainConfig]) -> str:

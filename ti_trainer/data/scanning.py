@@ -24,8 +24,9 @@ from .examples import Example, MaskSource
 from .images import ROOM, Decoded, Picture, on_ground, open_picture
 from .masks import upright_mask
 from .oddities import oddities
-from .sources.folders import Found, find_mask, find_masks, find_pictures
+from .sources.folders import Found, find_mask, find_masks
 from .sources.lists import Columns
+from .sources.several import find_all
 
 SCAN_PIXELS = 512  # a JPEG is decoded this small, which is enough to look at it and still reads all of its data
 MOST_WORKERS = 8  # threads: Pillow decodes without holding Python's global lock
@@ -90,10 +91,10 @@ def scan(concept: Concept, progress: Progress = lambda things, count: things) ->
     columns = Columns(concept.image_column, concept.caption_column)
     sources = [(concept, "images", concept.images, columns, False)]
     if concept.class_images is not None:
-        sources.append((replace(concept, masks="none"), "class_images", concept.class_images, Columns(), True))
+        sources.append((replace(concept, masks="none"), "class_images", (concept.class_images,), Columns(), True))
     for settings, setting, images, named, is_class in sources:
         folder = None if settings.masks in MASK_MODES else settings.masks
-        findings = find_pictures(resolve(images), named, folder, setting, reach)
+        findings = find_all(list(map(resolve, images)), named, folder, setting, reach)
         result.notes += findings.notes
         masks = find_masks(folder, reach) if folder else {}
         looks = look_at_all(findings.found, settings, masks, progress)

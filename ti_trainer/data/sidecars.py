@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,17 +24,23 @@ class Sidecars:
     notes: list[str]
 
 
-def find_sidecars(images: str, concept: Concept) -> Sidecars:
-    """Look for the pictures of a folder as training does, and for their captions.
+def find_sidecars(folders: Sequence[str], concept: Concept) -> Sidecars:
+    """Look for the pictures of folders as training does, and for their captions.
 
     Pictures of one name, cat.png and cat.jpg, share a file. Raises BadInput where there are no pictures, and for
     sources other than folders, in which training looks for no such files.
     """
     columns = Columns(concept.image_column, concept.caption_column)
-    findings = find_pictures(images, columns, None if concept.masks in MASK_MODES else concept.masks)
+    masks = None if concept.masks in MASK_MODES else concept.masks
     missing: dict[str, tuple[Path, Found]] = {}
     present = []
-    for found in findings.found:
+    notes = []
+    found_in = []
+    for images in folders:
+        findings = find_pictures(images, columns, masks)
+        notes += findings.notes
+        found_in += [(images, found) for found in findings.found]
+    for images, found in found_in:
         picture = Path(images) / found.place
         if not (Path(images).is_dir() and os.path.lexists(picture)):
             raise BadInput(f"{flag('images', images)} is no folder of picture files, beside which captions could lie")
@@ -44,7 +51,7 @@ def find_sidecars(images: str, concept: Concept) -> Sidecars:
             present.append(found.picture.name)
         else:
             missing.setdefault(one_spelling(sidecar), (sidecar, found))
-    return Sidecars(dict(missing.values()), list(dict.fromkeys(present)), findings.notes)
+    return Sidecars(dict(missing.values()), list(dict.fromkeys(present)), notes)
 
 
 def write_sidecar(path: Path, caption: str) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,7 +67,7 @@ def write_as(
     for each, payload in files.items():
         write_bytes(payload, each)
     usage = FORMATS[to].usage.format(stem=path.stem, token=embedding.token, prompt=prompt_for(embedding.is_negative))
-    return Conversion(embedding, list(files), [usage, *warnings_about(embedding, path)])
+    return Conversion(embedding, list(files), [usage, *warnings_about(embedding, path, files)])
 
 
 def place(embedding: Embedding, folder: Path, suffix: str, output: str | None) -> Path:
@@ -88,14 +88,17 @@ def check_free(files: Iterable[Path], overwrite: bool) -> None:
         raise BadInput(f"{', '.join(there)} exists: choose another {flag('output')}, or add {flag('overwrite', True)}")
 
 
-def warnings_about(embedding: Embedding, path: Path) -> list[str]:
-    """Lines about a second embedding for the negative prompt, and about files that look like further vectors."""
+def warnings_about(embedding: Embedding, path: Path, own: Container[Path]) -> list[str]:
+    """Lines about a second embedding for the negative prompt, and about files that look like further vectors.
+
+    own: the files that were written, which are one embedding.
+    """
     lines = []
     negative = embedding.metadata.get("ti_trainer.negative")
     if negative:
         lines.append(f"{negative} lies beside it and is its negative half: convert it too, for the negative prompt")
     numbered = [f"{path.stem}{between}{number}{path.suffix}" for between in ("", "_") for number in (1, 2, 3)]
-    near = [name for name in numbered if path.with_name(name).is_file()]
+    near = [name for name in numbered if path.with_name(name) not in own and path.with_name(name).is_file()]
     if near and embedding.num_vectors > 1:
         lines.append(f"{', '.join(near)} has a name that diffusers gives to further vectors: load only one of them")
     return lines

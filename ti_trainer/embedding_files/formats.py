@@ -227,7 +227,7 @@ FORMATS: dict[str, Format] = {
         ".safetensors",
         unpack_keys,
         pack_webui,
-        "copy it into 'embeddings' (ComfyUI: 'models/embeddings') and write {stem} in the {prompt}; "
+        "copy it into 'embeddings' (ComfyUI, SD.Next: 'models/embeddings') and write {stem} in the {prompt}; "
         "embedding:{stem} in ComfyUI, <{stem}> in InvokeAI",
     ),
     "checkpoint": Format(

@@ -6,6 +6,7 @@ bytes cannot stand for millions of values.
 
 from __future__ import annotations
 
+import re
 import reprlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,6 +33,10 @@ MERGE = f"{CORE}merge"
 TEXT = f"{CORE}str"
 NUMBERS = (f"{CORE}int", f"{CORE}float")
 
+# a drive and what YAML makes of a backslash and a letter: "C:\new" has a line break in it
+DRIVE = re.compile("[A-Za-z]:[\0\a\b\t\n\v\f\r\x1b\x85\xa0\u2028\u2029]")
+IN_QUOTES = "a path with backslashes goes into single quotes"
+
 # tag -> how PyYAML reads such a scalar
 SCALARS = {
     f"{CORE}null": SafeConstructor.construct_yaml_null,
@@ -57,7 +62,9 @@ def parse_yaml(text: str, name: str) -> Any:
         return Reading(yaml.parse(text, LOADER), name).document()
     except yaml.MarkedYAMLError as error:
         line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise BadInput(f"{name}{line} is not YAML: {' '.join(str(error.problem).split())}") from None
+        problem = " ".join(str(error.problem).split())
+        cure = f"; {IN_QUOTES}" if "escape" in problem or "hex" in problem else ""
+        raise BadInput(f"{name}{line} is not YAML: {problem}{cure}") from None
     except yaml.YAMLError as error:
         raise BadInput(f"{name} is not YAML: {getattr(error, 'reason', type(error).__name__)}") from None
 
@@ -151,6 +158,8 @@ class Reading:
 
     def scalar(self, event: yaml.ScalarEvent) -> Any:
         tag = self.tag_of(event)
+        if event.style == '"' and DRIVE.match(event.value):
+            self.refuse(event, f"has {reprlib.repr(event.value)}, which is no path; {IN_QUOTES}")
         if tag in (TEXT, MERGE):
             return event.value
         if tag in NUMBERS and len(event.value) > LONGEST_NUMBER:

@@ -76,7 +76,7 @@ def write_captions(config: TrainConfig, how: Captioning, is_trial: bool, say: Ca
     """
     names = how.names(config.concept.token)
     phrases = read_words(how.phrases) if how.phrases else None
-    sidecars = find_sidecars(resolve(config.concept.images), config.concept)
+    sidecars = find_sidecars(list(map(resolve, config.concept.images)), config.concept)
     for note in sidecars.notes:
         say(note)
     if sidecars.present:

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from tqdm.auto import tqdm
 
-from ..files.wording import printable, told
+from ..files.wording import listing, printable, told
 from ..reports.dataset_report import short_form
 from ..reports.previews import Progress
 from ..reports.texts import how_to_use
@@ -170,7 +170,7 @@ def describe(session: Session) -> list[str]:
     return [
         f"{config.model} at {session.resolution} px on {where}: {config.steps} steps of {config.batch_size}",
         f"{concept.token}: {count} vector{'s' * (count > 1)} ({start}), {short_form(session.data.examples)} "
-        f"from {concept.images}",
+        f"from {listing(concept.images)}",
     ]
 
 

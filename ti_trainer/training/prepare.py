@@ -130,16 +130,18 @@ def encode_rest(session: Session) -> list[str]:
 def with_local_pictures(concept: Concept) -> tuple[Concept, TemporaryDirectory[str] | None]:
     """The concept with copies of what lies behind URLs, and the folder of the copies, if there are any."""
     columns = Columns(concept.image_column, concept.caption_column)
-    places = {"images": columns, "class_images": ANY_COLUMNS, "masks": ANY_COLUMNS}
-    remote = {name: url for name in places if is_remote(url := getattr(concept, name) or "")}
-    if not remote:
+    others = {name: getattr(concept, name) for name in ("class_images", "masks") if getattr(concept, name)}
+    if not any(map(is_remote, (*concept.images, *others.values()))):
         return concept, None
     scratch = TemporaryDirectory(prefix="ti-trainer-", ignore_cleanup_errors=True)
     folder = Path(scratch.name)
-    copies: dict[str, Any] = {
-        name: fetch(url, folder, places[name], name, concept.reach) for name, url in remote.items()
-    }
-    return replace(concept, **copies, reach=concept.reach.including(folder)), scratch
+
+    def copied(name: str, place: str, named: Columns = ANY_COLUMNS) -> str:
+        return fetch(place, folder, named, name, concept.reach) if is_remote(place) else place
+
+    copies: dict[str, Any] = {name: copied(name, place) for name, place in others.items()}
+    images = tuple(copied("images", place, columns) for place in concept.images)
+    return replace(concept, images=images, **copies, reach=concept.reach.including(folder)), scratch
 
 
 def reading(things: Iterable[Any], count: int) -> Iterable[Any]:

@@ -19,7 +19,7 @@ from .tables import TABLE_SUFFIXES, holds_tables, is_saved_dataset, read_table
 
 # Files with these suffixes are treated as pictures; their content tells the format.
 SUFFIXES = frozenset(
-    {".png", ".jpg", ".jpeg", ".jfif", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif"} | {".heic", ".heif"}
+    {".png", ".jpg", ".jpeg", ".jfif", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif", ".heic", ".heif"}
 )
 # Pictures and films in formats that are not read here; a note mentions them.
 FOREIGN = frozenset({".jxl", ".psd", ".svg", ".dng", ".cr2", ".nef", ".arw", ".mp4", ".mov"})
