@@ -7,6 +7,7 @@ CHANGED: dict[str, Any] = {
     "model": "owner/name",
     "revision": "1.0",
     "variant": "no",
+    "vae": "other/vae",
     "cache_dir": "~",
     "offline": True,
     "model_config": "null",

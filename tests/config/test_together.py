@@ -81,6 +81,7 @@ SHARED_SETTINGS: dict[str, tuple[Any, Any]] = {
     "model": ("tiny-sd", "owner/other"),
     "revision": (None, "1.0"),
     "variant": (None, "fp16"),
+    "vae": (None, "other/vae"),
     "cache_dir": (None, "here"),
     "offline": (False, True),
     "model_config": (None, "there"),

@@ -135,6 +135,75 @@ def test_checkpoint_with_a_hole(
             load(holed, model_config=str(tiny_models["sd1"]))
 
 
+def test_checkpoint_without_a_part(
+    checkpoint: Callable[[str], Path], tiny_models: dict[str, Path], tmp_path: Path
+) -> None:
+    tensors = load_file(checkpoint("sd1"))
+    lacking = tmp_path / "lacking.safetensors"
+    for start, message in (
+        ("model.diffusion_model.", "has no U-Net in it; take a whole checkpoint"),
+        ("first_stage_model.", "has no VAE in it; add vae with the folder or the file of one"),
+    ):
+        save_file({name: tensor for name, tensor in tensors.items() if not name.startswith(start)}, lacking)
+        with pytest.raises(BadInput, match=message):
+            load(lacking, model_config=str(tiny_models["sd1"]))
+
+
+@pytest.mark.parametrize("kind_of_vae", ["folder", "model", "file"])
+def test_a_vae_for_a_checkpoint_without_one(
+    checkpoint: Callable[[str], Path], tiny_models: dict[str, Path], tmp_path: Path, kind_of_vae: str
+) -> None:
+    """It encodes as the model's own does; and comes back from there when it was put away."""
+    tensors = load_file(checkpoint("sd1"))
+    vae = {name: tensor for name, tensor in tensors.items() if name.startswith("first_stage_model.")}
+    save_file({name: tensor for name, tensor in tensors.items() if name not in vae}, tmp_path / "model.safetensors")
+    save_file(vae, tmp_path / "vae.safetensors")
+    place = {
+        "folder": tiny_models["sd1"] / "vae",
+        "model": tiny_models["sd1"],
+        "file": tmp_path / "vae.safetensors",
+    }[kind_of_vae]
+    found = load(tmp_path / "model.safetensors", model_config=str(tiny_models["sd1"]), vae=str(place), offline=True)
+    whole = load(tiny_models["sd1"])
+    assert_same_model(found, whole)
+    pixels = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    for _ in range(2):
+        own, other = (each.encode_images(pixels) for each in (found, whole))
+        torch.testing.assert_close(own.mean, other.mean)
+        found.put_away_vae()
+
+
+def test_another_vae_than_that_of_a_folder(tiny_models: dict[str, Path], tmp_path: Path) -> None:
+    """The folder's own need not even be there."""
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_models["sd1"], folder)
+    shutil.move(folder / "vae", tmp_path / "vae")
+    assert load(folder, vae=str(tmp_path / "vae")).vae_hash == load(tiny_models["sd1"]).vae_hash
+
+
+def test_a_vae_that_is_a_pickle(tiny_models: dict[str, Path], tmp_path: Path) -> None:
+    torch.save({}, tmp_path / "vae.pt")
+    with pytest.raises(BadInput, match=r"vae=.*vae\.pt\" is a pickle"):
+        load(tiny_models["sd1"], vae=str(tmp_path / "vae.pt"))
+
+
+@pytest.mark.parametrize("pickled", [False, True])
+def test_names_of_the_first_checkpoints(
+    checkpoint: Callable[[str], Path], tiny_models: dict[str, Path], tmp_path: Path, pickled: bool
+) -> None:
+    """Before `text_model` came into the names of CLIP's tensors; the numbers that came with them are left out."""
+    tensors = load_file(checkpoint("sd1"))
+    old = {name.replace("transformer.text_model.", "transformer."): tensor for name, tensor in tensors.items()}
+    assert old.keys() != tensors.keys()
+    file = tmp_path / ("old.ckpt" if pickled else "old.safetensors")
+    if pickled:
+        torch.save({"state_dict": old, "global_step": 470000}, file)
+    else:
+        save_file(old, file)
+    found = load(file, model_config=str(tiny_models["sd1"]), allow_pickle=pickled)
+    assert_same_model(found, load(tiny_models["sd1"]))
+
+
 @pytest.mark.parametrize(
     ("tensors", "message"),
     [

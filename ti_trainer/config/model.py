@@ -35,6 +35,9 @@ class ModelConfig(Settings):
     """For a checkpoint file: a diffusers folder or hub id of the same kind of model, for its configs and tokenizers
     (its weights are not read); by default the published model's, from the hub or its cache."""
 
+    vae: str | None = setting(None, shared=True, metavar="VAE")
+    """Another VAE than the model's, or one for a checkpoint file without: a folder, a hub id, or a file."""
+
     allow_pickle: bool = setting(False, shared=True)
     """Read a .ckpt file, which is a pickle: only ones that you trust."""
 

@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import gc
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 
 from ..config.bundled import resolve
 from ..config.model import ModelConfig
 from ..errors import BadInput
 from ..files.wording import flag
+from .checkpoint_files import check_readable, check_whole, checkpoint_keys, with_names_of_now
 
 if TYPE_CHECKING:
     from diffusers import DiffusionPipeline
 
-PICKLES = (".ckpt", ".pt", ".pth", ".bin")
 # parts of a pipeline that no training needs
 UNUSED = ("safety_checker", "feature_extractor", "image_encoder")
 
@@ -56,13 +55,15 @@ def load_pipeline(
     source = resolve(config.model)
     path = Path(source)
     if path.is_dir():
-        check_parts(path, model_index(config, source))
+        check_parts(path, model_index(config, source), ("vae",) if config.vae else ())
     try:
         with uncollected(), quiet_loading():
             import diffusers
 
             kind = getattr(diffusers, name)
             left_out = {**without_unused(kind), **dict.fromkeys(leave_out)}
+            if config.vae and "vae" not in leave_out:
+                left_out["vae"] = load_own_vae(config)
             if path.is_file():
                 pipeline = load_checkpoint(kind, config, path, dtype, left_out)
             else:
@@ -107,20 +108,39 @@ def load_checkpoint(
 
     Checkpoints of v-prediction fine-tunes carry an empty tensor `v_pred`, and `ztsnr` for zero terminal SNR.
     """
-    pipeline = kind.from_single_file(
-        str(path),
-        config=config.model_config,
-        dtype=dtype,
-        revision=config.revision if not config.model_config else None,
-        cache_dir=config.cache_dir,
-        local_files_only=config.offline,
-        **left_out,
-    )
     keys = checkpoint_keys(config, path)
+    check_whole(config, keys)
+    with with_names_of_now(path, keys) as file:
+        pipeline = kind.from_single_file(
+            str(file),
+            config=config.model_config,
+            dtype=dtype,
+            revision=config.revision if not config.model_config else None,
+            cache_dir=config.cache_dir,
+            local_files_only=config.offline,
+            **left_out,
+        )
     if "v_pred" in keys:
         changes = {"prediction_type": "v_prediction", "rescale_betas_zero_snr": "ztsnr" in keys}
         pipeline.scheduler = changed_scheduler(pipeline.scheduler, changes)
     return pipeline
+
+
+def load_own_vae(config: ModelConfig) -> Any:
+    """The VAE that the config names, in float32: of a folder, of the `vae` in one, of the hub, or of a file."""
+    from diffusers import AutoencoderKL
+
+    source = str(config.vae)
+    path = Path(source)
+    how: dict[str, Any] = {"cache_dir": config.cache_dir, "local_files_only": config.offline}
+    if path.is_file():
+        check_readable(config, path, "vae")
+        if config.model_config:
+            how |= {"config": config.model_config, "subfolder": "vae"}
+        return AutoencoderKL.from_single_file(source, torch_dtype=torch.float32, **how)
+    if (path / "vae").is_dir():
+        how["subfolder"] = "vae"
+    return AutoencoderKL.from_pretrained(source, torch_dtype=torch.float32, **how)
 
 
 def changed_scheduler(scheduler: Any, changes: Mapping[str, Any]) -> Any:
@@ -139,26 +159,6 @@ def without_unused(kind: Any) -> dict[str, Any]:
     if "safety_checker" in arguments:
         arguments["requires_safety_checker"] = False
     return arguments
-
-
-def checkpoint_keys(config: ModelConfig, path: Path) -> set[str]:
-    """The names of the tensors in a checkpoint file."""
-    if path.suffix.lower() in PICKLES:
-        if not config.allow_pickle:
-            raise BadInput(
-                f"{flag('model', path)} is a pickle, which can run code when read: use the .safetensors file, or add "
-                f"{flag('allow_pickle', True)} if you trust it"
-            )
-        try:
-            content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-        except Exception as error:  # whatever the unpickler makes of such a file
-            raise BadInput(f"{flag('model', path)} cannot be read: {str(error).splitlines()[0]}") from None
-        return set(content.get("state_dict", content))
-    try:
-        with safe_open(path, framework="pt") as file:
-            return set(file.keys())
-    except (SafetensorError, OSError) as error:
-        raise BadInput(f"{flag('model', path)} is not a safetensors file: {error}") from None
 
 
 def model_index(config: ModelConfig, source: str, setting: str = "model") -> dict[str, Any]:
@@ -216,9 +216,12 @@ def parts_in(index: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def check_parts(folder: Path, index: Mapping[str, Any]) -> None:
-    """Raises BadInput when a folder lacks a part that its model_index.json lists, or a part lacks its weights."""
-    for part in parts_in(index):
+def check_parts(folder: Path, index: Mapping[str, Any], given: Collection[str]) -> None:
+    """Raises BadInput when a folder lacks a part that its model_index.json lists, or a part lacks its weights.
+
+    given: parts that come from elsewhere.
+    """
+    for part in (part for part in parts_in(index) if part not in given):
         files = [file.name for file in (folder / part).glob("*")]
         if not files:
             raise BadInput(f"{flag('model', folder)} is not complete: its {part} is missing")
