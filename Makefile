@@ -15,7 +15,7 @@ MADE := $(VENV)/.made-by-$(subst /,_,$(PYTHON))
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check notebooks site soak audit format fuzz wheel
+.PHONY: help demo test check long site soak audit format fuzz wheel
 # The targets share .venv: `make -j` must not install into it twice at once.
 .NOTPARALLEL:
 
@@ -40,14 +40,14 @@ check: $(VENV)/.installed-dev  ## lint, format check, types and the order of imp
 	$(RUN) mypy
 	$(RUN) lint-imports
 
-notebooks: $(VENV)/.installed-dev  ## run notebooks/ from top to bottom
-	$(RUN) pytest -m notebooks
+long: $(VENV)/.installed-dev  ## tests that take minutes: the demo, notebooks/, several processes, SDXL's files
+	$(RUN) OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 pytest -n $(WORKERS) --dist loadfile -m long
 
 site: $(VENV)/.installed-dev  ## build the documentation in build/site
 	$(RUN) NO_MKDOCS_2_WARNING=1 mkdocs build --quiet
 
 soak: $(VENV)/.installed-dev  ## a kill at every operation of tests/faults, 108 faults, killed processes, 300 concepts
-	$(RUN) OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 TI_TRAINER_FAULTS=all pytest -n $(WORKERS) --dist worksteal tests/faults tests/training/test_processes_gloo.py
+	$(RUN) OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 TI_TRAINER_FAULTS=all pytest -n $(WORKERS) --dist worksteal -m "long or not long" tests/faults tests/training/test_processes_gloo.py
 	$(RUN) python benchmarks/soak.py
 
 # pip-audit gets an environment of its own: nothing of it is needed to develop or to run.

@@ -19,6 +19,8 @@ from ti_trainer.families import load_with_embeddings
 from ti_trainer.reports.evaluation import draw_in_scenes
 from ti_trainer.reports.judge import AttributeJudge, attribute_accuracy
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).resolve().parents[1]
 CAT = {"object": "cat", "colour": "orange", "pattern": "striped", "accent": "blue"}
 

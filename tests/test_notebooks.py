@@ -20,7 +20,7 @@ def test_kept_without_output(file: Path) -> None:
     assert len(words) >= len(code) / 2  # written for people
 
 
-@pytest.mark.notebooks
+@pytest.mark.long
 @pytest.mark.filterwarnings("default")  # of the libraries of notebooks
 @pytest.mark.parametrize("file", NOTEBOOKS, ids=[file.stem for file in NOTEBOOKS])
 def test_runs_from_top_to_bottom(file: Path, tmp_path: Path) -> None:

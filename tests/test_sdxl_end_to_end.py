@@ -17,6 +17,8 @@ from ti_trainer import load_into_pipeline
 from ti_trainer.cli import main
 from ti_trainer.config.settings import config_from_mapping, read_yaml
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).resolve().parents[1]
 ARGUMENTS = ["--config", "configs/sdxl.yaml", "--token", "<my-cat>", "--steps", "5", "--validation_samples", "2"]
 

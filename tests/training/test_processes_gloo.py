@@ -23,6 +23,8 @@ from safetensors.torch import load_file
 from ti_trainer import Concept, Run, TrainConfig, train
 from ti_trainer.config.settings import configs_to_yaml
 
+pytestmark = pytest.mark.long
+
 ALL = os.environ.get("TI_TRAINER_FAULTS") == "all"
 REPOSITORY = Path(__file__).resolve().parents[2]
 
