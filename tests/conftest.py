@@ -119,7 +119,7 @@ def draw_pictures(folder: Path, seed: int, count: int) -> Path:
     draws = np.random.default_rng(seed)
     rows, columns = np.mgrid[:40, :48]
     for number in range(count):
-        ground, blob = draws.integers(0, 256, (2, 3))
+        ground, blob = draws.integers((0, 150), (100, 256), (3, 2)).T
         inside = (rows - draws.integers(12, 28)) ** 2 + (columns - draws.integers(12, 36)) ** 2 < 100
         Image.fromarray(np.where(inside[..., None], blob, ground).astype(np.uint8)).save(folder / f"{number}.png")
     return folder

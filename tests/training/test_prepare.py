@@ -22,7 +22,7 @@ def test_views_that_miss_the_subject_are_named(
     notes = {}
     for crop in ("centre", "subject", "random"):
         (session,) = prepare_all([make_config(images=str(folder), crop=crop)])
-        notes[crop] = [warning for warning in session.warnings if "mask" in warning]
+        notes[crop] = [warning for warning in session.warnings if "its mask" in warning]
     (note,) = notes["centre"]
     assert note.endswith('/wide.png: what is shown of it has nothing of its mask; add crop="subject"')
     assert notes["subject"] == notes["random"] == []
