@@ -13,6 +13,8 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 from ti_trainer.cli import COMMANDS, main
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 TRAINERS = ("ti-trainer", "accelerate", "python")

@@ -13,6 +13,8 @@ from PIL import Image, ImageOps
 
 from ti_trainer.cli import main
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).resolve().parents[1]
 QUICK = [
     "--model",

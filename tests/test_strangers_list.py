@@ -180,6 +180,7 @@ def run_watched(place: Place, model: Path, *flags: str) -> tuple[int, list[list[
     return status, seen, done.stdout + done.stderr
 
 
+@pytest.mark.long
 def test_sixty_rows_of_which_two_are_good(place: Place, model: Path) -> None:
     rows = poison(place)
     good = ["good-1", "good-2"]
@@ -223,6 +224,7 @@ def test_sixty_rows_of_which_two_are_good(place: Place, model: Path) -> None:
     assert {path for path in new if not path.startswith((f"{place.root}/runs", f"{place.root}/seen.json"))} == set()
 
 
+@pytest.mark.long
 def test_what_the_owner_trusts_is_read(place: Place, model: Path) -> None:
     """Named by a flag, by a setting of all, or in a config of one's own."""
     rows = [

@@ -206,6 +206,7 @@ print(cache.found)
 """
 
 
+@pytest.mark.long
 def test_two_processes_fill_one_cache(tmp_path: Path) -> None:
     """Neither ever sees a part of a file, or none where there was one; nothing unfinished is left."""
     processes = [

@@ -118,6 +118,7 @@ def test_the_phrase_that_a_clip_chooses(make_config: Callable[..., TrainConfig],
     assert "a photo of <my-cat> on grass\n" in wanted
 
 
+@pytest.mark.long
 def test_the_sentences_of_a_captioner(make_config: Callable[..., TrainConfig], folder: Path, tmp_path: Path) -> None:
     """With the token in place of what the subject is called, upright and on white as training sees the picture."""
     Image.new("RGBA", (32, 32), (0, 0, 255, 0)).save(folder / "clear.png")

@@ -107,6 +107,7 @@ def test_what_cannot_be_seen_of_others_is_not_taken_over(
     assert [deal(configs, rank, 2) for rank in range(2)] == [configs[::2], configs[1::2]]
 
 
+@pytest.mark.long
 def test_what_others_leave_undone_is_taken_over(
     make_config: Callable[..., TrainConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

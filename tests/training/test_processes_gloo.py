@@ -252,7 +252,8 @@ def test_a_process_that_is_killed(five: list[TrainConfig], tmp_path: Path) -> No
         assert_same_run(output / Path(run.folder).name, run)
 
 
-@pytest.mark.parametrize("messages", [0, 4] if ALL else [4])
+@pytest.mark.skipif(not ALL, reason="takes long: make soak runs it")
+@pytest.mark.parametrize("messages", [0, 4])
 def test_a_picture_that_one_process_loses(
     make_two: Callable[..., list[TrainConfig]], tmp_path: Path, messages: int
 ) -> None:

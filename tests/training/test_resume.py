@@ -97,6 +97,7 @@ def history_of(folder: Path) -> list[str]:
     return [line.partition(', "seconds"')[0] for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
+@pytest.mark.long
 def test_killed_and_resumed(config_file: Path, tmp_path: Path, long_run: Run) -> None:
     """kill -9 at a random moment, then --resume: the final file is that of the undisturbed run."""
     folder = tmp_path / "runs" / "my-cat"
@@ -114,6 +115,7 @@ def test_killed_and_resumed(config_file: Path, tmp_path: Path, long_run: Run) ->
     assert history_of(folder) == history_of(long_run.folder)
 
 
+@pytest.mark.long
 def test_terminated_and_continued_by_the_command_it_names(config_file: Path, tmp_path: Path, long_run: Run) -> None:
     folder = tmp_path / "runs" / "my-cat"
     with started("--config", str(config_file)) as process:
