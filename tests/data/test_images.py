@@ -426,6 +426,14 @@ def test_heic(tmp_path: Path) -> None:
     assert shown[24, 56].max() < 12
 
 
+def test_heic_of_too_many_pixels_is_refused_by_its_header(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before any is decoded."""
+    heic_picture(tmp_path / "x.heic")
+    monkeypatch.setattr(images, "MOST_PIXELS", 64 * 48 - 1)
+    with pytest.raises(BadInput, match=r"x\.heic is 64 x 48, more than 3,071 pixels"):
+        open_picture(Picture.at(tmp_path / "x.heic"))
+
+
 def test_heic_without_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     heic_picture(tmp_path / "x.heic")
     monkeypatch.setattr(images, "readable_formats", lambda: ["JPEG", "PNG"])

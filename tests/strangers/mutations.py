@@ -34,6 +34,7 @@ from tests.strangers.readers import READERS
 from ti_trainer.config.concept import Concept
 from ti_trainer.config.config import TrainConfig
 from ti_trainer.config.settings import configs_to_yaml
+from ti_trainer.data.images import readable_formats
 from ti_trainer.embedding_files import Embedding
 from ti_trainer.embedding_files.formats import pack_a1111, pack_card, pack_diffusers
 from ti_trainer.errors import BadInput
@@ -105,6 +106,8 @@ def pictures() -> Iterator[tuple[str, bytes]]:
         yield suffix, saved(colour, kind)
     yield "tif", saved(colour, "TIFF", compression="tiff_lzw")
     yield "avif", saved(colour, "AVIF")
+    if "HEIF" in readable_formats():  # which asks for it of Pillow
+        yield "heic", saved(colour, "HEIF")
     yield "png", saved(Image.fromarray(draws.integers(0, 65536, (32, 24), dtype=np.uint16)), "PNG")
     yield "png", saved(colour.convert("P"), "PNG", transparency=3)
     yield "png", saved(colour.convert("RGBA"), "PNG", exif=exif)

@@ -25,6 +25,7 @@ from ti_trainer import BadInput, Run, TrainConfig, train
 from ti_trainer.cli import main
 from ti_trainer.config.settings import config_from_mapping, configs_to_yaml, read_yaml
 from ti_trainer.errors import Interrupted
+from ti_trainer.training.events import Event, Measured
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 STEPS = 40
@@ -218,15 +219,34 @@ def test_resuming_with_more_steps_goes_on(resumable: TrainConfig, tmp_path: Path
     assert read_yaml(str(longer.folder / "config.yaml"))["steps"] == 12
 
 
+def stop_of(measured: dict[int, float], patience: int) -> int | None:
+    """The step after which so many measurements in a row have brought less than a tenth of the whole fall."""
+    first = least = measured[0]
+    poor = 0
+    for step in sorted(measured)[1:]:
+        fall = first - measured[step]
+        is_good = fall > 0 and least - measured[step] >= fall / 10
+        least, poor = (measured[step], 0) if is_good else (least, poor + 1)
+        if poor == patience:
+            return step
+    return None
+
+
 def test_a_run_that_stopped_early_goes_on_when_asked(make_config: Callable[..., TrainConfig], tmp_path: Path) -> None:
     """Resumed with the same settings it stays as it is; without `early_stop` it becomes the run that never had it."""
     settings: dict[str, Any] = {"lr": 0.3, "steps": 14, "validate_every": 2, "checkpoint_every": 14}
-    whole = train(make_config(**settings, output=str(tmp_path / "whole")))
+    measured: dict[int, float] = {}
+
+    def hear(event: Event) -> None:
+        if isinstance(event, Measured):
+            measured[event.step] = event.loss
+
+    whole = train(make_config(**settings, output=str(tmp_path / "whole")), [hear])
 
     config = make_config(**settings, early_stop=2)
     early = train(config)
     stop = early.history[-1]["step"]
-    assert 2 * 2 <= stop < 14  # two measurements that bring little, of which the last may be the least all the same
+    assert stop == stop_of(measured, patience=2) < 14
     losses = {line["step"]: line["validation_loss"] for line in early.history if "validation_loss" in line}
     assert early.best_step == 0 or losses[early.best_step] == min(losses.values())
     assert [{**line, "seconds": 0} for line in early.history] == [

@@ -39,7 +39,8 @@ def asking_for_a_model(images: Sequence[str], models_dir: str | None, cache_dir:
     found = models_on_this_machine(models_dir, cache_dir)
     lines = [f"  {flag('model', each)}" for each in found[:MOST_MODELS]]
     lines += [f"  and {len(found) - MOST_MODELS} more"] if len(found) > MOST_MODELS else []
-    asks = f"{flag('images', images[0])} needs {flag('model')}, the Stable Diffusion model that is to learn from them"
+    own = next(each for each in images if not is_bundled(each))
+    asks = f"{flag('images', own)} needs {flag('model')}, the Stable Diffusion model that is to learn from them"
     here = "on this machine are:" if lines else f"for example {flag('model', FOR_EXAMPLE)}, which is then downloaded"
     return "\n".join([asks, here, *lines, f"{flag('model', TINY_SD)} is a miniature, for trying things"])
 

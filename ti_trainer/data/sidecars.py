@@ -34,13 +34,8 @@ def find_sidecars(folders: Sequence[str], concept: Concept) -> Sidecars:
     masks = None if concept.masks in MASK_MODES else concept.masks
     missing: dict[str, tuple[Path, Found]] = {}
     present = []
-    notes = []
-    found_in = []
-    for images in folders:
-        findings = find_pictures(images, columns, masks)
-        notes += findings.notes
-        found_in += [(images, found) for found in findings.found]
-    for images, found in found_in:
+    findings = {images: find_pictures(images, columns, masks) for images in folders}
+    for images, found in [(images, found) for images, own in findings.items() for found in own.found]:
         picture = Path(images) / found.place
         if not (Path(images).is_dir() and os.path.lexists(picture)):
             raise BadInput(f"{flag('images', images)} is no folder of picture files, beside which captions could lie")
@@ -51,6 +46,7 @@ def find_sidecars(folders: Sequence[str], concept: Concept) -> Sidecars:
             present.append(found.picture.name)
         else:
             missing.setdefault(one_spelling(sidecar), (sidecar, found))
+    notes = [note for own in findings.values() for note in own.notes]
     return Sidecars(dict(missing.values()), list(dict.fromkeys(present)), notes)
 
 

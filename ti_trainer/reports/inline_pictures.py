@@ -26,4 +26,9 @@ def jpeg_uri(image: Image.Image) -> str:
 def encoded(image: Image.Image, kind: str) -> str:
     buffer = io.BytesIO()
     image.save(buffer, format=kind, quality=88, optimize=True)
-    return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    return file_uri(buffer.getvalue(), kind)
+
+
+def file_uri(content: bytes, kind: str) -> str:
+    """The content of a picture's file as a URL that holds it; kind: png or jpeg."""
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"

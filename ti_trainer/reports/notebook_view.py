@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
 from ..runs.files import RunFiles
+from .inline_pictures import file_uri
 
 WIDTH = 720  # pixels, of each picture at most
 
@@ -22,8 +22,5 @@ def run_as_html(lines: Sequence[str], folder: Path) -> str:
 def as_html(lines: Sequence[str], pictures: Sequence[bytes]) -> str:
     """Lines of text, and under them PNG pictures."""
     text = "<br>".join(map(escape, lines))
-    shown = "".join(
-        f'<img src="data:image/png;base64,{base64.b64encode(each).decode()}" style="max-width:{WIDTH}px; width:100%">'
-        for each in pictures
-    )
+    shown = "".join(f'<img src="{file_uri(each, "png")}" style="max-width:{WIDTH}px; width:100%">' for each in pictures)
     return f"<div><p>{text}</p>{shown}</div>"

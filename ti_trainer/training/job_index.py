@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
@@ -13,6 +12,7 @@ from ..files.wording import printable, told
 from ..reports.run_report import IndexEntry, render_index
 from ..runs.storage import Storage
 from .console import Console
+from .pace import Pace
 
 NAME = "index.html"
 PAUSE = 10.0  # seconds between two pages at least,
@@ -25,12 +25,11 @@ class JobIndex:
     def __init__(self, configs: Sequence[TrainConfig], console: Console) -> None:
         self.outputs = list(dict.fromkeys(config.output for config in configs if config.plots))
         self.console = console
-        self.written = 0.0  # by time.perf_counter()
-        self.seconds = 0.0  # that the last pages took
+        self.pace = Pace(PAUSE, SHARE)
 
     def write_now_and_then(self, learning: Iterable[TrainConfig], failures: Mapping[str, Exception]) -> None:
         """Write the pages while the job goes on, where the last ones are old enough."""
-        if time.perf_counter() - self.written >= max(PAUSE, self.seconds / SHARE):
+        if self.pace.is_due:
             self.write(learning, failures)
 
     def write(self, learning: Iterable[TrainConfig], failures: Mapping[str, Exception]) -> None:
@@ -38,20 +37,23 @@ class JobIndex:
 
         A page that cannot be written is told, and stops nothing: all that was learned lies in the folders of the runs.
         """
-        begun = time.perf_counter()
         configs = list(learning)
-        for output in self.outputs:
-            entries = {name: failed(name, problem) for name, problem in failures.items()}
-            entries |= {each.run_name: in_progress(each) for each in configs if each.output == output}
-            try:
-                storage = Storage(output)
-                entries |= {name: finished(name, entry) for name, entry in storage.published().items()}
-                page = render_index(PurePosixPath(output).name or output, [entries[name] for name in sorted(entries)])
-                storage.write_file(NAME, page.encode())
-            except (BadInput, OSError) as problem:
-                self.console.note(f"{NAME} of {printable(output)} was not written: {told(problem)}")
-        self.written = time.perf_counter()
-        self.seconds = self.written - begun
+        with self.pace.doing():
+            for output in self.outputs:
+                entries = {name: failed(name, problem) for name, problem in failures.items()}
+                entries |= {each.run_name: in_progress(each) for each in configs if each.output == output}
+                try:
+                    write_index(output, entries)
+                except (BadInput, OSError) as problem:
+                    self.console.note(f"{NAME} of {printable(output)} was not written: {told(problem)}")
+
+
+def write_index(output: str, entries: dict[str, IndexEntry]) -> None:
+    """The page of an output; entries: of what is not published, by the name of the run."""
+    storage = Storage(output)
+    known = entries | {name: finished(name, entry) for name, entry in storage.published().items()}
+    page = render_index(PurePosixPath(output).name or output, [known[name] for name in sorted(known)])
+    storage.write_file(NAME, page.encode())
 
 
 def failed(name: str, problem: Exception) -> IndexEntry:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 from ..reports.curves import curves_of
 from ..reports.notebook_view import as_html
 from ..reports.plots import run_as_png
 from .events import Event, Finished, Measured, PreviewDrawn, StepDone
+from .pace import Pace
 
 PAUSE = 2.0  # seconds between two pictures at least,
 SHARE = 0.03  # and of the time that drawing them may take
@@ -27,25 +27,25 @@ class LiveDisplay:
 
     def __call__(self, event: Event) -> None:
         if event.run not in self.shown:
-            self.shown[event.run] = Display(event.run)
+            self.shown[event.run] = Display(event.run, Pace(self.pause, SHARE))
         display = self.shown[event.run]
         display.hear(event)
-        if isinstance(event, Finished) or time.perf_counter() - display.drawn >= max(self.pause, display.cost / SHARE):
-            display.draw()
+        if display.records and (isinstance(event, Finished) or display.pace.is_due):
+            with display.pace.doing():
+                display.draw()
 
 
 class Display:
     """One run's part of a cell's output."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, pace: Pace) -> None:
         self.name = name
+        self.pace = pace
         self.handle: Any = None
         self.records: list[dict[str, Any]] = []
         self.start = float("inf")  # loss under fixed noise at step 0
         self.best_step: int | None = None
         self.previews: bytes | None = None
-        self.drawn = 0.0  # by time.perf_counter()
-        self.cost = 0.0  # seconds that drawing took the last time
 
     def hear(self, event: Event) -> None:
         """Take note of what has happened."""
@@ -61,11 +61,8 @@ class Display:
 
     def draw(self) -> None:
         """Show what is known by now, in place of what was shown before."""
-        if not self.records:
-            return
         from IPython.display import HTML, display
 
-        begun = time.perf_counter()
         curves = curves_of(self.records, self.start, self.best_step)
         pictures = [run_as_png(curves, self.name), *([self.previews] if self.previews else [])]
         step, loss = curves.smooth[-1]
@@ -74,5 +71,3 @@ class Display:
             self.handle = display(content, display_id=True)
         else:
             self.handle.update(content)
-        self.drawn = time.perf_counter()
-        self.cost = self.drawn - begun

@@ -31,6 +31,7 @@ from .gallery import SIDE, Gallery
 from .learner import Learner
 from .memory.machine import peak_bytes
 from .memory.plan import MemoryPlan
+from .pace import Pace
 
 NEAREST = 6  # words of each row
 REFERENCES = 24  # pictures that the page shows
@@ -51,22 +52,19 @@ class LiveReport:
         self.plan = plan
         self.started = started
         self.uris: dict[int, list[str]] = {}
-        self.written = 0.0  # by time.perf_counter()
-        self.seconds = 0.0  # that the last page took
+        self.pace = Pace(PAUSE, SHARE)
 
     def write_now_and_then(self) -> None:
         """Write the page of a run that goes on, where the last one is old enough."""
-        if time.perf_counter() - self.written >= max(PAUSE, self.seconds / SHARE):
+        if self.pace.is_due:
             self.write("learning")
 
     def write(self, state: str) -> None:
         """Write the page; state: as in RunReport."""
         if not self.session.config.plots:
             return
-        begun = time.perf_counter()
-        write_bytes(render_run(self.facts(state)).encode(), self.folder.files.report)
-        self.written = time.perf_counter()
-        self.seconds = self.written - begun
+        with self.pace.doing():
+            write_bytes(render_run(self.facts(state)).encode(), self.folder.files.report)
 
     def facts(self, state: str) -> RunReport:
         learner = self.learner
