@@ -16,6 +16,8 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
+from ti_trainer.runs.storage import Storage
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 SECRET = "a <my-cat> whose password is hunter2"
 
@@ -81,16 +83,16 @@ def place(tmp_path: Path) -> Place:
     return place
 
 
+REFUSALS = ("may not set", "leads out of the folders", "may ask public servers only", "is in no bucket")
+
+
 def poison(place: Place) -> dict[str, tuple[dict[str, Any], str]]:
     """Rows, and what must be said about each."""
     private = place.private
-    never = "may not set"
-    out = "leads out of the folders"
+    never, out, inside, bucket = REFUSALS
     text = "is no text"
     closed = "is not opened"
     chain = "leads through '::'"
-    inside = "may ask public servers only"
-    bucket = "is in no bucket"
     rows: dict[str, tuple[dict[str, Any], str]] = {
         # what is the owner's to say
         "output": ({"output": "../escaped"}, never),
@@ -140,7 +142,7 @@ def poison(place: Place) -> dict[str, tuple[dict[str, Any], str]]:
         "init-surrogate": ({"init": "\udc80\ud800"}, text),
         "colour": ({"images": "good", "alpha_color": "#" * 3000}, "alpha_color"),
         "bogus": ({"optimizer": "bogus"}, "optimizer is 'bogus'"),
-        "unknown": ({"foo": 1}, "'foo' is not a setting"),
+        "unknown": ({"foo": "x" * 20_000}, "letters that are no settings, and at most"),
         "fast": ({"lr": "fast"}, "lr is 'fast'"),
         "row": ({"images": "good", "init": "<|row|>"}, "which stands for learned rows"),
         "traversal": ({"images": "traversal.jsonl"}, out),
@@ -201,10 +203,13 @@ def test_sixty_rows_of_which_two_are_good(place: Place, model: Path) -> None:
         assert reason in line, name
         assert len(line) < 500, name
     assert "two concepts are called 'good-1'" in reasons
-    assert [path.name for path in sorted((place.root / "runs" / "manifest").iterdir())] == [
-        "good-1.json",
-        "good-2.json",
-    ]
+    manifest = Storage(str(place.root / "runs")).manifest()
+    assert list(manifest.published) == good
+    assert len(manifest.failed) == 58
+    for name, (_, reason) in rows.items():
+        (entry,) = [each for each in manifest.failed.values() if each["token"] == f"<{name}>"]
+        assert reason in entry["reason"]
+        assert entry["code"] == ("refused" if reason in REFUSALS else "bad_input"), name
     assert "hunter2" not in said
     assert "Traceback" not in said
     assert all(line.replace("\t", "").isprintable() for line in reasons.splitlines())

@@ -1,20 +1,50 @@
-"""The ways in which a run ends early, each with a message for the person who started it."""
+"""The ways in which a run ends early, each with a message for the person who started it.
+
+`code` is for programs: it is in the manifest, and in what `--progress json` says.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 
 class BadInput(ValueError):
     """What was asked for cannot be done; the message names the value and the cure."""
 
+    code: ClassVar[str] = "bad_input"
+
+
+class Refused(BadInput):
+    """What a row of somebody else's list may not set, name or reach."""
+
+    code = "refused"
+
+
+class Unavailable(BadInput):
+    """What is not there, or not allowed, at this time and place: a bucket, a right, a server."""
+
+    code = "unavailable"
+
 
 class Diverged(RuntimeError):
     """The loss or a gradient became NaN or infinite; everything up to the last good step is saved."""
 
+    code: ClassVar[str] = "diverged"
+
 
 class Bug(RuntimeError):
     """A mistake in the program, met by one of many concepts; the message names the file with its traceback."""
+
+    code: ClassVar[str] = "bug"
+
+
+class FailedBefore(RuntimeError):
+    """A concept failed in an earlier attempt, for the reason of the message, and is not tried again unasked."""
+
+    def __init__(self, message: str, code: str) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class Incomplete(RuntimeError):
@@ -33,3 +63,8 @@ class Interrupted(RuntimeError):
     def __init__(self, message: str, signal_number: int) -> None:
         super().__init__(message)
         self.signal_number = signal_number
+
+
+def code_of(problem: BaseException) -> str:
+    """What programs are told of a problem: the system's (a full disk) are `unavailable`, unforeseen ones bugs."""
+    return getattr(problem, "code", Unavailable.code if isinstance(problem, OSError) else Bug.code)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import datetime
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,9 +12,11 @@ from typing import Any
 import pytest
 import yaml
 
-from ti_trainer.config.concept_lists import read_concepts
+from ti_trainer.config.concept_lists import read_concepts, record_name
 from ti_trainer.config.settings import config_from_mapping
 from ti_trainer.errors import BadInput
+from ti_trainer.files.folder_names import NAME
+from ti_trainer.runs.manifest import RECORD
 
 CONCEPTS = [
     {"token": "<my-cat>", "images": "photos/cät, grey", "num_vectors": 4, "tag_dropout": 0.25, "flip": True},
@@ -104,12 +107,37 @@ def test_nan_in_parquet(tmp_path: Path) -> None:
     assert read_settings(tmp_path / "a.parquet") == [{"token": "<a>"}, {"token": "<b>", "lr": 0.5}]
 
 
-def test_unknown_keys_are_left_to_the_settings(tmp_path: Path) -> None:
-    (tmp_path / "a.csv").write_text("token,imagse\n<a>,12\n")
-    concepts = read_settings(tmp_path / "a.csv")
-    assert concepts == [{"token": "<a>", "imagse": "12"}]
-    with pytest.raises(BadInput, match="did you mean images"):
-        config_from_mapping(concepts[0])
+def test_what_is_no_setting_is_kept(tmp_path: Path) -> None:
+    """As JSON has it, and apart from the settings; what is empty is not there."""
+    (tmp_path / "a.csv").write_text("token,customer,imagse\n<a>,Ada,12\n<b>,,\n")
+    a, b = read_concepts(str(tmp_path / "a.csv"))
+    assert (a.settings, a.columns) == ({"token": "<a>"}, {"customer": "Ada", "imagse": "12"})
+    assert (b.settings, b.columns) == ({"token": "<b>"}, {})
+    columns = {"order": 7, "paid": True, "price": 1.5, "parts": [{"a": None}], "note": "line\nbreak"}
+    (tmp_path / "a.jsonl").write_text(json.dumps({"token": "<a>", **columns}))
+    (row,) = read_concepts(str(tmp_path / "a.jsonl"))
+    assert (row.problem, row.columns) == (None, columns)
+    when = datetime.datetime(2026, 11, 30, 12)
+    write_parquet(tmp_path / "a.parquet", [{"token": "<a>", "when": when, "gone": float("nan")}])
+    (row,) = read_concepts(str(tmp_path / "a.parquet"))
+    assert row.columns == {"when": "2026-11-30T12:00:00"}
+
+
+def test_what_cannot_be_kept(tmp_path: Path) -> None:
+    write_parquet(tmp_path / "a.parquet", [{"token": "<a>", "picture": b"PNG"}])
+    (row,) = read_concepts(str(tmp_path / "a.parquet"))
+    assert "row 0: picture cannot be kept, because not all of it is text or numbers" in str(row.problem)
+    (tmp_path / "a.jsonl").write_text(json.dumps({"token": "<a>", "text": "x" * 20_000}) + '\n{"token": "<b>"}')
+    a, b = read_concepts(str(tmp_path / "a.jsonl"))
+    assert "a.jsonl, line 1 has 20,012 letters that are no settings, and at most 16,384 are kept" in str(a.problem)
+    assert b.problem is None
+
+
+def test_names_under_which_rows_are_on_record() -> None:
+    assert record_name("lists/orders.jsonl, line 7") == "orders.jsonl,7"
+    assert record_name("a b, c.parquet, row 0") == "a_b__c.parquet,0"
+    assert record_name("list.yaml, concept 12") == "list.yaml,12"
+    assert all(RECORD.fullmatch(name) and not NAME.fullmatch(name) for name in ("orders.jsonl,7", "a_b__c.parquet,0"))
 
 
 HOSTILE: dict[str, tuple[str, str | bytes, str]] = {
@@ -121,9 +149,6 @@ HOSTILE: dict[str, tuple[str, str | bytes, str]] = {
     "Latin-1": ("a.csv", b"token,init\n<a>,k\xe4tzchen\n", "cannot be read as UTF-8 text"),
     "Latin-1 yaml": ("a.yaml", b"- token: k\xe4tzchen\n", "cannot be read as UTF-8 text"),
     "zeros": ("a.jsonl", b"\0" * 1000, "cannot be read as UTF-8 text"),
-    "no JSON": ("a.jsonl", '{"token": "<a>"}\n{"token": "<b>"\n', "a.jsonl, line 2 is not JSON such as {"),
-    "no object": ("a.jsonl", '{"token": "<a>"}\n\n["<b>"]\n', "a.jsonl, line 3 is not JSON such as {"),
-    "deep JSON": ("a.jsonl", "[" * 100_000, "a.jsonl, line 1 is not JSON"),
     "deep yaml": ("a.yaml", "[" * 100_000, "20 lists or mappings lie in each other"),
     "date as token": ("a.yaml", "- token: 2024-01-01\n", "a.yaml, line 1 has a date, which no setting is"),
     "date that is none": ("a.yaml", "- token: 2024-99-99\n", "a.yaml, line 1 has a date"),
@@ -134,8 +159,6 @@ HOSTILE: dict[str, tuple[str, str | bytes, str]] = {
     "number as key": ("a.yaml", "- {1: 2, token: a}\n", "a.yaml, line 1 has a name that is no text"),
     "yaml that runs code": ("a.yaml", "- !!python/object/apply:os.getcwd []\n", "line 1 has the tag '!!python/"),
     "column twice": ("a.csv", "token,init,init\n<a>,b,c\n", "line 1 has more than one column called init"),
-    "short row": ("a.csv", "token,init\n<a>,b\n<c>\n", "a.csv, line 3 has another number of columns"),
-    "long row": ("a.csv", "token,init\n<a>,b,c\n", "a.csv, line 2 has another number of columns"),
     "semicolons": (
         "a.csv",
         "token;init\n<a>;b\n",
@@ -159,6 +182,11 @@ def test_hostile(tmp_path: Path, case: str) -> None:
 
 
 BAD_ROWS: dict[str, tuple[str, str, str]] = {
+    "long row": ("a.csv", "token,init\n<a>,b,c\n", "a.csv, line 2 has another number of columns"),
+    "short row": ("a.csv", "token,init\n<a>,b\n<c>\n", "a.csv, line 3 has another number of columns"),
+    "deep JSON": ("a.jsonl", "[" * 100_000 + "\n", "a.jsonl, line 1 is not JSON"),
+    "no object": ("a.jsonl", '{"token": "<a>"}\n\n["<b>"]\n', "a.jsonl, line 3 is not JSON such as {"),
+    "no JSON": ("a.jsonl", '{"token": "<a>"}\n{"token": "<b>"\n', "a.jsonl, line 2 is not JSON such as {"),
     "no token": ("a.jsonl", '{"token": "<a>"}\n{"images": "b"}\n', "a.jsonl, line 2 has no token"),
     "empty token": ("a.yaml", "- token: <a>\n- token: ''\n", "a.yaml, concept 2 has no token"),
     "null token": ("a.yaml", "- token:\n", "a.yaml, concept 1 has no token"),

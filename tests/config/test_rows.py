@@ -12,15 +12,16 @@ from ti_trainer.config.bundled import MY_CAT, sample_data
 from ti_trainer.config.concept import MASK_MODES, TEMPLATE_NAMES
 from ti_trainer.config.concept_lists import Row
 from ti_trainer.config.config import TrainConfig
-from ti_trainer.config.rows import PLACES, configs_of_rows
+from ti_trainer.config.rows import PLACES, Owner, configs_of_rows
 from ti_trainer.config.settings import marked, settings_of_run
+from ti_trainer.config.together import Together
 from ti_trainer.data.captions import TEMPLATES
 from ti_trainer.errors import BadInput
 from ti_trainer.files.reach import Reach
 
 NEVER = {
     *marked("shared"),
-    *("output", "resume", "overwrite", "latent_cache", "report_to", "clip", "models_dir"),
+    *("output", "resume", "retry_failed", "overwrite", "latent_cache", "report_to", "clip", "models_dir"),
     *("checkpoint_every", "save_every", "preview_every", "preview_seeds", "preview_width", "preview_height"),
     *("preview_steps", "guidance", "prompts", "negative_prompt", "plots"),
     *("description", "author", "license", "tags", "date", "thumbnail"),
@@ -31,8 +32,9 @@ def configs_of(
     *rows: dict[str, Any], folder: Path, values: dict[str, Any] | None = None, flags: dict[str, Any] | None = None
 ) -> tuple[list[TrainConfig], dict[str, Exception]]:
     listed = [Row(f"a.jsonl, line {number}", row) for number, row in enumerate(rows, 1)]
-    own = {"model": "tiny-sd", **(values or {})}
-    return configs_of_rows(listed, own, flags or {}, folder, Reach.within([folder]))
+    owner = Owner({"model": "tiny-sd", **(values or {})}, flags or {}, folder, Reach.within([folder]))
+    configs, refused = configs_of_rows(listed, owner, Together())
+    return configs, {each.name: each.problem for each in refused}
 
 
 def test_what_a_row_may_set() -> None:
@@ -112,7 +114,7 @@ def test_a_flag_comes_before_a_row(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ({"token": "<b>", "step": 5}, "'step' is not a setting; did you mean steps?"),
+        ({"token": "<b>", "steps": "six"}, "steps is 'six'; give a whole number"),
         ({"token": "<b>", "lr": "fast"}, "lr is 'fast'; give a number"),
         ({"token": "<b>", "name": "a"}, "two concepts are called 'a'"),
         ({"token": "<a_2>", "tune": False, "name": "x"}, None),  # the rows of <a> are called <a>_1

@@ -2,6 +2,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -94,6 +95,11 @@ def test_folder_in_which_nothing_was_made_is_removed(tmp_path: Path) -> None:
 FILES = ["cat.safetensors", "config.yaml", "metrics.jsonl", "previews/step-000002-1.png"]
 
 
+def entry_of(folder: RunFolder) -> dict[str, Any]:
+    """What is published with {"step": 3}."""
+    return {"step": 3, "status": "finished", "config": config_to_mapping(folder.config), "columns": {}}
+
+
 def test_publishing_at_home(tmp_path: Path) -> None:
     """The files stay where they are, checkpoints too; the manifest's line has the config of the run."""
     folder = made(started(tmp_path))
@@ -102,7 +108,7 @@ def test_publishing_at_home(tmp_path: Path) -> None:
     folder.publish({"step": 3})
     assert {path: path.read_bytes() for path in folder.path.rglob("*") if path.is_file()} == before
     (line,) = (tmp_path / "runs" / "manifest" / "cat.json").read_text(encoding="utf-8").splitlines()
-    assert json.loads(line) == {"step": 3, "config": config_to_mapping(folder.config)}
+    assert json.loads(line) == entry_of(folder)
     assert finished(folder) == json.loads(line)
     entry = finished(folder)
     assert is_complete(folder, entry)
@@ -128,7 +134,7 @@ def test_publishing_behind_a_url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     folder.release()
     there = tmp_path / "far away"
     found = {path.relative_to(there).as_posix(): path.read_bytes() for path in there.rglob("*") if path.is_file()}
-    assert json.loads(found.pop("manifest/cat.json")) == {"step": 3, "config": config_to_mapping(folder.config)}
+    assert json.loads(found.pop("manifest/cat.json")) == entry_of(folder)
     assert found == {f"cat/{name}": content for name, content in wanted.items()}
     assert not folder.path.exists()
     assert folder.place() == f"{output}/cat"

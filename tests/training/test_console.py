@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,8 +13,9 @@ import pytest
 from tests.running import MakeConfig, MakeTwo
 from ti_trainer import BadInput, Concept, train, train_all
 from ti_trainer.errors import Incomplete
+from ti_trainer.reports.previews import Progress
 from ti_trainer.runs.folder import RunFolder
-from ti_trainer.training.console import Silence, describe_plan
+from ti_trainer.training.console import Silence, SingleTerminal, Terminal, describe_plan
 from ti_trainer.training.learner import Learner
 from ti_trainer.training.memory.plan import MemoryPlan
 
@@ -26,8 +29,8 @@ class Listening(Silence):
     def begin(self, learner: Learner, plan: MemoryPlan) -> None:
         self.calls.append(("begin", learner.data.token))
 
-    def advance(self, steps: int) -> None:
-        self.calls.append(("advance", steps))
+    def advance(self) -> None:
+        self.calls.append(("advance", None))
 
     def show(self, lines: Sequence[Mapping[str, Any]]) -> None:
         self.calls.append(("show", [line["step"] for line in lines]))
@@ -35,7 +38,7 @@ class Listening(Silence):
     def finished(self, learner: Learner, folder: RunFolder, peak: int) -> None:
         self.calls.append(("finished", folder.name))
 
-    def failed(self, name: str, problem: Exception) -> None:
+    def failed(self, name: str, problem: Exception, columns: Mapping[str, Any] | None = None) -> None:
         self.calls.append(("failed", (name, str(problem))))
 
     def close(self) -> None:
@@ -47,24 +50,61 @@ def test_a_console_of_ones_own(make_config: MakeConfig, capfd: pytest.CaptureFix
     train(make_config(steps=2, validate_every=0), console=console)
     assert console.calls == [
         ("begin", "<my-cat>"),
-        ("advance", 1),
+        ("advance", None),
         ("show", [1]),
-        ("advance", 1),
+        ("advance", None),
         ("show", [2]),
-        ("advance", 0),
         ("finished", "my-cat"),
         ("close", None),
     ]
     assert capfd.readouterr() == ("", "")
 
 
-def test_steps_that_an_early_stop_leaves_out_are_counted(make_two: MakeTwo) -> None:
-    """The bar ends at its total: two concepts of 30 steps, of which the learning rate of 0 makes neither better."""
-    console = Listening()
-    configs = make_two(steps=30, lr=0.0, validate_every=2, early_stop=2)
-    train_all(configs, console=console)
-    assert sum(steps for call, steps in console.calls if call == "advance") == 60
-    assert len([call for call, _ in console.calls if call == "show"]) < 20
+class Reading:
+    """A gauge that keeps what it shows."""
+
+    def __init__(self, title: str, is_list: bool) -> None:
+        self.shown: list[tuple[float, float]] = []
+
+    def show(self, done: float, total: float) -> None:
+        self.shown.append((done, total))
+
+    def tell(self, losses: Mapping[str, str]) -> None: ...
+
+    def drawing(self, what: str, work: int) -> AbstractContextManager[Progress]:
+        return nullcontext(lambda count: None)
+
+    def say(self, text: str, warns: bool = False) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def test_a_list_is_counted_in_concepts(make_two: MakeTwo, tmp_path: Path) -> None:
+    """What has failed counts too, and an early stop is an end: the learning rate of 0 makes neither better."""
+    console = Terminal(0.0, Reading)
+    cat, dog = make_two(steps=30, lr=0.0, validate_every=2, early_stop=2)
+    bad = replace(cat, concept=Concept("<bad>", str(tmp_path / "nothing")))
+    with pytest.raises(Incomplete, match="1 of 3 concepts failed"):
+        train_all([cat, bad, dog], console=console)
+    assert isinstance(console.gauge, Reading)
+    shown = console.gauge.shown
+    assert [done for done, _ in shown] == sorted(done for done, _ in shown)
+    assert {total for _, total in shown} == {3}
+    assert any(done == pytest.approx(1 + 2 / 30) for done, _ in shown)  # the bad one, and a step of both others
+    assert shown[-1] == (3, 3)
+    assert len(shown) < 60
+    with pytest.raises(Incomplete):
+        train_all([replace(config, resume=True) for config in (cat, bad, dog)], console=console)
+    assert console.gauge.shown[-1] == (6, 6)
+    assert console.at_work == {}
+
+
+def test_a_run_is_counted_in_steps(make_config: MakeConfig) -> None:
+    console = SingleTerminal(0.0, Reading)
+    train(make_config(steps=30, lr=0.0, validate_every=2, early_stop=2), console=console)
+    assert isinstance(console.gauge, Reading)
+    assert console.gauge.shown[:2] == [(0, 30), (1, 30)]
+    assert console.gauge.shown[-1] == (30, 30)
 
 
 def test_failures_of_a_list_are_said_at_once_and_that_of_a_run_is_raised(make_two: MakeTwo, tmp_path: Any) -> None:

@@ -20,6 +20,7 @@ from ti_trainer.data.batches import draw_example
 from ti_trainer.embedding_files import read_embedding
 from ti_trainer.errors import Diverged, Incomplete
 from ti_trainer.runs.folder import RunFolder
+from ti_trainer.runs.storage import Storage
 from ti_trainer.training.endings import why_diverged
 from ti_trainer.training.prepare import Session
 
@@ -130,7 +131,9 @@ def test_a_concept_that_diverges_spoils_no_other(make_two: MakeTwo, monkeypatch:
     assert not (output / "my-dog" / "checkpoints" / "step-000030.safetensors").exists()
     (rows,) = read_embedding(output / "my-cat" / "my-cat.safetensors").vectors.values()
     torch.testing.assert_close(rows, exported(alone), rtol=1e-5, atol=1e-5)
-    assert sorted(path.name for path in (output / "manifest").iterdir()) == ["alone.json", "my-cat.json"]
+    manifest = Storage(cat.output).manifest()
+    assert (list(manifest.published), list(manifest.failed)) == (["alone", "my-cat"], ["my-dog"])
+    assert manifest.failed["my-dog"]["code"] == "diverged"
 
 
 @pytest.mark.parametrize("validate_every", [0, 4])
@@ -178,5 +181,7 @@ def test_a_folder_that_is_removed_while_it_is_trained(make_two: MakeTwo) -> None
 
     with pytest.raises(Incomplete, match=r"1 of 2 .*\n  my-dog: .*my-dog was removed or moved away"):
         train_all(configs, [on_step(remove)])
-    assert [path.name for path in (Path(configs[0].output) / "manifest").iterdir()] == ["my-cat.json"]
+    manifest = Storage(configs[0].output).manifest()
+    assert (list(manifest.published), list(manifest.failed)) == (["my-cat"], ["my-dog"])
+    assert manifest.failed["my-dog"]["code"] == "unavailable"
     assert not (Path(configs[1].output) / "my-dog").exists()

@@ -12,6 +12,7 @@ import pytest
 
 from tests.running import MakeConfig, MakeTwo
 from ti_trainer import BadInput, TrainConfig, train, train_all
+from ti_trainer.config.rows import Refusal
 from ti_trainer.errors import Bug, Incomplete
 from ti_trainer.runs.checkpoints import Checkpoints
 from ti_trainer.runs.folder import RunFolder
@@ -132,7 +133,7 @@ def test_a_mistake_of_ours(make_two: MakeTwo, monkeypatch: pytest.MonkeyPatch, p
     assert "in fail" in file.read_text()
     assert Storage(cat.output).published().keys() == {"my-dog"}
     assert "my-dog" not in str(problem.value)
-    train_all([replace(config, resume=True) for config in (cat, dog)])
+    train_all([replace(config, resume=True, retry_failed=True) for config in (cat, dog)])
     assert Storage(cat.output).published().keys() == {"my-cat", "my-dog"}
     assert not file.exists()
 
@@ -179,7 +180,11 @@ def test_an_output_that_is_dead_for_all_is_told_once(make_two: MakeTwo, tmp_path
 
 
 def test_what_was_refused_before_is_counted(make_config: MakeConfig) -> None:
-    refused = {"list, line 2": BadInput("bad"), "list, line 3": KeyError("worse")}
+    output = make_config().output
+    refused = [
+        Refusal("list, line 2", BadInput("bad"), "list,2", output, "<bad>", {"order": 7}),
+        Refusal("list, line 3", KeyError("worse"), "list,3", output),
+    ]
     with pytest.raises(Incomplete) as problem:
         train_all([make_config(**OTHER)], refused=refused)
     assert str(problem.value).splitlines() == [
@@ -188,4 +193,9 @@ def test_what_was_refused_before_is_counted(make_config: MakeConfig) -> None:
         "  list, line 3: this is a mistake in ti_trainer, please report it (KeyError: 'worse')",
     ]
     with pytest.raises(BadInput, match=r"^bad$"):
-        train_all([], refused={"list, line 1": BadInput("bad")})
+        train_all([], refused=refused[:1])
+    failed = Storage(output).manifest().failed
+    assert {name: (entry["code"], entry["token"], entry["columns"]) for name, entry in failed.items()} == {
+        "list,2": ("bad_input", "<bad>", {"order": 7}),
+        "list,3": ("bug", None, {}),
+    }

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
+import os
+from collections.abc import Sequence
 
 from ..config.concept import Concept
-from ..config.concept_lists import read_concepts
-from ..config.config import TrainConfig
-from ..config.rows import configs_of_rows
+from ..config.config import PROGRESS, TrainConfig
+from ..config.inbox import Arrived, Inbox
+from ..config.row_limits import RowLimits
+from ..config.rows import Refusal
 from ..config.settings import configs_from_mapping, configs_to_yaml, read_yaml
-from ..errors import Incomplete
-from ..files.reach import Reach
-from ..files.wording import told
+from ..errors import BadInput, Incomplete
+from ..files.wording import flag, told
 from .flags import Parser, add_settings
 
 USAGE = '--token "<my-cat>" [--images DIR]'
@@ -27,7 +28,8 @@ def add_flags(parser: Parser) -> None:
     files.add_argument(
         "--concepts",
         metavar="FILE",
-        help="train many concepts at once: a yaml, jsonl, csv or parquet file with the settings of one in each row",
+        help="train many concepts at once: a yaml, jsonl, csv or parquet file with the settings of one in each row, or "
+        "a folder of such files",
     )
     files.add_argument(
         "--trusted_roots",
@@ -43,6 +45,27 @@ def add_flags(parser: Parser) -> None:
         default=[],
         help="servers of https:// that concepts of --concepts may ask though they are not on the public internet",
     )
+    files.add_argument(
+        "--row_limits",
+        metavar="NAME=MOST",
+        nargs="+",
+        default=[],
+        help="the most that a row of --concepts may ask for: pictures=40, pixels=50000000, num_vectors=8, steps=1000, "
+        "and any other number that a row may set; a row over a limit fails alone",
+    )
+    files.add_argument(
+        "--watch",
+        action="store_true",
+        help="go on taking rows that are appended to --concepts or, where that is a folder, lists that appear in it, "
+        "until a signal comes",
+    )
+    files.add_argument(
+        "--progress",
+        choices=PROGRESS,
+        default="auto",
+        help="how it is told what goes on: a bar, a line now and then, one JSON object a line, or not at all; auto is "
+        "a bar on a terminal and lines elsewhere",
+    )
     files.add_argument("--print_config", action="store_true", help="print the resolved settings as YAML and stop")
     add_settings(parser, Concept)
     add_settings(parser, TrainConfig)
@@ -51,22 +74,35 @@ def add_flags(parser: Parser) -> None:
 def run(options: argparse.Namespace) -> None:
     flags = vars(options)
     path, listed, print_only = (flags.pop(name) for name in ("config", "concepts", "print_config"))
-    roots, hosts = (flags.pop(name) for name in ("trusted_roots", "trusted_hosts"))
+    roots, hosts, limits = (flags.pop(name) for name in ("trusted_roots", "trusted_hosts", "row_limits"))
+    watch, progress = flags.pop("watch"), flags.pop("progress")
     values = read_yaml(path) if path else {}
-    refused: dict[str, Exception] = {}
+    if watch and (not listed or print_only):
+        raise BadInput(f"{flag('watch', True)} goes with {flag('concepts', 'FILE')}, and only for training")
+    inbox = None
+    arrived = Arrived()
     if listed:
-        folder = Path(listed).parent
         values.pop("concepts", None)
-        rows = read_concepts(listed)
-        configs, refused = configs_of_rows(rows, values, flags, folder, Reach.within([folder, *roots], hosts))
-    else:
-        configs = configs_from_mapping(values, flags)
+        inbox = Inbox(listed, values, flags, roots, hosts, RowLimits.parse(limits), watch)
+        arrived = inbox.take()
+    configs = arrived.configs if inbox else configs_from_mapping(values, flags)
     if print_only:
-        if configs:
-            print(configs_to_yaml(configs), end="")
-        if refused:
-            raise Incomplete.because({name: told(why) for name, why in refused.items()}, len(configs) + len(refused))
+        print_configs(configs, arrived.refused)
         return
     from ..training.jobs import train_all
+    from ..training.progress import console_for
 
-    train_all(configs, refused=refused)
+    console = console_for(progress, inbox is not None or len(configs) > 1)
+    if os.environ.get("RANK", "0") == "0":  # all processes have read the list
+        for note in arrived.notes:
+            console.note(note)
+    events = [console] if callable(console) else []
+    train_all(configs, events, console=console, refused=arrived.refused, arrivals=inbox if watch else None)
+
+
+def print_configs(configs: Sequence[TrainConfig], refused: Sequence[Refusal]) -> None:
+    """Print what would be trained; raises Incomplete where some of it would not."""
+    if configs:
+        print(configs_to_yaml(configs), end="")
+    if refused:
+        raise Incomplete.because({each.name: told(each.problem) for each in refused}, len(configs) + len(refused))

@@ -17,6 +17,15 @@ FROM_PICTURES = "auto"  # the value of `init` that training replaces by the word
 
 
 @dataclass(frozen=True)
+class Bounds:
+    """How much a concept of somebody else's list may have; None is as much as it likes."""
+
+    pictures: int | None = None
+    pixels: int | None = None  # of each picture
+    vectors: int | None = None
+
+
+@dataclass(frozen=True)
 class Concept(Settings):
     """What is learned: a token, its pictures, its rows."""
 
@@ -91,6 +100,9 @@ class Concept(Settings):
 
     reach: Reach = field(default=EVERYWHERE, repr=False)
     """What may be read for it."""
+
+    bounds: Bounds = field(default=Bounds(), repr=False)
+    """How much of it there may be."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

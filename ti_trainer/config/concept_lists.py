@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import datetime
+import json
+import re
 import reprlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ..errors import BadInput
-from ..files.text import read_csv, read_jsonl
+from ..files.text import try_csv, try_jsonl
 from ..files.wording import flag, listing, printable
 from ..files.yaml_text import read_yaml_file
 from .fields import KINDS
@@ -21,6 +24,9 @@ EXAMPLE = '{"token": "<my-cat>", "images": "photos/my-cat"}'
 TYPES: dict[str, type] = {name: setting.type for name, setting in settings_of_run().items()}
 
 
+MOST_KEPT = 16_384  # letters, as JSON, of what a row has beside settings
+
+
 @dataclass(frozen=True)
 class Row:
     """One concept of a list: what it sets, or why it cannot be told."""
@@ -28,14 +34,15 @@ class Row:
     where: str  # for messages
     settings: Mapping[str, Any]
     problem: BadInput | None = None
+    columns: Mapping[str, Any] = field(default_factory=dict)  # what is no setting, as JSON has it
 
 
 def read_concepts(path: str) -> list[Row]:
     """The concepts in a .yaml, .jsonl, .csv or .parquet file, in its order.
 
     What is null, NaN or, in CSV, empty is not given. Cells of CSV get the type of their setting. Raises BadInput for a
-    file that cannot be read or lists nothing. A row without a token, or with a cell of the wrong type, is a Row with a
-    problem that names the line (or the row, from 0 as in pandas).
+    file that cannot be read or lists nothing. A row that is no row, or is without a token, or has a cell of the wrong
+    type, is a Row with a problem that names the line (or the row, from 0 as in pandas).
     """
     file = Path(path)
     name = printable(path)
@@ -54,10 +61,37 @@ def read_concepts(path: str) -> list[Row]:
 
 def row_of(content: Any, where: str) -> Row:
     """What a list holds at a place, checked as far as it can be without the others."""
+    columns: dict[str, Any] = {}
     try:
-        return Row(where, given(content, where))
+        if isinstance(content, BadInput):
+            raise content
+        if isinstance(content, dict):
+            columns = others_than_settings(content, where)
+        return Row(where, given(content, where), None, columns)
     except BadInput as problem:
-        return Row(where, {}, problem)
+        return Row(where, {}, problem, columns)
+
+
+def others_than_settings(row: Mapping[Any, Any], where: str) -> dict[str, Any]:
+    """What a row has that is no setting, such as a customer; raises BadInput for what JSON cannot hold, or too much."""
+    found = {key: value for key, value in row.items() if isinstance(key, str) and key not in TYPES}
+    kept = {key: plain(value) for key, value in found.items()}
+    kept = {key: value for key, value in kept.items() if value is not None and value == value}
+    try:
+        size = len(json.dumps(kept, allow_nan=False))
+    except (TypeError, ValueError, RecursionError):
+        names = listing([printable(key) for key in kept])
+        raise BadInput(f"{where}: {names} cannot be kept, because not all of it is text or numbers") from None
+    if size > MOST_KEPT:
+        raise BadInput(f"{where} has {size:,} letters that are no settings, and at most {MOST_KEPT:,} are kept")
+    return kept
+
+
+def plain(value: Any) -> Any:
+    """A value that is no setting as it is kept: dates as text, empty cells as None."""
+    if isinstance(value, Cell):
+        return value.text.strip() or None
+    return value.isoformat() if isinstance(value, (datetime.date, datetime.time)) else value
 
 
 def given(row: Any, where: str) -> dict[str, Any]:
@@ -68,6 +102,8 @@ def given(row: Any, where: str) -> dict[str, Any]:
     for key, value in row.items():
         if not isinstance(key, str):
             raise BadInput(f"{where}: {reprlib.repr(key)} is not the name of a setting; names are text, such as token")
+        if key not in TYPES:
+            continue
         if isinstance(value, Cell):
             value = value.read(key, where)
         if value is None or value != value:  # NaN is what pandas makes of an empty cell
@@ -103,11 +139,14 @@ def yaml_rows(file: Path) -> Iterator[tuple[str, Any]]:
 
 
 def jsonl_rows(file: Path) -> Iterator[tuple[str, Any]]:
-    return read_jsonl(file, EXAMPLE)
+    return try_jsonl(file, EXAMPLE)
 
 
 def csv_rows(file: Path) -> Iterator[tuple[str, Any]]:
-    for where, row in read_csv(file):
+    for where, row in try_csv(file):
+        if isinstance(row, BadInput):
+            yield where, row
+            continue
         if not any(cell.strip() for cell in row.values()):  # the empty rows that spreadsheets add
             continue
         if "token" not in row:
@@ -140,6 +179,17 @@ class Cell:
             return wanted(self.text)
         except (ValueError, KeyError):
             raise BadInput(f"{where}: {key} is {reprlib.repr(self.text)}; write {KINDS[wanted]}, or nothing") from None
+
+
+def record_name(where: str) -> str:
+    """The name under which a row that is refused is on record; no run can have it: "orders.jsonl,7"."""
+    path, _, place = where.rpartition(", ")
+    return f"{recordable(path)},{place.rpartition(' ')[2]}"
+
+
+def recordable(path: str | Path) -> str:
+    """The name of a list as a part of the name of a file."""
+    return re.sub(r"[^\w.-]", "_", Path(path).name)[-100:]
 
 
 def parquet_rows(file: Path) -> Iterator[tuple[str, Any]]:

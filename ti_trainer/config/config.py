@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 from ..errors import BadInput
 from ..files.folder_names import name_problem
@@ -24,6 +25,7 @@ from .sharing import SharingConfig
 FOR_EXAMPLE = "stable-diffusion-v1-5/stable-diffusion-v1-5"
 MOST_MODELS = 8  # that a message lists
 TRACKERS = ("tensorboard", "wandb", "trackio")
+PROGRESS = ("auto", "bar", "lines", "json", "none")  # how it is told what goes on
 ALONE = ("trackio",)  # trackers that follow one run of a process at a time
 
 
@@ -49,6 +51,17 @@ def check_local(folder: str) -> None:
     """Raises BadInput for a URL where only a folder of this machine will do."""
     if is_remote(folder):
         raise BadInput(f"{flag('latent_cache', folder)} is a URL; give a folder of this machine")
+
+
+@dataclass(frozen=True)
+class Origin:
+    """The row of a list from which a config was made."""
+
+    record: str | None = None  # under which the manifest may say that the row, as it was before, cannot be tried
+    columns: Mapping[str, Any] = field(default_factory=dict)  # beside settings; they come back in the manifest
+
+
+NOWHERE = Origin()
 
 
 @dataclass(frozen=True)
@@ -198,8 +211,14 @@ class TrainConfig(SharingConfig, ModelConfig):
     resume: bool = setting(False, start=True, first=True, group="a run that is there")
     """Go on from the last checkpoint of the run's folder; of several concepts, do what is not done yet."""
 
+    retry_failed: bool = setting(False, start=True)
+    """Of several concepts that are resumed, also try those again that failed, though nothing is asked of them anew."""
+
     overwrite: bool = setting(False, start=True)
     """Delete the run's folder if it holds a run."""
+
+    origin: Origin = field(default=NOWHERE, repr=False, compare=False)
+    """The row of a list from which it was made."""
 
     def __post_init__(self) -> None:
         if not isinstance(self.concept, Concept):

@@ -4,44 +4,77 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ..errors import BadInput
+from ..errors import Refused
 from ..files.reach import OWN_WORD, Reach
 from ..files.remote import local_path
-from ..files.wording import flag, printable
+from ..files.wording import flag, keys_of_a_file, listing, printable
 from .bundled import resolve
-from .concept_lists import Row
-from .config import TrainConfig
+from .concept_lists import Row, record_name
+from .config import Origin, TrainConfig
+from .other_names import other_name
+from .row_limits import NO_LIMITS, RowLimits
 from .settings import config_from_mapping, settings_of_run
 from .together import Together
+
+MOST_HINTS = 20  # columns of which it is told what they may be meant for
 
 PLACES = {name: setting.about.place for name, setting in settings_of_run().items() if setting.about.place}
 
 
-def configs_of_rows(
-    rows: Sequence[Row], values: Mapping[str, Any], flags: Mapping[str, Any], folder: Path, reach: Reach
-) -> tuple[list[TrainConfig], dict[str, Exception]]:
-    """A config for each row that may be trained, and the problems of the others, by where they stand.
+@dataclass(frozen=True)
+class Refusal:
+    """A row that cannot be tried, and why."""
 
-    values and flags: of whoever trains; a row comes before the former and after the latter. folder: of the list, to
-    which paths of rows are relative. reach: what rows may read; what `values` and `flags` name is read too. Raises
-    BadInput where it is `values` or `flags` that are wrong.
+    name: str  # for messages: where it stands, and its token
+    problem: Exception
+    record: str  # the name of its line in the manifest of `output`
+    output: str
+    token: str | None = None
+    columns: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Owner:
+    """What whoever trains says of every row of a list."""
+
+    values: Mapping[str, Any]  # a row comes before them
+    flags: Mapping[str, Any]  # they come before a row
+    folder: Path  # of the list, to which paths of rows are relative
+    reach: Reach  # what rows may read; what `values` and `flags` name is read too
+    limits: RowLimits = NO_LIMITS
+
+    def check(self, has_pictures: bool) -> TrainConfig:
+        """A config without a row; raises BadInput where it is `values` or `flags` that are wrong.
+
+        has_pictures: rows name some.
+        """
+        own = {"images": str(self.folder)} if has_pictures else {}
+        return config_from_mapping({**own, **self.values, "token": "<any>"}, self.flags)
+
+
+def configs_of_rows(rows: Sequence[Row], owner: Owner, job: Together) -> tuple[list[TrainConfig], list[Refusal]]:
+    """A config for each row that may be trained, and the problems of the others.
+
+    job: gets the configs, and knows those of earlier rows. Raises BadInput as `Owner.check` does.
     """
-    own = {"images": str(folder)} if any("images" in row.settings for row in rows) else {}
-    config_from_mapping({**own, **values, "token": "<any>"}, flags)
-    job = Together()
-    problems: dict[str, Exception] = {}
+    output = owner.check(any("images" in row.settings for row in rows)).output
+    configs = []
+    refused = []
     for row in rows:
         try:
             if row.problem:
                 raise row.problem
-            job.add(config_of_row(row.settings, values, flags, folder, reach))
+            config = config_of_row(row, owner)
+            job.add(config)
+            configs.append(config)
         except Exception as problem:  # of this row alone, even where it is a mistake of ours
-            problems[name_of(row)] = problem
-    return job.configs, problems
+            token = row.settings.get("token")
+            refused.append(Refusal(name_of(row), problem, record_name(row.where), output, token, row.columns))
+    return configs, refused
 
 
 def name_of(row: Row) -> str:
@@ -50,21 +83,33 @@ def name_of(row: Row) -> str:
     return f"{row.where} ({printable(token)})" if isinstance(token, str) else row.where
 
 
-def config_of_row(
-    row: Mapping[str, Any], values: Mapping[str, Any], flags: Mapping[str, Any], folder: Path, reach: Reach
-) -> TrainConfig:
-    """The config of a row, which may read what `reach` says; raises BadInput for what a row may not set."""
+def notes_on_columns(rows: Sequence[Row]) -> list[str]:
+    """A line about what rows have beside settings, which may be meant as one."""
+    names = list(dict.fromkeys(name for row in rows for name in row.columns))
+    if not names:
+        return []
+    with keys_of_a_file(settings_of_run()):
+        hints = {name: other_name(name, list(settings_of_run())) for name in names[:MOST_HINTS]}
+    said = [f"{printable(name)} ({hints[name]})" if hints.get(name) else printable(name) for name in names]
+    return [f"no settings, and kept for the manifest: {listing(said)}"]
+
+
+def config_of_row(row: Row, owner: Owner) -> TrainConfig:
+    """The config of a row; raises Refused for what a row may not set."""
     known = settings_of_run()
-    for name in row:
-        if name in known and not known[name].about.row:
-            raise BadInput(f"a list of concepts may not set {name}; give {flag(name)} for all, or {OWN_WORD}")
-    own = {name: in_folder(name, value, folder) for name, value in row.items()}
-    config = config_from_mapping({**values, **own}, flags)
+    settings = row.settings
+    for name in settings:
+        if not known[name].about.row:
+            raise Refused(f"a list of concepts may not set {name}; give {flag(name)} for all, or {OWN_WORD}")
+    own = {name: in_folder(name, value, owner.folder) for name, value in settings.items()}
+    config = config_from_mapping({**owner.values, **own}, owner.flags)
     concept = config.concept
-    theirs = row.keys() - flags.keys()
+    theirs = settings.keys() - owner.flags.keys()
+    owner.limits.check(config, sorted(theirs))
     ours = [place for name in PLACES if name not in theirs for place in places_of(name, getattr(concept, name))]
-    allowed = reach.including(*map(resolve, ours))
-    return replace(config, concept=replace(concept, reach=allowed))
+    allowed = owner.reach.including(*map(resolve, ours))
+    concept = replace(concept, reach=allowed, bounds=owner.limits.bounds())
+    return replace(config, concept=concept, origin=Origin(record_name(row.where), row.columns))
 
 
 def places_of(name: str, value: Any) -> list[str]:

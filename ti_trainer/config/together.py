@@ -25,14 +25,14 @@ class Together:
     """Configs that are trained together, taken one after the other."""
 
     def __init__(self) -> None:
-        self.configs: list[TrainConfig] = []
+        self._first: TrainConfig | None = None
         self._places: set[tuple[str, str]] = set()
         self._tokens: set[str] = set()
         self._rows: dict[str, str] = {}  # what could be a row of a token -> itself: "cat" -> "cat_1"
 
     def add(self, config: TrainConfig) -> None:
         """Take one more; raises BadInput where it does not fit to those that were taken before."""
-        first = self.configs[0] if self.configs else config
+        first = self._first or config
         for name in marked("shared", type(config)):  # there is one model, and one batch
             if getattr(config, name) != getattr(first, name):
                 raise BadInput(
@@ -40,7 +40,7 @@ class Together:
                     f"{config.concept.token}: concepts that are trained together share it; use one value, or two runs"
                 )
         alone = [name for name in config.report_to if name in ALONE]
-        if alone and self.configs:
+        if alone and self._first:
             raise BadInput(f"{flag('report_to', alone[0])} follows one run at a time: train each concept by itself")
         place = (config.output, folded(config.run_name))  # some disks would give both one folder
         if place in self._places:
@@ -51,7 +51,7 @@ class Together:
             raise taken_for_a_row(token, numbered[1])
         if token in self._rows:
             raise taken_for_a_row(self._rows[token], token)
-        self.configs.append(config)
+        self._first = first
         self._places.add(place)
         self._tokens.add(token)
         if numbered:

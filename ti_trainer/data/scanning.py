@@ -12,8 +12,8 @@ from typing import Any
 from PIL import ImageColor
 
 from ..config.bundled import resolve
-from ..config.concept import MASK_MODES, Concept
-from ..errors import BadInput
+from ..config.concept import MASK_MODES, Bounds, Concept
+from ..errors import BadInput, Refused
 from ..files.reach import Reach
 from ..files.reading import CAPTION
 from ..files.text import read_text
@@ -96,6 +96,7 @@ def scan(concept: Concept, progress: Progress = lambda things, count: things) ->
         folder = None if settings.masks in MASK_MODES else settings.masks
         findings = find_all(list(map(resolve, images)), named, folder, setting, reach)
         result.notes += findings.notes
+        check_count(len(findings.found), setting, concept.bounds)
         masks = find_masks(folder, reach) if folder else {}
         looks = look_at_all(findings.found, settings, masks, progress)
         for found, look in zip(findings.found, looks, strict=True):
@@ -157,6 +158,10 @@ def look_at(found: Found, concept: Concept, in_folder: Mapping[str, Path]) -> Lo
 def look_without_mask(found: Found, concept: Concept, in_folder: Mapping[str, Path]) -> Look:
     """Decode a picture when there is room for it; nothing of its pixels is kept."""
     opened = open_picture(found.picture, at_least=SCAN_PIXELS)
+    width, height = opened.size or opened.file.size
+    most = concept.bounds.pixels
+    if most is not None and width * height > most:
+        raise Refused(f"{found.picture.name} has {width * height:,} pixels, and a row of a list may have {most:,}")
     with ROOM.take(opened.pixels):
         decoded = opened.decode()
         source = mask_source(found, decoded, concept, in_folder)
@@ -204,6 +209,12 @@ def own_captions(found: Found, reach: Reach) -> tuple[str, ...]:
         file = printable(found.caption_file)
         raise BadInput(f"{file} is empty; write a caption with the token in it, or delete the file")
     return (checked_length(text, printable(found.caption_file)),)
+
+
+def check_count(count: int, setting: str, bounds: Bounds) -> None:
+    """Raises Refused for more pictures than there may be."""
+    if bounds.pictures is not None and count > bounds.pictures:
+        raise Refused(f"{setting} has {count:,} pictures, and a row of a list may have {bounds.pictures:,}")
 
 
 def check_colour(name: str) -> None:

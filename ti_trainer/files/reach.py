@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import BadInput
+from ..errors import Refused
 from .addresses import leads_inside, public_client
 from .remote import is_remote, open_url, scheme_of
 from .wording import flag, printable
@@ -48,25 +48,25 @@ class Reach:
         return replace(self, roots=tuple(dict.fromkeys([*self.roots, *map(as_root, places)])))
 
     def resolve(self, path: str | Path) -> Path:
-        """The path to open; of a limited reach without links in it. Raises BadInput where it leads out of the reach."""
+        """The path to open; of a limited reach without links in it. Raises Refused where it leads out of the reach."""
         if self.roots is None:
             return Path(path)
         place = Path(os.path.realpath(path))
         if any(place.is_relative_to(root) for root in self.roots):
             return place
-        raise BadInput(
+        raise Refused(
             f"{printable(path)} leads out of the folders that a list of concepts may read; add "
             f"{flag('trusted_roots', 'DIR')} with a folder around it, or {OWN_WORD}"
         )
 
     def open_url(self, url: str, setting: str) -> tuple[AbstractFileSystem, str]:
-        """As `remote.open_url`; raises BadInput, too, for a URL that is not in the reach."""
+        """As `remote.open_url`; raises Refused, too, for a URL that is not in the reach."""
         if self.roots is None:
             return open_url(url, setting)
         if scheme_of(url, setting) == "https":
             return open_url(url, setting, **self.options_for(url, setting))
         if not self.has_url(url):  # buckets and the hub are opened with the credentials of whoever trains
-            raise BadInput(
+            raise Refused(
                 f"{flag(setting, url)} is in no bucket that a list of concepts may read; add "
                 f"{flag('trusted_roots', 'URL')} with what it begins with, or {OWN_WORD}"
             )
@@ -82,12 +82,12 @@ class Reach:
         """What fsspec needs so that a URL of https:// leads to public servers only, or to one of the hosts."""
         parts = PLAIN_HTTPS.fullmatch(url)
         if not parts:  # others mean one server to one program and another to the next
-            raise BadInput(f"{flag(setting, url)} is no plain URL; write https://SERVER/FOLDER/FILE")
+            raise Refused(f"{flag(setting, url)} is no plain URL; write https://SERVER/FOLDER/FILE")
         host = parts["host"].lower()
         if host in self.hosts:
             return {}
         if leads_inside(host):
-            raise BadInput(
+            raise Refused(
                 f"{flag(setting, url)}: a list of concepts may ask public servers only; add "
                 f"{flag('trusted_hosts', host)}, or {OWN_WORD}"
             )

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..errors import BadInput
+from ..errors import BadInput, Unavailable
 from .wording import flag, printable
 
 if TYPE_CHECKING:
@@ -129,11 +129,15 @@ def failure(error: Exception, place: str, done: str) -> Exception:
     reason = (said.strip().splitlines() or [type(error).__name__])[0]
     cannot = f"{place} cannot be {done}"
     if isinstance(error, PermissionError) or type(error).__name__ in DENIALS:
-        return BadInput(f"{cannot}: access is denied ({reason}); check its rights or, for a bucket, your credentials")
+        return Unavailable(
+            f"{cannot}: access is denied ({reason}); check its rights or, for a bucket, your credentials"
+        )
     if isinstance(error, FileNotFoundError):
-        return BadInput(f"{cannot}: there is no such bucket or folder ({reason}); create it, or correct the path")
+        return Unavailable(f"{cannot}: there is no such bucket or folder ({reason}); create it, or correct the path")
     if isinstance(error, (FileExistsError, NotADirectoryError, IsADirectoryError)):
-        return BadInput(f"{cannot}: a file is in the way of a folder, or a folder of a file ({reason}); move it away")
+        return Unavailable(
+            f"{cannot}: a file is in the way of a folder, or a folder of a file ({reason}); move it away"
+        )
     if isinstance(error, NotImplementedError):
         return BadInput(f"{cannot}: that kind of URL does not allow it; choose a bucket or a folder")
     return OSError(f"{cannot}: {reason}; when the cause is gone, run the same command again")

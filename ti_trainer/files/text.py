@@ -8,13 +8,15 @@ import io
 import json
 import reprlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ..errors import BadInput
 from .reading import LIST, Kind, read
 from .wording import listing, printable
+
+Row = TypeVar("Row", bound=Mapping[str, Any])
 
 MOST_ROWS = 100_000  # of a list: each takes some hundred bytes of memory even if it is empty
 MOST_PARTS = 2_000_000  # commas, colons, brackets and lines of a list: of each becomes an object when it is parsed
@@ -39,10 +41,15 @@ def read_text(path: Path, kind: Kind, name: str = "") -> str:
 
 
 def read_jsonl(file: Path, example: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """For each line that is not blank, its place (for messages) and its JSON object.
+    """For each line that is not blank, its place (for messages) and its JSON object; raises the first problem."""
+    return without_problems(try_jsonl(file, example))
 
-    example: how a line should look. Raises BadInput, naming file and line and showing the example, for other lines,
-    and for lists of more than MOST_ROWS rows or MOST_PARTS parts.
+
+def try_jsonl(file: Path, example: str) -> Iterator[tuple[str, dict[str, Any] | BadInput]]:
+    """For each line that is not blank, its place (for messages), and its JSON object or what is wrong with it.
+
+    example: how a line should look; problems name file and line and show it. Raises BadInput for lists of more than
+    MOST_ROWS rows or MOST_PARTS parts.
     """
     name = printable(file)
     text = read_text(file, LIST)
@@ -54,9 +61,19 @@ def read_jsonl(file: Path, example: str) -> Iterator[tuple[str, dict[str, Any]]]
         where = f"{name}, line {number}"
         rows += 1
         check_rows(rows, name)
-        row = json_object(line, where)
-        if row is None:
-            raise BadInput(f"{where} is not JSON such as {example}")
+        try:
+            row = json_object(line, where)
+        except BadInput as problem:
+            yield where, problem
+            continue
+        yield where, BadInput(f"{where} is not JSON such as {example}") if row is None else row
+
+
+def without_problems(rows: Iterator[tuple[str, Row | BadInput]]) -> Iterator[tuple[str, Row]]:
+    """The rows; raises the first problem among them."""
+    for where, row in rows:
+        if isinstance(row, BadInput):
+            raise row
         yield where, row
 
 
@@ -90,8 +107,16 @@ def json_object(text: str, where: str) -> dict[str, Any] | None:
 def read_csv(file: Path) -> Iterator[tuple[str, dict[str, str]]]:
     """For each row, the place where it ends (for messages) and its cells, by the names in the first line.
 
-    Raises BadInput, naming file and line, for a name that is too long or occurs twice and for rows of another length,
-    and for tables of more than MOST_ROWS rows or MOST_PARTS parts.
+    Raises the first problem of a row, and BadInput as `try_csv` does.
+    """
+    return without_problems(try_csv(file))
+
+
+def try_csv(file: Path) -> Iterator[tuple[str, dict[str, str] | BadInput]]:
+    """For each row, the place where it ends (for messages), and its cells by the names in the first line.
+
+    In place of a row of another length than the first there is the problem. Raises BadInput, naming file and line, for
+    a name that is too long or occurs twice, and for tables of more than MOST_ROWS rows or MOST_PARTS parts.
     """
     name = printable(file)
     text = read_text(file, LIST)
@@ -107,9 +132,8 @@ def read_csv(file: Path) -> Iterator[tuple[str, dict[str, str]]]:
         for rows, row in enumerate(reader, 1):
             check_rows(rows, name)
             where = f"{name}, line {reader.line_num}"
-            if None in row or None in row.values():
-                raise BadInput(f"{where} has another number of columns than line 1; put texts with commas in quotes")
-            yield where, row
+            other = BadInput(f"{where} has another number of columns than line 1; put texts with commas in quotes")
+            yield where, other if None in row or None in row.values() else row
     except csv.Error as error:
         line = reader.reader.line_num  # DictReader's own counts only the rows that it has given
         raise BadInput(f"{name}, line {line} is not CSV: {error}") from None

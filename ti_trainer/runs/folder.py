@@ -152,7 +152,9 @@ class RunFolder:
 
     def publish(self, entry: Mapping[str, Any]) -> None:
         """Bring all files to where the output is, then the manifest's entry; the local copy of a remote run goes."""
-        entry = {**entry, "config": config_to_mapping(self.config)}
+        config = self.config
+        about = {"config": config_to_mapping(config), "columns": dict(config.origin.columns)}
+        entry = {**entry, "status": "finished", **about}
         self.storage.publish(self.name, self.files.to_publish(), entry)
         if not self.is_local:
             self.discard()

@@ -10,8 +10,8 @@ from typing import Any
 
 from ..config.concept import FROM_PICTURES
 from ..config.config import TrainConfig
-from ..config.settings import config_to_mapping
-from ..errors import BadInput
+from ..config.settings import config_to_mapping, marked
+from ..errors import BadInput, FailedBefore, Unavailable
 from ..files.wording import flag, printable, resuming
 from .folder import RunFolder
 from .identity import lasting_settings
@@ -143,3 +143,21 @@ def finished(folder: RunFolder) -> Entry | None:
 def with_config(entry: Entry | None) -> Entry | None:
     """An entry of the manifest, unless it is damaged or somebody else's."""
     return entry if entry and isinstance(entry.get("config"), dict) else None
+
+
+def failed_before(config: TrainConfig, entry: Entry | None) -> FailedBefore | None:
+    """What to tell of a concept that failed in an earlier attempt, if it is not to be tried again.
+
+    entry: of the manifest, of a failure. It is tried again where that is asked for, where a row asks for something else
+    now, and where it was the place or the time that failed.
+    """
+    if entry is None or not config.resume or config.retry_failed or entry.get("code") == Unavailable.code:
+        return None
+    before = entry.get("config")
+    asked = config_to_mapping(config)
+    names = [name for name in marked("row") if not (name in FOUND and config.concept.seeks_words)]
+    if not isinstance(before, dict) or any(before.get(name) != asked[name] for name in names):
+        return None
+    said = str(entry.get("reason", "it failed"))
+    again = f"it failed before, and {flag('retry_failed', True)} tries it again"
+    return FailedBefore(f"{said} ({again})", str(entry.get("code", "")))

@@ -1,24 +1,19 @@
-"""The output folder of a job, local or remote: what of it is published, and how a concept gets there.
-
-A concept is published when OUTPUT/manifest/NAME.json is there: one JSON object on one line, written last, whole or not
-at all, so that `cat manifest/*.json` is the list of what is done, and a rerun does the rest.
-"""
+"""The output folder of a job, local or remote: what of it is published, and how a concept gets there."""
 
 from __future__ import annotations
 
-import json
-import math
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..errors import BadInput
 from ..files.atomic import remove_unfinished, write_bytes
-from ..files.folder_names import MANIFEST, NAME, name_problem
+from ..files.folder_names import MANIFEST
 from ..files.remote import BUCKETS, explained, is_remote, open_url, protocols
-from ..files.wording import flag, printable
+from ..files.wording import printable
+from .manifest import FAILED, RECORD, Manifest, as_line, line_of, parse
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
@@ -162,18 +157,45 @@ class Storage:
         else:
             self.backend = RemoteFolder(filesystem, root)
 
-    def published(self) -> dict[str, dict[str, Any]]:
-        """The manifest: name -> entry. It is listed once and read in one go; damaged lines are as if absent."""
+    def manifest(self, names: Collection[str] | None = None) -> Manifest:
+        """The manifest, of which damaged lines are as if absent; names: which lines are read, one by one.
+
+        All of it is listed once and read in one go.
+        """
         with explained(self.place(MANIFEST), "read"):
-            lines = self.backend.read_all(MANIFEST)
-        entries = {name: parse(line) for name, line in lines.items() if NAME.fullmatch(name)}
-        return {name: entry for name, entry in sorted(entries.items()) if entry is not None}
+            if names is None:
+                lines = self.backend.read_all(MANIFEST)
+            else:
+                found = {name: self.backend.read(f"{MANIFEST}/{name}.json") for name in names if RECORD.fullmatch(name)}
+                lines = {name: line for name, line in found.items() if line is not None}
+        return Manifest.of(lines)
+
+    def published(self) -> Mapping[str, dict[str, Any]]:
+        """What the manifest says of concepts that were learned."""
+        return self.manifest().published
 
     def entry(self, name: str) -> dict[str, Any] | None:
-        """The manifest's entry of one concept; None where there is none, or a damaged one."""
+        """The manifest's entry of one published concept; None where there is none, or a damaged one."""
         with explained(self.place(MANIFEST), "read"):
             line = self.backend.read(line_of(name))
-        return None if line is None else parse(line)
+        entry = None if line is None else parse(line)
+        return None if entry is None or entry.get("status") == FAILED else entry
+
+    def record_failure(self, name: str, entry: Mapping[str, Any]) -> None:
+        """Write why something was not learned, unless an earlier attempt has published it; name: as RECORD has it."""
+        if not RECORD.fullmatch(name):
+            raise BadInput(f"'{printable(name)}' cannot be the name of a line in the manifest")
+        line = f"{MANIFEST}/{name}.json"
+        with explained(self.place(MANIFEST), "written"):
+            there = self.backend.read(line)
+            before = None if there is None else parse(there)
+            if before is None or before.get("status") == FAILED:
+                self.backend.write(line, as_line({**entry, "status": FAILED}))
+
+    def forget_failure(self, name: str) -> None:
+        """Remove the line of a failure that is none any more."""
+        with explained(self.place(MANIFEST), "changed"):
+            self.backend.remove(f"{MANIFEST}/{name}.json")
 
     def publish(self, name: str, files: Mapping[str, Path], entry: Mapping[str, Any]) -> None:
         """Copy files into the concept's folder, then write its line of the manifest.
@@ -183,7 +205,7 @@ class Storage:
         of the entry that are NaN or infinite, which JSON does not have, become null.
         """
         line = line_of(name)
-        payload = json.dumps(finite(entry), allow_nan=False).encode() + b"\n"
+        payload = as_line(entry)
         copies = {f"{name}/{checked_file(file)}": source for file, source in files.items()}
         missing = [str(source) for source in files.values() if not source.is_file()]
         if missing:
@@ -227,35 +249,9 @@ class Storage:
         return "/".join([f"{protocol}://{path.rstrip('/')}", name, *([file] if file else [])])
 
 
-def line_of(name: str) -> str:
-    """The file of a concept's line; raises BadInput for what cannot be the name of a concept's folder."""
-    problem = name_problem(name)
-    if problem:
-        raise BadInput(f"'{printable(name)}' {problem}; choose another {flag('token')} or {flag('name')}")
-    return f"{MANIFEST}/{name}.json"
-
-
 def checked_file(name: str) -> str:
     """A relative name; raises BadInput for one that leads out of its folder."""
     path = PurePosixPath(name)
     if not path.parts or path.is_absolute() or ".." in path.parts or "\\" in name:
         raise BadInput(f"'{name}' is no relative file name with slashes")
     return path.as_posix()
-
-
-def parse(line: bytes) -> dict[str, Any] | None:
-    """A line of the manifest; None for one that was cut short or is no JSON object."""
-    try:
-        entry = json.loads(line)
-    except (ValueError, RecursionError):
-        return None
-    return entry if isinstance(entry, dict) else None
-
-
-def finite(value: Any) -> Any:
-    """The value with None for numbers that JSON does not have."""
-    if isinstance(value, Mapping):
-        return {key: finite(each) for key, each in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [finite(each) for each in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -15,14 +15,17 @@ from ..families.borrowing import Pipeline
 from ..files.wording import flag, told
 from ..runs.folder import RunFolder
 from ..runs.resume import check_locked, finished, is_complete
+from .arrivals import Arrivals
 from .console import Console
 from .endings import Endings, telling_of
 from .events import Callback, Measured
 from .failures import forget_bug
 from .gallery import Budget
 from .learner import Learner
+from .lookup import FEW, look_up
 from .memory.machine import give_back
 from .memory.plan import MemoryPlan, plan_memory
+from .pace import Pace
 from .prepare import Session, encode_rest, load_model, prepare, take_model
 from .processes import Processes
 from .report import Report
@@ -30,6 +33,8 @@ from .seats import Seat, Seats
 from .signals import StopNow
 from .step import SharedStep, largest_batch
 from .suggestion import find_init
+
+AHEAD = 64  # concepts that wait, of a job to which more may come: then nobody looks for others
 
 
 class SharedModel:
@@ -107,9 +112,15 @@ class Admission:
         callbacks: Sequence[Callback],
         started: float,
         is_list: bool,
+        arrivals: Arrivals | None = None,
     ) -> None:
-        """started: by time.perf_counter(), when the job was asked for; is_list: others may do, or have done, some."""
+        """started: by time.perf_counter(), when the job was asked for; is_list: others may do, or have done, some.
+
+        arrivals: more of them, while the job goes on.
+        """
         self.waiting = deque(configs)
+        self.arrivals = arrivals
+        self.pace = Pace(arrivals.pause if arrivals else 0.0, 1.0)
         self.is_list = is_list
         self.model = model
         self.processes = model.processes
@@ -120,8 +131,27 @@ class Admission:
         self.started = started
         self.budget = Budget(started)
 
+    @property
+    def is_open(self) -> bool:
+        """Whether more may come."""
+        return self.arrivals is not None and self.arrivals.is_open
+
+    def collect(self) -> None:
+        """Let those wait that have come since the last look, unless enough do."""
+        if not self.arrivals or len(self.waiting) >= AHEAD or not self.pace.is_due:
+            return
+        with self.pace.doing():
+            arrived = self.arrivals.take()
+        for note in arrived.notes:
+            self.console.note(note)
+        found = look_up(arrived.configs, arrived.refused, few=FEW)
+        self.console.expect(len(found.ready) + len(found.failures))
+        self.endings.turn_down(found, arrived.refused)
+        self.waiting.extend(found.ready)
+
     def admit(self) -> None:
         """Let in as many of those that wait as there is room for."""
+        self.collect()
         while self.waiting and self.has_room(self.waiting[0]):
             config = self.waiting.popleft()
             seat = None
@@ -160,14 +190,14 @@ class Admission:
         with ExitStack() as undo:
             if self.is_list and writes:  # a run of its own writes nothing before all is checked, not even a lock
                 if not folder.acquire():
-                    self.console.say(f"{config.run_name} is being trained by {folder.lock.holder}")
+                    self.console.passed(config.run_name, f"is being trained by {folder.lock.holder}")
                     return None
                 undo.callback(folder.release)
             entry = finished(folder)
             if self.is_list and writes:
                 check_locked(folder, entry, self.is_list)
             if entry and is_complete(folder, entry) and (self.is_list or not folder.checkpoints.steps()):
-                self.console.say(f"{config.run_name} is finished already")
+                self.console.passed(config.run_name, "is finished already")
                 if not self.is_list:
                     self.endings.find_published(folder, entry)
                     if writes and folder.acquire():
@@ -185,7 +215,8 @@ class Admission:
             session = prepare(config, self.model.load, owner)
             undo.callback(session.close)
             if not self.model.is_planned:
-                self.model.make_plan(session, sum(each.batch_size for each in (config, *self.waiting)))
+                together = (config, *self.waiting) if not self.is_open else [config] * AHEAD
+                self.model.make_plan(session, sum(each.batch_size for each in together))
             learner = Learner(session)
             if writes and not self.is_list:
                 if not folder.acquire():

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any, Protocol
-
-from tqdm.auto import tqdm
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, ClassVar, Protocol
 
 from ..files.wording import listing, printable, told
 from ..reports.dataset_report import short_form
 from ..reports.previews import Progress
 from ..reports.texts import how_to_use
 from ..runs.folder import RunFolder
+from .gauges import Bar, Gauge, LogLines, is_seen_live
 from .learner import Learner
 from .memory.plan import MemoryPlan
 from .outcome import describe_rows, warnings_of, why_ended
@@ -24,11 +22,17 @@ from .prepare import Session
 class Console(Protocol):
     """Where a job says what it does; `train(console=...)` takes any."""
 
+    def elsewhere(self) -> Console:
+        """What takes its place in the other processes of a job, which have concepts of their own."""
+
+    def expect(self, count: int) -> None:
+        """So many concepts more are to be learned, or have failed already."""
+
     def begin(self, learner: Learner, plan: MemoryPlan) -> None:
         """A concept has come in, perhaps with steps that were done before; plan: of the job's batches."""
 
-    def advance(self, steps: int) -> None:
-        """So many steps more are done, of all concepts together."""
+    def advance(self) -> None:
+        """A step of all concepts is done."""
 
     def show(self, lines: Sequence[Mapping[str, Any]]) -> None:
         """The latest lines of metrics.jsonl."""
@@ -40,11 +44,14 @@ class Console(Protocol):
 
     def note(self, warning: str) -> None: ...
 
+    def passed(self, name: str, why: str) -> None:
+        """Nothing is to be done for a concept; why: to follow its name."""
+
     def finished(self, learner: Learner, folder: RunFolder, peak: int) -> None:
         """A concept is published; peak: bytes of memory that this process took, 0 where nobody knows."""
 
-    def failed(self, name: str, problem: Exception) -> None:
-        """A concept cannot be trained, or not to its end."""
+    def failed(self, name: str, problem: Exception, columns: Mapping[str, Any] | None = None) -> None:
+        """A concept cannot be trained, or not to its end; columns: as in TrainConfig."""
 
     def close(self) -> None: ...
 
@@ -52,9 +59,14 @@ class Console(Protocol):
 class Silence:
     """A console that says nothing."""
 
+    def elsewhere(self) -> Console:
+        return self
+
+    def expect(self, count: int) -> None: ...
+
     def begin(self, learner: Learner, plan: MemoryPlan) -> None: ...
 
-    def advance(self, steps: int) -> None: ...
+    def advance(self) -> None: ...
 
     def show(self, lines: Sequence[Mapping[str, Any]]) -> None: ...
 
@@ -65,81 +77,105 @@ class Silence:
 
     def note(self, warning: str) -> None: ...
 
+    def passed(self, name: str, why: str) -> None: ...
+
     def finished(self, learner: Learner, folder: RunFolder, peak: int) -> None: ...
 
-    def failed(self, name: str, problem: Exception) -> None: ...
+    def failed(self, name: str, problem: Exception, columns: Mapping[str, Any] | None = None) -> None: ...
 
     def close(self) -> None: ...
 
 
 class Terminal:
-    """One bar for the steps of all concepts of a list, and a line for each concept that is finished."""
+    """How many concepts of a list are done, and a line for each that is finished."""
 
-    def __init__(self, started: float) -> None:
-        """started: by time.perf_counter(), when the job was asked for."""
+    is_list: ClassVar[bool] = True
+
+    def __init__(self, started: float, gauge: Callable[[str, bool], Gauge] | None = None) -> None:
+        """started: by time.perf_counter(), when the job was asked for; gauge: of GAUGES, None as it suits."""
         self.started = started
-        self.bar: tqdm | None = None
+        self.make_gauge = gauge or (Bar if is_seen_live() else LogLines)
+        self.gauge = self.make_gauge("", self.is_list)
+        self.expected = 0  # concepts
+        self.ended = 0  # of these
+        self.at_work: dict[str, Learner] = {}
         self.shown: dict[str, str] = {}
 
+    def elsewhere(self) -> Console:
+        return Silence()
+
+    def expect(self, count: int) -> None:
+        self.expected += count
+
     def begin(self, learner: Learner, plan: MemoryPlan) -> None:
-        if self.bar is None:
-            self.bar = tqdm(total=0, desc=self.title(learner), initial=learner.step)
-        else:
-            self.bar.update(learner.step)
-        self.bar.total = (self.bar.total or 0) + learner.config.steps
+        self.at_work[learner.config.run_name] = learner
+        self.advance()
 
-    def title(self, learner: Learner) -> str:
-        return "concepts"
-
-    def advance(self, steps: int) -> None:
-        if self.bar is not None:
-            self.bar.update(steps)
+    def advance(self) -> None:
+        self.gauge.show(self.ended + sum(map(part_done, self.at_work.values())), self.expected)
 
     def show(self, lines: Sequence[Mapping[str, Any]]) -> None:
         for name in ("loss", "validation_loss"):
             values = [line[name] for line in lines if name in line]
             if values:
                 self.shown[name.removesuffix("_loss")] = f"{values[-1]:.5f}"
-        if self.bar is not None:
-            self.bar.set_postfix(self.shown, refresh=False)
+        self.gauge.tell(self.shown)
 
-    @contextmanager
-    def drawing(self, what: str, work: int) -> Iterator[Progress]:
-        with tqdm(total=work, desc=what, leave=False) as bar:
-            yield bar.update
+    def drawing(self, what: str, work: int) -> AbstractContextManager[Progress]:
+        return self.gauge.drawing(what, work)
 
     def say(self, text: str) -> None:
-        tqdm.write(text)
+        self.gauge.say(text)
 
     def note(self, warning: str) -> None:
-        tqdm.write(f"note: {warning}", file=sys.stderr)
+        self.gauge.say(f"note: {warning}", warns=True)
+
+    def end(self, name: str) -> None:
+        """Count a concept as one of which nothing more is to be expected."""
+        self.at_work.pop(name, None)
+        self.ended += 1
+        self.advance()
+
+    def passed(self, name: str, why: str) -> None:
+        self.say(f"{name} {why}")
+        self.end(name)
 
     def finished(self, learner: Learner, folder: RunFolder, peak: int) -> None:
         self.say(f"{folder.name}: rows of step {learner.best_step} in {folder.place(folder.files.embedding)}")
         for warning in warnings_of(learner):
             self.note(f"{folder.name}: {warning}")
+        self.end(folder.name)
 
-    def failed(self, name: str, problem: Exception) -> None:
+    def failed(self, name: str, problem: Exception, columns: Mapping[str, Any] | None = None) -> None:
         self.say(f"{printable(name)} failed: {told(problem)}")
+        self.end(name)
 
     def close(self) -> None:
-        if self.bar is not None:
-            self.bar.close()
+        self.at_work.clear()  # nobody who keeps this console, or an error that knows it, keeps the model
+        self.gauge.close()
 
 
 class SingleTerminal(Terminal):
     """For one concept: what is about to happen, and at the end where its files go."""
 
+    is_list = False
+
     def begin(self, learner: Learner, plan: MemoryPlan) -> None:
         self.say("\n".join([*describe(learner.session), describe_plan(plan)]))
+        self.gauge = self.make_gauge(learner.data.token, self.is_list)
         super().begin(learner, plan)
 
-    def title(self, learner: Learner) -> str:
-        return learner.data.token
+    def advance(self) -> None:
+        for learner in self.at_work.values():
+            self.gauge.show(learner.config.steps if learner.is_done else learner.step, learner.config.steps)
+
+    def passed(self, name: str, why: str) -> None:
+        self.say(f"{name} {why}")
 
     def finished(self, learner: Learner, folder: RunFolder, peak: int) -> None:
         concept = learner.config.concept
         seconds = time.perf_counter() - self.started
+        self.advance()
         self.close()
         memory = f" with {peak / 2**30:.1f} GiB of memory" if peak else ""
         self.say(f"\nlearned in {seconds:.0f} s{memory}; everything is in {folder.place()}")
@@ -155,8 +191,13 @@ class SingleTerminal(Terminal):
             self.note(warning)
         self.say("\n".join(how_to_use(concept, folder, learner.session.family)))
 
-    def failed(self, name: str, problem: Exception) -> None:
+    def failed(self, name: str, problem: Exception, columns: Mapping[str, Any] | None = None) -> None:
         """The job raises the problem of its only concept."""
+
+
+def part_done(learner: Learner) -> float:
+    """How much of its steps a concept has behind it, from 0 to 1."""
+    return min(1.0, learner.step / learner.config.steps)
 
 
 def describe(session: Session) -> list[str]:

@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 import torch
 
 from ..config.config import TrainConfig
+from ..config.rows import Refusal
+from ..config.settings import config_to_mapping
 from ..embedding_files import Embedding
 from ..errors import Diverged
 from ..files.remote import failure
-from ..files.wording import flag, in_words, printable
+from ..files.wording import flag, in_words, printable, told
 from ..runs.folder import RunFolder
 from ..runs.resume import Entry
+from ..runs.storage import Storage
 from .console import Console
 from .events import Finished, Run
 from .export import export_embedding
-from .failures import reason_of
+from .failures import as_entry, reason_of
 from .job_index import JobIndex
 from .learner import Reading
+from .lookup import Lookup, record_refusals
 from .memory.machine import peak_bytes
 from .memory.plan import MemoryPlan
+from .processes import Processes
 from .seats import Seat, Seats
 
 
@@ -29,13 +34,20 @@ class Endings:
     """Ends concepts, and keeps what has become of each."""
 
     def __init__(
-        self, seats: Seats, device: torch.device, console: Console, listed: Sequence[TrainConfig] = ()
+        self,
+        seats: Seats,
+        processes: Processes,
+        console: Console,
+        listed: Sequence[TrainConfig] = (),
+        keeps_runs: bool = True,
     ) -> None:
-        """listed: the concepts of a list, which gets a page over all its runs."""
+        """listed: the concepts of a list, which gets a page over all its runs; keeps_runs: not in a job without end."""
         self.seats = seats
         self.index = JobIndex(listed, console) if listed else None
-        self.device = device
+        self.device = processes.device
+        self.writes = processes.is_main
         self.console = console
+        self.keeps_runs = keeps_runs
         self.runs: list[Run] = []
         self.failures: dict[str, Exception] = {}  # by the name of the run
 
@@ -46,20 +58,17 @@ class Endings:
         except Exception as problem:
             self.lose(seat, problem)
             return
-        self.runs.append(run)
+        if self.keeps_runs:
+            self.runs.append(run)
         self.seats.leave(seat)
         if self.index and seat.report:
             self.index.write_now_and_then((each.learner.config for each in self.seats), self.failures)
 
-    def sum_up(self, failures: Mapping[str, Exception], is_main: bool) -> dict[str, Exception]:
-        """All failures of a job that has come to its end, which are told in the page over its runs if it is a list.
-
-        failures: of concepts that never had a seat.
-        """
-        of_all = {**failures, **self.failures}
+    def sum_up(self, is_main: bool) -> dict[str, Exception]:
+        """All failures of a job that has come to its end, which are told in the page over its runs if it is a list."""
         if self.index and is_main:
-            self.index.write([], of_all)
-        return of_all
+            self.index.write([], self.failures)
+        return self.failures
 
     def lose(self, seat: Seat, problem: Exception) -> None:
         """Give up the seat of a concept that something has kept from going on."""
@@ -96,7 +105,6 @@ class Endings:
                     export_embedding(learner.session, folder, learner.best_rows, learner.best_step, thumbnail)
             history = folder.metrics.read()
             folder.publish({"token": config.concept.trigger, "step": learner.step, "best_step": learner.best_step})
-            self.console.advance(config.steps - learner.step)  # there are some where it stopped early
             self.console.finished(learner, folder, peak_bytes(self.device))
         run = Run(
             token=config.concept.trigger,
@@ -142,8 +150,26 @@ class Endings:
             problem = OSError(in_words(problem))
         if self.index:
             problem = reason_of(problem, config)
+            self.record(config, problem)
         self.failures[config.run_name] = problem
-        self.console.failed(config.run_name, problem)
+        self.console.failed(config.run_name, problem, config.origin.columns)
+
+    def record(self, config: TrainConfig, problem: Exception) -> None:
+        """Write a line of the manifest that says why a concept of a list was not learned."""
+        if not self.writes:
+            return
+        entry = as_entry(problem, config.concept.trigger, config.origin.columns, config=config_to_mapping(config))
+        try:
+            Storage(config.output).record_failure(config.run_name, entry)
+        except Exception as other:  # an output that is full, or dead, may be what the problem is about
+            self.console.note(f"the failure of {config.run_name} is not in the manifest: {told(other)}")
+
+    def turn_down(self, found: Lookup, refused: Sequence[Refusal]) -> None:
+        """Take note of concepts that never had a seat, and tell of them."""
+        record_refusals(refused, found)
+        self.failures |= found.failures
+        for name, problem in found.failures.items():
+            self.console.failed(name, problem, found.columns.get(name))
 
 
 def why_diverged(seat: Seat, step: int) -> str:

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import traceback
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from ..config.config import TrainConfig
-from ..errors import BadInput, Bug, Diverged
+from ..errors import BadInput, Bug, Diverged, FailedBefore, code_of
 from ..files.atomic import write_bytes
 from ..files.wording import told
 from ..runs.folder import RunFolder
 
 TRACEBACK = "traceback.txt"  # in the run's folder
-FORESEEN = (BadInput, Diverged, OSError)
+FORESEEN = (BadInput, Diverged, FailedBefore, OSError)
+
+
+def as_entry(problem: Exception, token: str | None, columns: Mapping[str, Any], **more: Any) -> dict[str, Any]:
+    """What the manifest says of a failure, but for its status."""
+    return {"token": token, "code": code_of(problem), "reason": told(problem), "columns": dict(columns), **more}
 
 
 def reason_of(problem: Exception, config: TrainConfig | None = None) -> Exception:

@@ -40,7 +40,7 @@ class JobIndex:
         configs = list(learning)
         with self.pace.doing():
             for output in self.outputs:
-                entries = {name: failed(name, problem) for name, problem in failures.items()}
+                entries = {name: failed(name, told(problem)) for name, problem in failures.items()}
                 entries |= {each.run_name: in_progress(each) for each in configs if each.output == output}
                 try:
                     write_index(output, entries)
@@ -51,13 +51,15 @@ class JobIndex:
 def write_index(output: str, entries: dict[str, IndexEntry]) -> None:
     """The page of an output; entries: of what is not published, by the name of the run."""
     storage = Storage(output)
-    known = entries | {name: finished(name, entry) for name, entry in storage.published().items()}
+    manifest = storage.manifest()  # others at work on this output may have published, and failed
+    known = {name: failed(name, str(entry.get("reason"))) for name, entry in manifest.failed.items()}
+    known |= entries | {name: finished(name, entry) for name, entry in manifest.published.items()}
     page = render_index(PurePosixPath(output).name or output, [known[name] for name in sorted(known)])
     storage.write_file(NAME, page.encode())
 
 
-def failed(name: str, problem: Exception) -> IndexEntry:
-    return IndexEntry(printable(name), printable(name), "failed", told(problem), False)
+def failed(name: str, reason: str) -> IndexEntry:
+    return IndexEntry(printable(name), printable(name), "failed", reason, False)
 
 
 def in_progress(config: TrainConfig) -> IndexEntry:

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from ..config.config import TrainConfig
+from ..config.rows import Refusal
 from ..config.together import check_together
 from ..errors import Incomplete, Interrupted
 from ..families.borrowing import Pipeline
 from ..files.wording import flag, printable, resuming, told
 from ..runs.folder import RunFolder
-from ..runs.resume import Entry, check_folder, with_found_words
-from ..runs.storage import Storage
 from .admission import Admission, SharedModel
+from .arrivals import Arrivals, Share
 from .console import Console, Silence, SingleTerminal, Terminal
 from .endings import Endings
 from .events import Callback, Run
-from .failures import reason_of
+from .lookup import look_up, record_refusals
 from .loop import Loop
 from .processes import Processes
 from .seats import Seats
@@ -53,7 +53,8 @@ def train_all(
     pipeline: Pipeline | None = None,
     stop: Flag | None = None,
     console: Console | None = None,
-    refused: Mapping[str, Exception] | None = None,
+    refused: Sequence[Refusal] = (),
+    arrivals: Arrivals | None = None,
 ) -> list[Run]:
     """Learn many concepts at once; the rows of each are what `train` would give, to rounding.
 
@@ -62,84 +63,75 @@ def train_all(
     sent, as long as there are as many concepts as processes; otherwise they share the examples of every concept, and
     the gradients of the rows are sent. Returns the runs that this process has finished.
 
-    With `resume=True` only what is not published yet is done. A concept whose input is bad, that diverges, or that
-    meets a mistake in the program, does not stop the others: Incomplete is raised at the end. refused: concepts of the
-    job that cannot even be tried, and why. All else is as in `train`.
+    With `resume=True` only what is neither published nor on record as failed is done (`retry_failed` does the latter
+    too). A concept whose input is bad, that diverges, or that meets a mistake in the program, does not stop the others:
+    its line of the manifest says why, and Incomplete is raised at the end. refused: rows of a list that cannot even be
+    tried. arrivals: where further concepts come from; the job goes on until they are closed or it is stopped, and
+    returns no runs. All else is as in `train`.
     """
     started = time.perf_counter()
     if pipeline is not None:
         configs = [replace(config, model=pipeline.name_or_path or type(pipeline).__name__) for config in configs]
-    refused = refused or {}
     count = len(configs) + len(refused)
-    is_list = count > 1
-    if configs or not refused:
+    is_list = arrivals is not None or count > 1
+    if configs or not (refused or arrivals):
         check_together(configs)
-    ready, failures = look_up(configs, refused, is_list)
-    if not ready:
-        raise summary(failures, count)
-    processes = Processes(ready[0].precision)
-    processes.wait()  # all have checked the folders before one writes into them
-    if not processes.is_main:
-        console = Silence()
-        failures = {}  # the main process tells of them
-    elif console is None:
-        console = Terminal(started) if is_list else SingleTerminal(started)
-    for name, problem in failures.items():
-        console.failed(name, problem)
-    order = ready
-    if 1 < processes.count <= len(ready):
-        order = deal(ready, processes.rank, processes.count)
-        processes = processes.alone()
+    found = look_up(configs, refused, is_list)
+    if not found.ready and arrivals is None:
+        if is_list:
+            record_refusals(refused, found)
+        raise summary(found.failures, count)
+    example = found.ready[0] if found.ready else arrivals.example  # type: ignore[union-attr]
+    console = console or (Terminal(started) if is_list else SingleTerminal(started))
+    part = Part.of(found.ready, Processes(example.precision), console, arrivals)
 
-    model = SharedModel(ready[0], processes, pipeline)
+    model = SharedModel(example, part.processes, pipeline)
     seats = Seats()
-    endings = Endings(seats, processes.device, console, configs if is_list else [])
-    admission = Admission(order, model, seats, endings, console, callbacks, started, is_list)
+    endings = Endings(seats, part.processes, part.console, [example, *configs] if is_list else [], arrivals is None)
+    admission = Admission(part.configs, model, seats, endings, part.console, callbacks, started, is_list, part.arrivals)
+    part.console.expect(len(part.configs))
+    if part.tells:
+        part.console.expect(len(found.failures))
+        endings.turn_down(found, refused)
     try:
         with StopSignals(stop) as signals:
-            is_whole = Loop(model, seats, admission, endings, console, signals).run()
+            is_whole = Loop(model, seats, admission, endings, part.console, signals).run()
         if not is_whole:
             raise Interrupted(how_to_go_on(seats, is_list), signals.received or 0)
     finally:  # whatever happens, files are closed and locks given back
         seats.leave_all()
-        console.close()
+        part.console.close()
         model.let_go()
-    if failures := endings.sum_up(failures, processes.is_main):
+    if failures := endings.sum_up(part.processes.is_main):
         raise summary(failures, count)
     return endings.runs
 
 
-def look_up(
-    configs: Sequence[TrainConfig], refused: Mapping[str, Exception], is_list: bool
-) -> tuple[list[TrainConfig], dict[str, Exception]]:
-    """The configs whose folders let them begin or go on, and the problems of the others and of those refused before."""
-    failures = {name: reason_of(problem) if is_list else problem for name, problem in refused.items()}
-    manifests: dict[str, Mapping[str, Entry] | Exception] = {}  # each is read in one go: it may be far away
-    ready = []
-    for config in configs:
-        try:
-            if is_list and config.output not in manifests:
-                manifests[config.output] = read_manifest(config.output)
-            manifest = manifests.get(config.output)
-            if isinstance(manifest, Exception):
-                raise manifest
-            config = with_found_words(config, manifest)
-            check_folder(RunFolder(config), manifest)
-        except Exception as problem:
-            if not is_list:
-                raise
-            failures[config.run_name] = reason_of(problem, config)
+@dataclass(frozen=True)
+class Part:
+    """What this process does of a job."""
+
+    configs: Sequence[TrainConfig]  # in their order
+    processes: Processes  # those that work on the same concepts
+    console: Console
+    arrivals: Arrivals | None
+    tells: bool  # whether it speaks of what none can do
+
+    @classmethod
+    def of(
+        cls, configs: Sequence[TrainConfig], processes: Processes, console: Console, arrivals: Arrivals | None
+    ) -> Part:
+        """Concepts of its own, where there are enough for all processes; otherwise a share of every concept's steps."""
+        processes.wait()  # all have checked the folders before one writes into them
+        tells = processes.is_main
+        if processes.count == 1 or not (arrivals or processes.count <= len(configs)):
+            return cls(configs, processes, console if tells else Silence(), arrivals, tells)
+        if arrivals:
+            arrivals = Share(arrivals, processes.rank, processes.count)
+            own = [config for config in configs if arrivals.is_own(config)]
         else:
-            ready.append(config)
-    return ready, failures
-
-
-def read_manifest(output: str) -> Mapping[str, Entry] | Exception:
-    """What is published in an output, or why nobody can tell."""
-    try:
-        return Storage(output).published()
-    except Exception as problem:
-        return problem
+            own = deal(configs, processes.rank, processes.count)
+        return cls(own, processes.alone(), console if tells else console.elsewhere(), arrivals, tells)
 
 
 def summary(failures: Mapping[str, Exception], count: int) -> Exception:

@@ -15,6 +15,7 @@ from .signals import StopNow, StopSignals
 
 READ_EVERY = {"cpu": 1}  # steps between readings of the loss, by kind of device; elsewhere
 READ_SELDOM = 10
+IDLE = 0.05  # seconds between two looks for concepts where there are none
 
 
 class Loop:
@@ -44,11 +45,15 @@ class Loop:
         goes_on = self.is_loaded(self.admission.admit)
         if self.seats:
             self.model.step.family.put_away_vae()  # it comes back for the other views, when the first step is done
-        while self.seats and goes_on:
+        while goes_on and (self.seats or self.admission.is_open):
+            if not self.seats:  # nobody has come yet
+                time.sleep(IDLE)
+                goes_on = self.let_in()
+                continue
             self.take_step()
             if self.must_read():
                 goes_on = self.read(self.processes.any(self.signals.is_wished)) and self.let_in()
-        return not self.seats and not self.admission.waiting
+        return not (self.seats or self.admission.waiting or self.admission.is_open)
 
     def is_loaded(self, load: Callable[[], None]) -> bool:
         """Do what takes long and can be done again from its start; returns False where a signal has cut it short."""
@@ -82,7 +87,7 @@ class Loop:
         for learner, loss in zip(learners, self.model.step.backward(learners), strict=True):
             learner.update(loss)
         self.rounds += 1
-        self.console.advance(len(learners))
+        self.console.advance()
 
     def must_read(self) -> bool:
         """Whether the losses are needed now; all processes that share examples say the same."""

@@ -16,7 +16,7 @@ from ..data.batches import ConceptData
 from ..data.checks import CaptionReading, read_captions, resolution_problem, small_pictures, token_problem
 from ..data.examples import Example
 from ..data.geometry import Framing
-from ..errors import BadInput
+from ..errors import BadInput, Refused
 from ..families import Family, TextSlot
 from ..files.wording import flag, listing, printable, shorten
 from ..method.initializers import split_init
@@ -79,6 +79,13 @@ def check_token_is_new(concept: Concept, slots: Sequence[TextSlot]) -> None:
         problem = token_problem(concept, slot.tokenizer, slot.name)
         if problem:
             raise BadInput(problem)
+
+
+def check_vectors(concept: Concept, count: int) -> None:
+    """Raises Refused for more rows than there may be; count: those that the concept starts with."""
+    most = concept.bounds.vectors
+    if most is not None and count > most:
+        raise Refused(f"{flag('init')} makes {count} vectors, and a row of a list may have {most}")
 
 
 def check_captions(

@@ -99,6 +99,7 @@ def prepare(config: TrainConfig, load: Callable[[], Family], owner: str = "") ->
     warnings += preflight.preview_warnings(concept, drawing.prompts)
     warnings += preflight.init_warnings(concept, family.slots[0])
     count = len(next(iter(initial.values())))
+    preflight.check_vectors(concept, count)
     for slot in family.slots:
         warnings += preflight.check_captions(concept, examples, slot, count, config.long_captions)
     encoder = ViewEncoder(family, concept.alpha_color, open_cache(config, family))
