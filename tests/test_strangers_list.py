@@ -209,7 +209,10 @@ def test_sixty_rows_of_which_two_are_good(place: Place, model: Path) -> None:
     for name, (_, reason) in rows.items():
         (entry,) = [each for each in manifest.failed.values() if each["token"] == f"<{name}>"]
         assert reason in entry["reason"]
-        assert entry["code"] == ("refused" if reason in REFUSALS else "bad_input"), name
+        # a picture that may not be read is a bad picture among others, which may be skipped
+        expected = {"refused", "bad_input"} if reason in REFUSALS else {"bad_input"}
+        assert entry["code"] in expected, name
+    assert sum(entry["code"] == "refused" for entry in manifest.failed.values()) > 20
     assert "hunter2" not in said
     assert "Traceback" not in said
     assert all(line.replace("\t", "").isprintable() for line in reasons.splitlines())

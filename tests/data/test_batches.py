@@ -14,6 +14,7 @@ from ti_trainer.data.batches import (
     stack_draws,
 )
 from ti_trainer.data.examples import Example
+from ti_trainer.data.geometry import View
 from ti_trainer.data.images import Picture
 from ti_trainer.data.latents import CachedView, LatentPosterior
 from ti_trainer.method.randomness import generator
@@ -22,12 +23,15 @@ SIZE = 8  # of a batch
 SHAPE = (4, 2, 2)
 
 
+VIEW = View((0.0, 0.0, 64.0, 64.0), (64, 64), False)
+
+
 def cached(number: int, shape: tuple[int, ...] = SHAPE, mask: float | None = None) -> CachedView:
     """A view with the mean `number` and the deviation 100 + number."""
     mean = torch.full(shape, float(number))
     weights = None if mask is None else torch.full((1, *shape[1:]), mask)
     c, h, w = shape
-    return CachedView((number, 0, 0, 0, 64, 64), (c, h, w), lambda: LatentPosterior(mean, mean + 100), weights)
+    return CachedView(VIEW, (number, 0, 0, 0, 64, 64), (c, h, w), lambda: LatentPosterior(mean, mean + 100), weights)
 
 
 def example(number: int, **fields) -> Example:
@@ -155,7 +159,7 @@ def test_what_is_drawn_is_not_encoded_until_it_is_stacked() -> None:
             encoded.append(number)
             return cached(number).encode()
 
-        return CachedView((number, 0, 0, 0, 64, 64), SHAPE, encode)
+        return CachedView(VIEW, (number, 0, 0, 0, 64, 64), SHAPE, encode)
 
     data = ConceptData("<cat>", [example(number) for number in range(30)], [[view(number)] for number in range(30)])
     draws = [draw_example(data, 0, 0, index, SIZE) for index in range(SIZE)]

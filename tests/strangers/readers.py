@@ -54,11 +54,18 @@ def read_name(path: Path) -> Any:
     return words_of_file(os.fsdecode(path.read_bytes()))
 
 
+def read_rows(path: Path) -> Any:
+    """The rows of a list of concepts; raises the problem of the first that has one."""
+    for row in read_concepts(str(path)):
+        if row.problem:
+            raise row.problem
+
+
 READERS: dict[str, Callable[[Path], Any]] = {
     "caption": read_caption,
     "templates": lambda path: load_templates(str(path)),
     "list of pictures": lambda path: read_list(path, ANY_COLUMNS),
-    "list of concepts": lambda path: read_concepts(str(path)),
+    "list of concepts": read_rows,
     "config": read_config,
     "picture": lambda path: decode(Picture.at(path)),
     "picture, looked at": lambda path: decode(Picture.at(path), at_least=64),

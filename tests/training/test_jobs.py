@@ -26,6 +26,7 @@ from safetensors.torch import load_file
 
 import ti_trainer.training.admission
 import ti_trainer.training.prepare
+import ti_trainer.training.shared_model
 from tests.running import on_step
 from ti_trainer import BadInput, Concept, Run, TrainConfig, train, train_all
 from ti_trainer.cli import main
@@ -588,8 +589,8 @@ def test_memory_is_given_back(make_config: MakeConfig, monkeypatch: pytest.Monke
         denoisers.append(weakref.ref(family.denoiser))
         return family
 
-    original = ti_trainer.training.admission.load_model
-    monkeypatch.setattr(ti_trainer.training.admission, "load_model", load)
+    original = ti_trainer.training.shared_model.load_model
+    monkeypatch.setattr(ti_trainer.training.shared_model, "load_model", load)
     stop = threading.Event()
     if not ends_well:
         stop.set()

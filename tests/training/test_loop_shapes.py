@@ -103,7 +103,7 @@ def make_mixed(
             replace(wide, mask=left_edge, weight=3.0),
         ]
         framing = Framing(32, of_cat.family.spec.bucket_step, "random", crops=2)
-        views = views_of(examples, "<my-cat>", framing, cat.mask_background, of_cat.encoder)
+        views = views_of(examples, "<my-cat>", framing, cat.mask_background, of_cat.gathered.encoder)
         return [replace(of_cat, data=replace(of_cat.data, examples=examples, views=views)), of_dog]
 
     return make

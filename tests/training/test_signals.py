@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 import ti_trainer.training.admission
+import ti_trainer.training.shared_model
 from tests.running import MakeConfig, MakeTwo
 from ti_trainer import Run, train, train_all
 from ti_trainer.errors import Interrupted
@@ -136,7 +137,7 @@ def test_loading_stops_at_once(make_config: MakeConfig, monkeypatch: pytest.Monk
         signal.raise_signal(number)
         pytest.fail("it went on")
 
-    monkeypatch.setattr(ti_trainer.training.admission, "load_model", load)
+    monkeypatch.setattr(ti_trainer.training.shared_model, "load_model", load)
     config = make_config()
     with pytest.raises(Interrupted, match="stopped before a step was taken; to go on, run the same command") as stop:
         train(config)

@@ -69,7 +69,14 @@ def row_of(content: Any, where: str) -> Row:
             columns = others_than_settings(content, where)
         return Row(where, given(content, where), None, columns)
     except BadInput as problem:
-        return Row(where, {}, problem, columns)
+        return Row(where, token_in(content), problem, columns)
+
+
+def token_in(content: Any) -> dict[str, str]:
+    """The token of a row that cannot be used, as a setting, if it has one that is text."""
+    token = content.get("token") if isinstance(content, dict) else None
+    token = token.text if isinstance(token, Cell) else token
+    return {"token": token} if isinstance(token, str) and token else {}
 
 
 def others_than_settings(row: Mapping[Any, Any], where: str) -> dict[str, Any]:

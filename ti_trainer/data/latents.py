@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from .examples import Example
 from .geometry import Framing, View, mask_weights, subject_box
-from .images import Picture, read_image, to_pixels
+from .images import ROOM, Picture, on_ground, open_picture, read_image, to_pixels
 from .latent_cache import LatentCache, picture_hash
 from .masks import read_mask
 
@@ -32,6 +32,7 @@ class LatentPosterior:
 class CachedView:
     """All that training needs to know of a view of a picture; on the CPU, because there may be many."""
 
+    view: View
     sizes: tuple[int, ...]  # see View.sizes
     shape: tuple[int, int, int]  # c, h, w of its latents
     compute: Callable[[], LatentPosterior]  # what `encode` calls once
@@ -81,9 +82,25 @@ class ViewEncoder:
         self._picture: Picture | None = None
         self._content = b""  # read once, so that what is hashed is what is encoded
         self._image: Image.Image | None = None
+        self._cut: dict[tuple[int, View], Image.Image] = {}  # by the picture's id
+
+    def cut_ahead(self, picture: Picture, views: Iterable[View]) -> None:
+        """Read a picture and cut its views out, so that only the VAE is left to be run; not where there is a cache.
+
+        Another thread may do this before anybody else has the encoder. Raises BadInput as a call does.
+        """
+        if self.disk:
+            return
+        opened = open_picture(picture)
+        with ROOM.take(opened.pixels):
+            image = on_ground(opened.decode().image, self.alpha_color)
+            self._cut |= {(id(picture), view): view.cut(image) for view in views}
 
     def __call__(self, picture: Picture, view: View) -> LatentPosterior:
         """The posterior of a view, (c, h, w) float32 on the CPU: from the cache on disk, else from the VAE."""
+        cut = self._cut.pop((id(picture), view), None)
+        if cut is not None:
+            return LatentPosterior(*self.encode(cut))
         if picture is not self._picture:
             content = picture.read()
             self.forget()
@@ -94,11 +111,15 @@ class ViewEncoder:
         if found is None:
             content = self._content
             self._image = self._image or read_image(Picture(picture.name, lambda: content), self.alpha_color)
-            posterior = self.encoder.encode_images(to_pixels(view.cut(self._image))[None])
-            found = posterior.mean[0].float().cpu(), posterior.std[0].float().cpu()
+            found = self.encode(view.cut(self._image))
             if self.disk:
                 self.disk.store(key, view, *found)
         return LatentPosterior(*found)
+
+    def encode(self, cut: Image.Image) -> tuple[Tensor, Tensor]:
+        """Mean and deviation of what a view shows."""
+        posterior = self.encoder.encode_images(to_pixels(cut)[None])
+        return posterior.mean[0].float().cpu(), posterior.std[0].float().cpu()
 
     def forget(self) -> None:
         """Free the memory of the last picture."""
@@ -122,6 +143,7 @@ def views_of(
         views = framing.views(example.size, subject_box(mask) if mask else None, token, number)
         cached = {
             view: CachedView(
+                view,
                 sizes=view.sizes(example.size),
                 shape=(channels, view.size[1] // unit, view.size[0] // unit),
                 compute=partial(encode, example.picture, view),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -10,93 +9,28 @@ from functools import partial
 
 from ..config.config import TrainConfig
 from ..errors import BadInput
-from ..families import Family
-from ..families.borrowing import Pipeline
 from ..files.wording import flag, told
 from ..runs.folder import RunFolder
 from ..runs.resume import check_locked, finished, is_complete
-from .arrivals import Arrivals
+from .arrivals import Arrivals, Intake
 from .console import Console
 from .endings import Endings, telling_of
 from .events import Callback, Measured
 from .failures import forget_bug
 from .gallery import Budget
+from .gathering import Gathered
 from .learner import Learner
-from .lookup import FEW, look_up
 from .memory.machine import give_back
-from .memory.plan import MemoryPlan, plan_memory
-from .pace import Pace
-from .prepare import Session, encode_rest, load_model, prepare, take_model
-from .processes import Processes
+from .prefetch import Prefetch
+from .prepare import Session, encode_rest, prepare
 from .report import Report
 from .seats import Seat, Seats
+from .shared_model import SharedModel
 from .signals import StopNow
-from .step import SharedStep, largest_batch
+from .step import largest_batch
 from .suggestion import find_init
 
 AHEAD = 64  # concepts that wait, of a job to which more may come: then nobody looks for others
-
-
-class SharedModel:
-    """The frozen model of a job: loaded when the first concept asks for it, which also decides how batches are cut."""
-
-    def __init__(self, config: TrainConfig, processes: Processes, pipeline: Pipeline | None = None) -> None:
-        """config: of any concept of the job; pipeline: a loaded one, in place of the config's model."""
-        self.config = config
-        self.processes = processes
-        self.pipeline = pipeline
-        self._family: Family | None = None
-        self._plan: MemoryPlan | None = None
-        self._step: SharedStep | None = None
-
-    def load(self) -> Family:
-        """The model; read from the disk at the first call. Raises BadInput where it cannot be had."""
-        if self._family is None and self.pipeline is not None:
-            self._family = take_model(self.config, self.pipeline, self.processes.device)
-        elif self._family is None:
-            self._family = load_model(self.config, self.processes.device, self.processes.dtype)
-        return self._family
-
-    def let_go(self) -> None:
-        """Give back its memory, also where the traceback of an error that somebody keeps still knows this object."""
-        self._family = self._step = self.pipeline = None
-
-    @property
-    def is_planned(self) -> bool:
-        return self._step is not None
-
-    @property
-    def plan(self) -> MemoryPlan:
-        assert self._plan is not None, "make_plan has not been called"
-        return self._plan
-
-    @property
-    def step(self) -> SharedStep:
-        assert self._step is not None, "make_plan has not been called"
-        return self._step
-
-    def make_plan(self, session: Session, wanted: int) -> None:
-        """Decide how batches are cut, for pictures such as those of the first concept; wanted: examples in a step.
-
-        Raises BadInput where not even one example fits into the memory.
-        """
-        config = session.config
-        family = session.family
-        shape = max((view.shape for shown in session.data.views for view in shown), key=math.prod)
-        captions = {caption for example in session.data.examples for caption in example.captions}
-        plan = plan_memory(
-            family,
-            shape,
-            wanted,
-            config.micro_batch_size,
-            config.gradient_checkpointing,
-            caption=max(captions, key=len),
-            distinct=min(1.0, len(captions) / config.batch_size),
-        )
-        if plan.gradient_checkpointing:
-            family.checkpoint_activations()
-        self._plan = plan
-        self._step = SharedStep(family, self.processes, largest_batch(config, plan.micro_batch * math.prod(shape[1:])))
 
 
 class Admission:
@@ -119,8 +53,7 @@ class Admission:
         arrivals: more of them, while the job goes on.
         """
         self.waiting = deque(configs)
-        self.arrivals = arrivals
-        self.pace = Pace(arrivals.pause if arrivals else 0.0, 1.0)
+        self.intake = Intake(arrivals, endings, console) if arrivals else None
         self.is_list = is_list
         self.model = model
         self.processes = model.processes
@@ -130,28 +63,17 @@ class Admission:
         self.callbacks = callbacks
         self.started = started
         self.budget = Budget(started)
+        self.prefetch = Prefetch()
 
     @property
     def is_open(self) -> bool:
         """Whether more may come."""
-        return self.arrivals is not None and self.arrivals.is_open
-
-    def collect(self) -> None:
-        """Let those wait that have come since the last look, unless enough do."""
-        if not self.arrivals or len(self.waiting) >= AHEAD or not self.pace.is_due:
-            return
-        with self.pace.doing():
-            arrived = self.arrivals.take()
-        for note in arrived.notes:
-            self.console.note(note)
-        found = look_up(arrived.configs, arrived.refused, few=FEW)
-        self.console.expect(len(found.ready) + len(found.failures))
-        self.endings.turn_down(found, arrived.refused)
-        self.waiting.extend(found.ready)
+        return self.intake is not None and self.intake.arrivals.is_open
 
     def admit(self) -> None:
         """Let in as many of those that wait as there is room for."""
-        self.collect()
+        if self.intake and len(self.waiting) < AHEAD:
+            self.waiting.extend(self.intake.take())
         while self.waiting and self.has_room(self.waiting[0]):
             config = self.waiting.popleft()
             seat = None
@@ -165,6 +87,7 @@ class Admission:
             except StopNow:
                 self.waiting.appendleft(config)
                 raise
+            self.prefetch.drop(config)
             agreed, reason = self.agree(seat is not None, problem)
             if not agreed:
                 self.turn_away(config, seat, problem, reason)
@@ -173,6 +96,8 @@ class Admission:
             self.console.begin(seat.learner, self.model.plan)
             for warning in seat.learner.session.warnings:
                 self.console.note(warning)
+            if self.model.is_planned:
+                self.prefetch.start(self.waiting, self.model.load)
             if seat.learner.is_done:  # it was stopped before it was published, or is resumed once more
                 self.endings.finish(seat, self.model.plan)
 
@@ -203,16 +128,15 @@ class Admission:
                     if writes and folder.acquire():
                         folder.release()  # that was for what a kill left of the local copy
                 return None
+            ahead = self.prefetch.take(config)
+            if ahead:
+                undo.callback(ahead.close)
             if config.concept.seeks_words:
-                config, found = find_init(config, self.model.load)
+                config = self.find_words(config, ahead)
                 folder.resolve(config)
-                scene = f", and is {found.phrase.scene} in all pictures" if found.phrase.scene else ""
-                self.console.say(
-                    f"{config.run_name} starts from '{config.concept.init}'{scene}, found in {found.passes:,} passes "
-                    f"and {found.seconds:.0f} s"
-                )
             owner = f"{config.output}/{config.run_name}"  # two concepts of a job may have one token
-            session = prepare(config, self.model.load, owner)
+            is_same = ahead and ahead.config.concept.scene == config.concept.scene  # captions name it
+            session = prepare(config, self.model.load, owner, ahead if is_same else None)
             undo.callback(session.close)
             if not self.model.is_planned:
                 together = (config, *self.waiting) if not self.is_open else [config] * AHEAD
@@ -242,6 +166,16 @@ class Admission:
                 self.console.note(note)
             undo.pop_all()
         return Seat(learner, folder, report, learner.step)
+
+    def find_words(self, config: TrainConfig, ahead: Gathered | None) -> TrainConfig:
+        """The config with the words to start from; ahead: what was gathered for it."""
+        config, found = find_init(config, self.model.load, ahead)
+        scene = f", and is {found.phrase.scene} in all pictures" if found.phrase.scene else ""
+        self.console.say(
+            f"{config.run_name} starts from '{config.concept.init}'{scene}, found in {found.passes:,} passes "
+            f"and {found.seconds:.0f} s"
+        )
+        return config
 
     def settle(self, seats: Sequence[Seat]) -> None:
         """What could wait until the first step was done: encoding the other views, and measuring the first rows."""

@@ -8,6 +8,10 @@ from zlib import crc32
 
 from ..config.config import TrainConfig
 from ..config.inbox import Arrived
+from .console import Console
+from .endings import Endings
+from .lookup import FEW, look_up
+from .pace import Pace
 
 
 class Arrivals(Protocol):
@@ -57,3 +61,26 @@ class Share:
     def is_own(self, config: TrainConfig) -> bool:
         """By the name, which all processes find the same, in whatever order they see the lists."""
         return crc32(config.run_name.encode()) % self.count == self.rank
+
+
+class Intake:
+    """Looks for arrivals now and then, and keeps those that cannot be tried from coming further."""
+
+    def __init__(self, arrivals: Arrivals, endings: Endings, console: Console) -> None:
+        self.arrivals = arrivals
+        self.endings = endings
+        self.console = console
+        self.pace = Pace(arrivals.pause, 1.0)
+
+    def take(self) -> list[TrainConfig]:
+        """Those that have come since the last look and may be tried; none where that was a moment ago."""
+        if not self.pace.is_due:
+            return []
+        with self.pace.doing():
+            arrived = self.arrivals.take()
+        for note in arrived.notes:
+            self.console.note(note)
+        found = look_up(arrived.configs, arrived.refused, few=FEW)
+        self.console.expect(len(found.ready) + len(found.failures))
+        self.endings.turn_down(found, arrived.refused)
+        return found.ready

@@ -31,7 +31,7 @@ from ..reports.clip_choice import ClipChoice
 from ..reports.prompts import class_word
 from ..reports.scorers import ClipScorer
 from . import preflight
-from .prepare import open_cache, reading
+from .gathering import open_cache, reading
 from .suggestion import read_words
 from .word_losses import CAPTION, WordLosses
 

@@ -49,6 +49,7 @@ class Endings:
         self.console = console
         self.keeps_runs = keeps_runs
         self.runs: list[Run] = []
+        self.finished = 0
         self.failures: dict[str, Exception] = {}  # by the name of the run
 
     def finish(self, seat: Seat, plan: MemoryPlan) -> None:
@@ -58,6 +59,7 @@ class Endings:
         except Exception as problem:
             self.lose(seat, problem)
             return
+        self.finished += 1
         if self.keeps_runs:
             self.runs.append(run)
         self.seats.leave(seat)

@@ -13,7 +13,7 @@ from ..errors import Incomplete, Interrupted
 from ..families.borrowing import Pipeline
 from ..files.wording import flag, printable, resuming, told
 from ..runs.folder import RunFolder
-from .admission import Admission, SharedModel
+from .admission import Admission
 from .arrivals import Arrivals, Share
 from .console import Console, Silence, SingleTerminal, Terminal
 from .endings import Endings
@@ -22,6 +22,7 @@ from .lookup import look_up, record_refusals
 from .loop import Loop
 from .processes import Processes
 from .seats import Seats
+from .shared_model import SharedModel
 from .signals import Flag, StopSignals
 
 
@@ -99,11 +100,12 @@ def train_all(
         if not is_whole:
             raise Interrupted(how_to_go_on(seats, is_list), signals.received or 0)
     finally:  # whatever happens, files are closed and locks given back
+        admission.prefetch.close()
         seats.leave_all()
         part.console.close()
         model.let_go()
     if failures := endings.sum_up(part.processes.is_main):
-        raise summary(failures, count)
+        raise summary(failures, max(count, len(failures) + endings.finished))
     return endings.runs
 
 

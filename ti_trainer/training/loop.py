@@ -6,11 +6,12 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from .admission import Admission, SharedModel
+from .admission import Admission
 from .console import Console
 from .endings import Endings
 from .learner import Reading
 from .seats import Seat, Seats
+from .shared_model import SharedModel
 from .signals import StopNow, StopSignals
 
 READ_EVERY = {"cpu": 1}  # steps between readings of the loss, by kind of device; elsewhere

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -31,7 +31,7 @@ from ..method.word_list import DESCRIBING_WORDS, PART_WORDS, candidate_words
 from ..reports.scorers import ClipScorer
 from ..reports.word_scores import score_words, shortlist
 from . import preflight
-from .prepare import open_cache, reading, with_local_pictures
+from .gathering import Gathered, open_cache, reading, with_local_pictures
 from .word_losses import WordLosses
 
 PASSES = 8000  # at most, of a search that training asks for
@@ -74,13 +74,15 @@ def suggest(config: TrainConfig, words_file: str | None, budget: int) -> Suggest
     )
 
 
-def find_init(config: TrainConfig, load: Callable[[], Family]) -> tuple[TrainConfig, Suggestion]:
+def find_init(
+    config: TrainConfig, load: Callable[[], Family], ahead: Gathered | None = None
+) -> tuple[TrainConfig, Suggestion]:
     """A config whose `init` are the words of its pictures, as many as `num_vectors` rows can start from; all of them.
 
-    load: what gives the model, which is asked only when the pictures are good. The same config gives the same words.
-    Raises BadInput as `suggest` does.
+    load: what gives the model, which is asked only when the pictures are good; ahead: what was gathered for this config
+    already. The same config gives the same words. Raises BadInput as `suggest` does.
     """
-    seen = look_at_pictures(config, load)
+    seen = look_at_pictures(config, load, ahead)
     family = seen.family
     found = find_words(family, seen.views, candidates(seen, config.clip), scenes(seen, config), PASSES, config.seed)
     if found.stop:
@@ -109,21 +111,26 @@ class Seen:
     images: list[Image.Image]  # none where no CLIP looks
 
 
-def look_at_pictures(config: TrainConfig, load: Callable[[], Family]) -> Seen:
-    """A concept's own pictures as a search needs them; raises BadInput as `prepare` does."""
-    local, scratch = with_local_pictures(config.concept)
-    with scratch or nullcontext():
-        examples, _ = load_examples(local, config.skip_bad_images, reading)
+def look_at_pictures(config: TrainConfig, load: Callable[[], Family], ahead: Gathered | None = None) -> Seen:
+    """A concept's own pictures as a search needs them; ahead: as in `find_init`. Raises BadInput as `prepare` does."""
+    concept = config.concept
+    with ExitStack() as scratch:
+        if ahead:
+            examples = ahead.examples
+        else:
+            local, copies = with_local_pictures(concept)
+            scratch.enter_context(copies or nullcontext())
+            examples, _ = load_examples(local, config.skip_bad_images, reading)
         family = load()
         resolution = preflight.check_resolution(config, family)
-        framing = Framing(resolution, crop=config.crop, alpha_color=local.alpha_color, seed=config.seed)
-        encoder = ViewEncoder(family, local.alpha_color, open_cache(config, family))
-        shown = views_of(examples, local.token, framing, config.mask_background, encoder)
+        framing = Framing(resolution, crop=config.crop, alpha_color=concept.alpha_color, seed=config.seed)
+        encoder = ViewEncoder(family, concept.alpha_color, open_cache(config, family))
+        shown = views_of(examples, concept.token, framing, config.mask_background, encoder)
         views = [view for example, (view, *_) in zip(examples, shown, strict=True) if not example.is_class]
         for view in tqdm(views, desc="encoding pictures", leave=False, disable=None):
             view.encode()
         own = [example.picture for example in examples if not example.is_class]
-        return Seen(family, views, [read_image(each, local.alpha_color) for each in own] if config.clip else [])
+        return Seen(family, views, [read_image(each, concept.alpha_color) for each in own] if config.clip else [])
 
 
 def candidates(seen: Seen, clip: str | None, listed: list[str] | None = None) -> list[str]:
