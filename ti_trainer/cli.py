@@ -10,7 +10,21 @@ from collections.abc import Sequence
 from types import ModuleType
 
 from . import __version__
-from .commands import caption, convert, dataset, distill, evaluate, inspect, merge, preview, publish, suggest, train
+from .commands import (
+    caption,
+    convert,
+    dataset,
+    distill,
+    doctor,
+    evaluate,
+    inspect,
+    merge,
+    preview,
+    publish,
+    suggest,
+    train,
+    ui,
+)
 from .commands.flags import Parser, describe
 from .errors import BadInput, Diverged, Incomplete, Interrupted
 from .files.wording import called_as, command_line, in_words
@@ -28,6 +42,8 @@ COMMANDS: dict[str, ModuleType] = {
     "merge": merge,
     "evaluate": evaluate,
     "publish": publish,
+    "doctor": doctor,
+    "ui": ui,
 }
 
 

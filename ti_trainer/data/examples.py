@@ -34,6 +34,7 @@ class Example:
     # concept has in common with its class. Their captions mention the token too, because the rows get no gradient from
     # a caption without it. Validation leaves them out, because they do not show the concept.
     is_class: bool = False
+    digest: bytes = b""  # SHA-256 of the picture's file, as it was when it was looked at
 
 
 def start_of(concept: Concept) -> Start:
@@ -53,6 +54,6 @@ def data_hash(examples: Sequence[Example]) -> str:
     """The sha256 of all pictures and captions: the same for the same data, wherever they lie."""
     digest = hashlib.sha256()
     for example in examples:
-        digest.update(hashlib.sha256(example.picture.read()).digest())
+        digest.update(example.digest)
         digest.update("\n".join(example.captions).encode() + b"\0")
     return digest.hexdigest()

@@ -165,7 +165,7 @@ def look_without_mask(found: Found, concept: Concept, in_folder: Mapping[str, Pa
     with ROOM.take(opened.pixels):
         decoded = opened.decode()
         source = mask_source(found, decoded, concept, in_folder)
-        example = Example(found.picture, (), decoded.size, found.repeats, mask=source)
+        example = Example(found.picture, (), decoded.size, found.repeats, mask=source, digest=decoded.digest)
         plain = on_ground(decoded.image, concept.alpha_color)
         return Look(example, fingerprint(decoded), decoded.notes, tuple(oddities(plain, decoded.size)))
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 
 import torch
 from tqdm.auto import tqdm
@@ -43,9 +42,9 @@ class Session:
     def num_vectors(self) -> int:
         return len(next(iter(self.rows.values())))
 
-    @cached_property
+    @property
     def data_hash(self) -> str:
-        """The hash of pictures and captions, which reads all pictures once more."""
+        """The hash of pictures and captions."""
         return data_hash(self.data.examples)
 
     def close(self) -> None:

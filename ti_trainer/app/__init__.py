@@ -1,0 +1,1 @@
+"""The web page `ti-trainer ui`; it calls what the commands call."""
