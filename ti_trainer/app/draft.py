@@ -11,7 +11,7 @@ from pathlib import Path
 from PIL import Image
 
 from ..data.captions import LONGEST_CAPTION
-from ..data.images import Picture, decode
+from ..data.images import Picture, decode, read_image
 from ..data.sources.folders import MASK_ENDING, SUFFIXES
 from ..errors import BadInput
 from ..files.atomic import write_bytes
@@ -104,9 +104,7 @@ class Draft:
         picture = self.named(name)
         text = " ".join(text.split())
         if len(text) > LONGEST_CAPTION:
-            raise BadInput(
-                f"the caption of {name} has {len(text):,} letters, and at most {LONGEST_CAPTION:,}; shorten it"
-            )
+            raise BadInput(f"a caption has {len(text):,} letters, and at most {LONGEST_CAPTION:,}; shorten it")
         if text:
             write_bytes(text.encode(), picture.with_suffix(".txt"))
         else:
@@ -120,6 +118,14 @@ class Draft:
             place.unlink(missing_ok=True)
             return
         mask.convert("L").save(place)
+
+    def upload_mask(self, name: str, file: str | Path) -> None:
+        """Give a picture the mask of a file; raises BadInput for what is no picture."""
+        self.mask(name, read_image(Picture(printable(Path(file).name), lambda: read(Path(file), PICTURE))))
+
+    def image(self, name: str) -> Image.Image:
+        """A picture as RGB."""
+        return read_image(Picture.at(self.named(name)))
 
     def remove(self, name: str) -> None:
         """Take a picture out, with its caption and mask."""
@@ -136,9 +142,8 @@ class Draft:
         for file in self.pictures():
             if file.name == name:
                 return file
-        raise BadInput(
-            f"there is no picture {printable(name)}; choose one of {listing([f.name for f in self.pictures()])}"
-        )
+        there = listing([file.name for file in self.pictures()])
+        raise BadInput(f"there is no picture '{printable(name)}'; choose one of {there}")
 
 
 def is_mask(file: Path) -> bool:

@@ -23,6 +23,13 @@ ELSEWHERE = frozenset(
     }
 )
 
+# what people choose in place of numbers; every other setting has its default
+QUALITIES: dict[str, Mapping[str, Any]] = {
+    "quick": {"steps": 40},
+    "good": {},
+    "thorough": {"steps": 300, "early_stop": 4, "validation_samples": 64},
+}
+
 
 def further_settings() -> dict[str, Setting]:
     """The settings behind "more", by name."""

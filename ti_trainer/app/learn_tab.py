@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 import numpy as np
@@ -11,10 +11,11 @@ from PIL import Image
 
 from ..config.bundled import TINY_SD
 from ..config.concept import TEMPLATE_NAMES
-from ..data.images import Picture, read_image
 from .answers import answering
-from .forms import as_markdown, setting_fields, values_of
-from .studio import QUALITIES, Look, Studio
+from .forms import QUALITIES, as_markdown, setting_fields, values_of
+
+if TYPE_CHECKING:
+    from .studio import Look, Studio
 
 Tab = tuple[Callable[..., Any], Sequence[Any]]
 COLUMNS = ["file", "called", "caption"]
@@ -35,9 +36,8 @@ def learn_tab(studio: Studio) -> Tab:
                 take_folder = gr.Button("Take the folder", elem_id="take-folder")
                 clear = gr.Button("Take all out", elem_id="clear", variant="stop")
     said = gr.Markdown(elem_id="dataset")
-    sheet = gr.Image(
-        label="What training sees: frame, mask, caption", interactive=False, elem_id="sheet", visible=False
-    )
+    seen = "What training sees: frame, mask, caption"
+    sheet = gr.Image(label=seen, show_label=False, interactive=False, elem_id="sheet", visible=False)
     with gr.Accordion("Captions", open=False):
         gr.Markdown("A caption says what else is in a picture: `{token} in a garden`. Without one, templates are used.")
         captions = gr.Dataframe(
@@ -120,8 +120,7 @@ def learn_tab(studio: Studio) -> Tab:
         return show(*values)[:2]
 
     def to_paint(file: str | None) -> Any:
-        place = next((path for path in studio.draft.pictures() if path.name == file), None)
-        return None if place is None else read_image(Picture.at(place))
+        return studio.draft.image(file) if file else None
 
     @answering
     def keep_mask(file: str, painted: dict[str, Any] | None, *values: Any) -> list[Any]:
@@ -130,7 +129,7 @@ def learn_tab(studio: Studio) -> Tab:
 
     @answering
     def upload_mask(given: str, file: str, *values: Any) -> list[Any]:
-        studio.draft.mask(file, read_image(Picture.at(given)))
+        studio.draft.upload_mask(file, given)
         return show(*values)[:2]
 
     @answering
@@ -152,7 +151,7 @@ def learn_tab(studio: Studio) -> Tab:
         job = studio.train(settings(*values), quality)
         return f"**{job.name}** is in the queue: the tab *Runs* shows how far it is."
 
-    inputs = [*asked, *fields.values()]
+    inputs: list[Any] = [*asked, *fields.values()]
     files.upload(add, [files, *inputs], shown)
     take_folder.click(add_folder, [folder, *inputs], shown)
     clear.click(clear_all, inputs, shown)
@@ -162,7 +161,8 @@ def learn_tab(studio: Studio) -> Tab:
     uploaded.upload(upload_mask, [uploaded, chosen, *inputs], shown[:2])
     drop_mask.click(remove_mask, [chosen, *inputs], shown[:2])
     remove.click(remove_picture, [chosen, *inputs], shown)
-    for field in (token, model, fields["resolution"], fields["crop"], fields["buckets"]):
+    of_dataset: list[Any] = [token, model, fields["resolution"], fields["crop"], fields["buckets"]]
+    for field in of_dataset:
         field.change(lambda *values: show(*values)[:2], inputs, shown[:2], show_progress="hidden")
     seek.click(suggest, inputs, words)
     train.click(begin, [quality, *inputs], answer)
@@ -178,12 +178,8 @@ def describe(count: int, look: Look, more: Sequence[str]) -> str:
     """What is said of the draft; more: lines about what was not taken."""
     if not count and not more:
         return "Some 5 to 20 pictures of one thing, in different places, are enough."
-    parts = [f"{count} picture{'s' * (count != 1)}"]
-    parts += [
-        as_markdown(more, "Not taken"),
-        as_markdown(look.problems, "To be mended"),
-        as_markdown(look.notes, "Notes"),
-    ]
+    titled = {"Not taken": more, "To be mended": look.problems, "Notes": look.notes}
+    parts = [f"{count} picture{'s' * (count != 1)}", *(as_markdown(lines, title) for title, lines in titled.items())]
     return "\n\n".join(filter(None, parts))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
@@ -12,8 +12,9 @@ from ..errors import BadInput
 from .answers import answering
 from .forms import plain
 from .runs_tab import opened
-from .shelf import FORMATS_WRITTEN
-from .studio import Studio
+
+if TYPE_CHECKING:
+    from .studio import Studio
 
 Tab = tuple[Callable[..., Any], Sequence[Any]]
 
@@ -49,7 +50,7 @@ def look_tab(studio: Studio, timer: gr.Timer) -> Tab:
         sheet = gr.Image(label="Pictures of the evaluation", interactive=False, elem_id="evaluated")
     with gr.Accordion("Take it away", open=True):
         where = gr.Markdown(elem_id="where")
-        form = gr.Dropdown(list(FORMATS_WRITTEN), value=FORMATS_WRITTEN[0], label="Format", elem_id="format")
+        form = gr.Dropdown(choices=[], label="Format", elem_id="format")
         make = gr.Button("Make the files", elem_id="convert")
         files = gr.File(label="Files", interactive=False, elem_id="files")
         about = gr.Textbox(label="How it is used", interactive=False, elem_id="about")
@@ -62,7 +63,9 @@ def look_tab(studio: Studio, timer: gr.Timer) -> Tab:
 
     def refresh(before: Any = None) -> list[Any]:
         names = studio.shelf.finished()
-        return [gr.skip() if names == before else gr.Dropdown(choices=names), names]
+        forms = studio.shelf.formats
+        form = gr.Dropdown(choices=forms, value=forms[0]) if before is None else gr.skip()
+        return [gr.skip() if names == before else gr.Dropdown(choices=names), form, names]
 
     @answering
     def choose(name: str | None) -> list[Any]:
@@ -71,7 +74,7 @@ def look_tab(studio: Studio, timer: gr.Timer) -> Tab:
         kept = studio.shelf.files(name)
         lines = [f"- **{program}**: {plain(advice)}" for program, advice in studio.shelf.where_it_goes(name)]
         found = [str(step) for step in kept.preview_steps()]
-        ends = [gr.Dropdown(choices=found, value=each) for each in (found[:1] or [None])[:1] + (found[-1:] or [None])]
+        ends = [gr.Dropdown(choices=found, value=found[end] if found else None) for end in (0, -1)]
         there = kept.before_after.exists()
         return [gr.Image(value=opened(kept.before_after), visible=there), "\n".join(lines), *ends]
 
@@ -102,7 +105,7 @@ def look_tab(studio: Studio, timer: gr.Timer) -> Tab:
     def send(name: str, to: str, everybody: bool) -> str:
         return f"It is at {plain(studio.shelf.publish(needed(name), to, everybody))}"
 
-    timer.tick(refresh, state, [run, state], show_progress="hidden")
+    timer.tick(refresh, state, [run, form, state], show_progress="hidden")
     run.change(choose, run, [before_after, where, left, right])
     for each in (left, right):
         each.change(compare, [run, left, right], slider)
@@ -110,7 +113,7 @@ def look_tab(studio: Studio, timer: gr.Timer) -> Tab:
     measure.click(evaluate, [run, checkpoints], [figures, sheet])
     make.click(convert, [run, form], [files, about])
     publish.click(send, [run, to, public], address)
-    return refresh, [run, state]
+    return refresh, [run, form, state]
 
 
 def needed(name: str | None) -> str:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import gradio as gr
 
 from .learn_tab import learn_tab
 from .look_tab import look_tab
 from .runs_tab import runs_tab
-from .studio import Studio
+
+if TYPE_CHECKING:
+    from .studio import Studio
 
 CSS = """
 .gradio-container { max-width: 1100px !important; margin: 0 auto; }

@@ -74,9 +74,8 @@ class Job:
             losses = [record["loss"] for record in self.records[-20:] if "loss" in record]
             parts += [f"loss {sum(losses) / len(losses):.5f}"] if losses else []
             return ", ".join([*parts, *([self.doing] if self.doing else [])])
-        return {FINISHED: f"learned, {steps}", STOPPED: f"stopped at {steps}; it can go on"}.get(
-            self.state, self.problem
-        )
+        ended = {FINISHED: f"learned, {steps}", STOPPED: f"stopped at {steps}; it can go on"}
+        return ended.get(self.state, self.problem)
 
     def hear(self, event: Event) -> None:
         """Take note of what has happened; called in the thread of the run."""
@@ -163,6 +162,10 @@ class RunQueue:
         """Those that wait or run."""
         with self._lock:
             return [job for job in self.jobs if job.state in (WAITING, RUNNING)]
+
+    def at_work(self) -> Job | None:
+        """The run that is being trained."""
+        return next((job for job in self.open_jobs() if job.state == RUNNING), None)
 
     def latest(self) -> Mapping[str, Job]:
         """The last job of each run, by its name."""

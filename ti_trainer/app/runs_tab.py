@@ -6,7 +6,7 @@ import io
 from collections.abc import Callable, Sequence
 from html import escape
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 from PIL import Image
@@ -15,8 +15,10 @@ from ..errors import BadInput
 from ..files.wording import told
 from .answers import answering
 from .forms import as_markdown, plain
-from .run_queue import RUNNING, WAITING, Job
-from .studio import Studio
+
+if TYPE_CHECKING:
+    from .run_queue import Job
+    from .studio import Studio
 
 Tab = tuple[Callable[..., Any], Sequence[Any]]
 
@@ -50,10 +52,10 @@ def runs_tab(studio: Studio, timer: gr.Timer) -> Tab:
 
     def refresh(before: Any = None) -> list[Any]:
         """All that is shown; the pictures and the list only where they are others than this browser has."""
-        job = at_work(studio)
+        job = studio.queue.at_work()
         rows = rows_of(studio)
         names = [row[0] for row in rows]
-        waiting = [each.name for each in studio.queue.open_jobs() if each.state == WAITING]
+        waiting = [each.name for each in studio.queue.open_jobs() if each is not job]
         sheet = job.folder / "previews.png" if job else None
         stamp = stamp_of(sheet)
         known = before or (None, None, None)
@@ -66,7 +68,7 @@ def runs_tab(studio: Studio, timer: gr.Timer) -> Tab:
 
     @answering
     def stop_it() -> str:
-        job = at_work(studio)
+        job = studio.queue.at_work()
         if job is None:
             raise BadInput("nothing is being trained")
         studio.queue.stop(job.name)
@@ -106,11 +108,6 @@ def runs_tab(studio: Studio, timer: gr.Timer) -> Tab:
     no.click(lambda: gr.Group(visible=False), None, sure)
     yes.click(delete_it, run, [sure, answer, run, page])
     return refresh, [*shown, state]
-
-
-def at_work(studio: Studio) -> Job | None:
-    """The run that is being trained."""
-    return next((job for job in studio.queue.open_jobs() if job.state == RUNNING), None)
 
 
 def rows_of(studio: Studio) -> list[list[str]]:

@@ -10,9 +10,14 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING, cast
 
 from ..errors import BadInput, Interrupted
 from ..files.wording import flag
+from .quick_import import without_stubs
+
+if TYPE_CHECKING:
+    from .studio import Studio
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 MOST_BYTES = "100mb"  # of an uploaded file
@@ -41,15 +46,20 @@ def serve(
     os.environ["GRADIO_TEMP_DIR"] = tempfile.mkdtemp(prefix="uploads-", dir=place)
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
     try:
-        from .page import CSS, build
+        with without_stubs():
+            from .page import CSS, build
     except ImportError as error:
-        raise BadInput(
-            f"the page needs a package that is not installed: pip install 'ti-trainer[ui]' ({error})"
-        ) from None
-    from .studio import Studio
+        cure = "pip install 'ti-trainer[ui]'"
+        raise BadInput(f"the page needs a package that is not installed: {cure} ({error})") from None
+    from .waking import Waking
 
-    studio = Studio(place.resolve(), Path(output).resolve(), [str(Path(root).resolve()) for root in roots], models_dir)
-    page = build(studio)
+    def make() -> Studio:
+        from .studio import Studio
+
+        return Studio(place.resolve(), Path(output).resolve(), roots, models_dir)
+
+    studio = Waking(make)
+    page = build(cast("Studio", studio))
     page.queue(default_concurrency_limit=4)
     try:
         _, address, _ = page.launch(
@@ -71,6 +81,7 @@ def serve(
         )
     except OSError as error:
         raise BadInput(f"{flag('port', port)} cannot be taken: {error}; choose another one") from None
+    studio.wake()
     print(f"the page is at {address}  (Ctrl-C ends it; runs are saved)", flush=True)
     received = wait_for_signal()
     with suppress(Exception):

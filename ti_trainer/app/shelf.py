@@ -34,7 +34,6 @@ from ..runs.lock import RunLock
 from ..runs.storage import Storage
 
 MOST_DRAWN = 64  # pictures at a click
-FORMATS_WRITTEN = tuple(name for name, row in FORMATS.items() if row.pack)
 
 
 @dataclass(frozen=True)
@@ -42,6 +41,11 @@ class Shelf:
     """A folder of this machine with runs in it."""
 
     output: Path
+
+    @property
+    def formats(self) -> list[str]:
+        """What an embedding can be written as."""
+        return [name for name, row in FORMATS.items() if row.pack]
 
     def names(self) -> list[str]:
         """The runs, by the names of their folders; the latest first."""
@@ -131,9 +135,7 @@ class Painter:
         concept = config.concept
         texts = [with_tokens(fill(text, concept.trigger), {concept.stem: concept.trigger}) for text in prompts]
         if not texts or len(texts) * len(seeds) > MOST_DRAWN:
-            raise BadInput(
-                f"{len(texts)} prompts of {len(seeds)} seeds: draw from 1 to {MOST_DRAWN} pictures at a time"
-            )
+            raise BadInput(f"{len(texts)} prompts of {len(seeds)} seeds: draw 1 to {MOST_DRAWN} pictures at a time")
         with self._lock:
             family = self.family(config, read_embedding(files.embedding))
             size = checked_size(None, None, family.spec.resolution, family.pixels_per_latent)

@@ -22,15 +22,10 @@ from ..reports.contact_sheet import contact_sheet
 from ..reports.dataset_report import report_dataset
 from ..training.suggestion import suggest
 from .draft import Draft
+from .forms import QUALITIES
 from .run_queue import Job, RunQueue
 from .shelf import Painter, Shelf
 
-# what people choose in place of numbers; every other setting has its default
-QUALITIES: dict[str, Mapping[str, Any]] = {
-    "quick": {"steps": 40},
-    "good": {},
-    "thorough": {"steps": 300, "early_stop": 4, "validation_samples": 64},
-}
 PASSES = 4_000  # of a search for words that somebody waits for
 
 
