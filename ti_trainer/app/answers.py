@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from html import escape
 from typing import Any, TypeVar
 
 import gradio as gr
@@ -22,6 +23,7 @@ def answering(action: Callable[..., Answer]) -> Callable[..., Answer]:
         try:
             return action(*arguments)
         except (BadInput, OSError, RuntimeError) as problem:
-            raise gr.Error(told(problem), duration=None, print_exception=False) from None
+            said = escape(told(problem), quote=False)  # the page takes what it shows there for HTML
+            raise gr.Error(said, duration=None, print_exception=False) from None
 
     return wrapped

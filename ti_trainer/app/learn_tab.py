@@ -44,6 +44,7 @@ def learn_tab(studio: Studio) -> Tab:
             headers=COLUMNS,
             datatype=["str", "str", "str"],
             static_columns=[0, 1],
+            type="array",
             interactive=True,
             elem_id="captions",
             label="Captions, edited in place",

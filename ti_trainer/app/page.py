@@ -14,9 +14,8 @@ if TYPE_CHECKING:
     from .studio import Studio
 
 CSS = """
-.gradio-container { max-width: 1100px !important; margin: 0 auto; }
-#sheet img, .shown img { object-fit: contain; }
-@media (max-width: 480px) { .gradio-container { padding: 6px !important; } button { min-height: 44px; } }
+#sheet img { object-fit: contain; }
+#runs, #captions, #words { max-width: calc(100vw - 80px); overflow-x: auto; }
 """
 EVERY = 1.0  # seconds between two looks at what goes on
 
