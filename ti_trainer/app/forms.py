@@ -30,6 +30,8 @@ QUALITIES: dict[str, Mapping[str, Any]] = {
     "thorough": {"steps": 300, "early_stop": 4, "validation_samples": 64},
 }
 
+YES_OR_NO = {"true": True, "false": False}
+
 
 def further_settings() -> dict[str, Setting]:
     """The settings behind "more", by name."""
@@ -54,6 +56,8 @@ def setting_field(one: Setting, text: str) -> Component:
     """The field of one setting; empty is its default."""
     how: dict[str, Any] = {"label": one.name, "info": text, "elem_id": f"setting-{one.name}"}
     default = None if one.default is MISSING else one.default
+    if one.type is bool and one.optional:
+        return gr.Dropdown(["", *YES_OR_NO], value="", **how)
     if one.type is bool:
         return gr.Checkbox(value=bool(default), **how)
     if one.about.choices and not one.about.check and not one.several:
@@ -68,6 +72,7 @@ def values_of(names: Sequence[str], given: Sequence[Any]) -> dict[str, Any]:
     changed: dict[str, Any] = {}
     for name, value in zip(names, given, strict=True):
         one = known[name]
+        value = YES_OR_NO.get(str(value), value) if one.type is bool else value
         if value in (None, "") or value == one.default:
             continue
         if one.several:

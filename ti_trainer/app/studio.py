@@ -67,7 +67,7 @@ class Studio:
         if not self.draft.pictures():
             return Look(None, [], [])
         try:
-            config = self.config({"token": "<my-thing>", **settings})
+            config = self.config({"token": "<my-thing>", "model": TINY_SD, **settings})
             report, examples = report_dataset(config)
         except BadInput as problem:
             return Look(None, [self.named(str(problem))], [])
