@@ -39,8 +39,8 @@ class Bug(RuntimeError):
     code: ClassVar[str] = "bug"
 
 
-class FailedBefore(RuntimeError):
-    """A concept failed in an earlier attempt, for the reason of the message, and is not tried again unasked."""
+class Recorded(RuntimeError):
+    """A problem that an earlier attempt has met, or another process, with the code that it had there."""
 
     def __init__(self, message: str, code: str) -> None:
         super().__init__(message)

@@ -12,7 +12,7 @@ from ti_trainer import Concept, TrainConfig, train_all
 from ti_trainer.config.config import Origin
 from ti_trainer.config.rows import Refusal
 from ti_trainer.config.settings import config_to_mapping
-from ti_trainer.errors import BadInput, FailedBefore, Incomplete
+from ti_trainer.errors import BadInput, Incomplete, Recorded
 from ti_trainer.runs.storage import Storage
 from ti_trainer.training.lookup import look_up, record_refusals
 
@@ -65,7 +65,7 @@ def test_who_asks_anew_is_tried_again(
     found = look_up([replace(bad, **{"resume": True, "concept": concept, **change})])  # type: ignore[arg-type]
     assert [config.run_name for config in found.ready] == ["bad"]
     ((name, problem),) = look_up([replace(bad, resume=True)]).failures.items()
-    assert (name, type(problem)) == ("bad", FailedBefore)
+    assert (name, type(problem)) == ("bad", Recorded)
 
 
 def test_what_was_not_its_own_fault_is_tried_again(make_config: MakeConfig) -> None:

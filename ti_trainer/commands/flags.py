@@ -70,7 +70,7 @@ def add_settings(parser: Parser, kind: type, wanted: Callable[[Setting], bool] =
             add_setting(parser, setting, documentation[name], title, argparse.SUPPRESS)
 
 
-def add_number(parser: Parser, name: str, default: int, text: str, title: str = FIRST, **about: Any) -> None:
+def add_number(parser: Parser, name: str, default: int | None, text: str, title: str = FIRST, **about: Any) -> None:
     """A flag of the command's own that takes a whole number, in the group called `title`; `about`: what About has."""
     setting = Setting(name, int, False, default, About(**about), title)
     add_setting(parser, setting, text, title, default)

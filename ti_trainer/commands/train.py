@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from ..config.concept import Concept
 from ..config.config import PROGRESS, TrainConfig
@@ -14,8 +15,12 @@ from ..config.rows import Refusal
 from ..config.settings import configs_from_mapping, configs_to_yaml, read_yaml
 from ..errors import BadInput, Incomplete
 from ..files.wording import flag, told
-from .flags import Parser, add_settings
+from .flags import Parser, add_number, add_settings
 
+if TYPE_CHECKING:
+    from ..training.console import Console
+
+ENGINES = ("accelerate", "ray")
 USAGE = '--token "<my-cat>" [--images DIR]'
 EXAMPLE = 'ti-trainer train --token "<my-dog>" --images photos --init dog --config configs/sd15.yaml'
 
@@ -60,6 +65,16 @@ def add_flags(parser: Parser) -> None:
         "until a signal comes",
     )
     files.add_argument(
+        "--engine",
+        choices=ENGINES,
+        default="accelerate",
+        help="what many concepts are shared out by: accelerate, over the processes that it launches, or ray, over the "
+        "workers of a cluster (RAY_ADDRESS) or of this machine",
+    )
+    add_number(
+        parser, "workers", None, "workers of --engine ray; by default one for each GPU", "settings in files", low=1
+    )
+    files.add_argument(
         "--progress",
         choices=PROGRESS,
         default="auto",
@@ -75,10 +90,12 @@ def run(options: argparse.Namespace) -> None:
     flags = vars(options)
     path, listed, print_only = (flags.pop(name) for name in ("config", "concepts", "print_config"))
     roots, hosts, limits = (flags.pop(name) for name in ("trusted_roots", "trusted_hosts", "row_limits"))
-    watch, progress = flags.pop("watch"), flags.pop("progress")
+    watch, progress, engine, workers = (flags.pop(name) for name in ("watch", "progress", "engine", "workers"))
     values = read_yaml(path) if path else {}
     if watch and (not listed or print_only):
         raise BadInput(f"{flag('watch', True)} goes with {flag('concepts', 'FILE')}, and only for training")
+    if engine == "ray" and (not listed or watch):
+        raise BadInput(f"{flag('engine', 'ray')} goes with {flag('concepts', 'FILE')}, and not with watching")
     inbox = None
     arrived = Arrived()
     if listed:
@@ -96,8 +113,21 @@ def run(options: argparse.Namespace) -> None:
     if os.environ.get("RANK", "0") == "0":  # all processes have read the list
         for note in arrived.notes:
             console.note(note)
+    if engine == "ray":
+        train_on_cluster(arrived, console, workers)
+        return
     events = [console] if callable(console) else []
     train_all(configs, events, console=console, refused=arrived.refused, arrivals=inbox if watch else None)
+
+
+def train_on_cluster(arrived: Arrived, console: Console, workers: int | None) -> None:
+    """Train a list on Ray; raises BadInput where that is not installed."""
+    try:
+        from ..training.ray_engine import train_on_ray
+    except ImportError:
+        cure = "pip install 'ti-trainer[ray]'"
+        raise BadInput(f"{flag('engine', 'ray')} needs a package that is not installed: {cure}") from None
+    train_on_ray(arrived.configs, arrived.refused, console, workers)
 
 
 def print_configs(configs: Sequence[TrainConfig], refused: Sequence[Refusal]) -> None:

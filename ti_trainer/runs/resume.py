@@ -11,7 +11,7 @@ from typing import Any
 from ..config.concept import FROM_PICTURES
 from ..config.config import TrainConfig
 from ..config.settings import config_to_mapping, marked
-from ..errors import BadInput, FailedBefore, Unavailable
+from ..errors import BadInput, Recorded, Unavailable
 from ..files.wording import flag, printable, resuming
 from .folder import RunFolder
 from .identity import lasting_settings
@@ -145,7 +145,7 @@ def with_config(entry: Entry | None) -> Entry | None:
     return entry if entry and isinstance(entry.get("config"), dict) else None
 
 
-def failed_before(config: TrainConfig, entry: Entry | None) -> FailedBefore | None:
+def failed_before(config: TrainConfig, entry: Entry | None) -> Recorded | None:
     """What to tell of a concept that failed in an earlier attempt, if it is not to be tried again.
 
     entry: of the manifest, of a failure. It is tried again where that is asked for, where a row asks for something else
@@ -160,4 +160,4 @@ def failed_before(config: TrainConfig, entry: Entry | None) -> FailedBefore | No
         return None
     said = str(entry.get("reason", "it failed"))
     again = f"it failed before, and {flag('retry_failed', True)} tries it again"
-    return FailedBefore(f"{said} ({again})", str(entry.get("code", "")))
+    return Recorded(f"{said} ({again})", str(entry.get("code", "")))

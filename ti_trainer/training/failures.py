@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from ..config.config import TrainConfig
-from ..errors import BadInput, Bug, Diverged, FailedBefore, code_of
+from ..errors import BadInput, Bug, Diverged, Recorded, code_of
 from ..files.atomic import write_bytes
 from ..files.wording import told
 from ..runs.folder import RunFolder
 
 TRACEBACK = "traceback.txt"  # in the run's folder
-FORESEEN = (BadInput, Diverged, FailedBefore, OSError)
+FORESEEN = (BadInput, Diverged, Recorded, OSError)
 
 
 def as_entry(problem: Exception, token: str | None, columns: Mapping[str, Any], **more: Any) -> dict[str, Any]:

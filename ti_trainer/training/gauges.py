@@ -41,6 +41,7 @@ class Bar:
 
     def __init__(self, title: str, is_list: bool) -> None:
         self.title = title
+        self.stream = sys.stdout
         self.bar_format = OF_CONCEPTS if is_list else None
         self.bar: tqdm | None = None
 
@@ -67,7 +68,7 @@ class Bar:
         return Drawing()
 
     def say(self, text: str, warns: bool = False) -> None:
-        tqdm.write(text, file=sys.stderr if warns else None)
+        tqdm.write(text, file=sys.stderr if warns else self.stream)
 
     def close(self) -> None:
         if self.bar is not None:
@@ -80,6 +81,7 @@ class LogLines:
     def __init__(self, title: str, is_list: bool) -> None:
         self.title = title
         self.unit = "concepts" if is_list else "steps"
+        self.stream = sys.stdout
         self.pace = Pace(EVERY, 1.0)
         self.losses: Mapping[str, str] = {}
         self.begun: tuple[float, float] | None = None  # when, by time.perf_counter(), and what was done by then
@@ -113,7 +115,7 @@ class LogLines:
         return nullcontext(lambda count: None)
 
     def say(self, text: str, warns: bool = False) -> None:
-        print(text, file=sys.stderr if warns else sys.stdout, flush=True)
+        print(text, file=sys.stderr if warns else self.stream, flush=True)
 
     def close(self) -> None: ...
 

@@ -29,6 +29,7 @@ class JsonLines(Silence):
     """
 
     def __init__(self) -> None:
+        self.stream = sys.stdout  # its own, whatever is put in its place later
         self.begun = time.perf_counter()
         self.shown: dict[str, float] = {}  # when the last step of a run was written
         self.finished_runs = 0
@@ -37,8 +38,8 @@ class JsonLines(Silence):
     def write(self, event: str, **about: Any) -> None:
         seconds = round(time.perf_counter() - self.begun, 3)
         line = json.dumps(finite({"event": event, "seconds": seconds, **about}), allow_nan=False)
-        sys.stdout.write(line + "\n")  # in one piece: other processes write too
-        sys.stdout.flush()
+        self.stream.write(line + "\n")  # in one piece: other processes write too
+        self.stream.flush()
 
     def __call__(self, event: Event) -> None:
         match event:
