@@ -46,8 +46,8 @@ long: $(VENV)/.installed-dev  ## tests of whole ways: demo, notebooks, what the 
 site: $(VENV)/.installed-dev  ## build the documentation in build/site
 	$(RUN) NO_MKDOCS_2_WARNING=1 mkdocs build --quiet
 
-soak: $(VENV)/.installed-dev  ## a kill at every operation of tests/faults, 108 faults, killed processes, 300 concepts
-	$(RUN) OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 TI_TRAINER_FAULTS=all pytest -n $(WORKERS) --dist worksteal -m "long or not long" tests/faults tests/training/test_processes_gloo.py
+soak: $(VENV)/.installed-dev  ## a kill at every operation of tests/faults, 108 faults, killed processes and workers, 300 concepts
+	$(RUN) OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 TI_TRAINER_FAULTS=all pytest -n $(WORKERS) --dist worksteal -m "long or not long" tests/faults tests/training/test_processes_gloo.py tests/training/test_ray_engine.py
 	$(RUN) python benchmarks/soak.py
 
 # pip-audit gets an environment of its own: nothing of it is needed to develop or to run.
