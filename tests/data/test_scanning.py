@@ -1,5 +1,6 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -7,12 +8,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ti_trainer.config.concept import Concept
+from ti_trainer.config.concept import Bounds, Concept
 from ti_trainer.data.captions import TEMPLATES
 from ti_trainer.data.images import Room
 from ti_trainer.data.scanning import load_examples, scan
 from ti_trainer.data.sources.folders import find_pictures
-from ti_trainer.errors import BadInput
+from ti_trainer.errors import BadInput, Refused
 
 
 def cat(folder: Path, **settings: Any) -> Concept:
@@ -152,3 +153,18 @@ def test_long_captions_are_named(tmp_path: Path) -> None:
     (tmp_path / "metadata.jsonl").write_text(f'{{"file_name": "x.png", "text": "{"a" * 10_001}"}}')
     result = scan(Concept("<cat>", str(tmp_path)))
     assert result.bad_captions == [f"{tmp_path}/x.png: a caption has 10,001 letters, and at most 10,000; shorten it"]
+
+
+def test_more_than_a_row_may_have(tmp_path: Path) -> None:
+    """Pictures by their number and, one by one, by their pixels."""
+    for number in range(3):
+        Image.new("RGB", (40, 30 + number), "red").save(tmp_path / f"{number}.png")
+    concept = Concept("<a>", str(tmp_path), bounds=Bounds(pictures=2))
+    with pytest.raises(Refused, match="images has 3 pictures, and a row of a list may have 2"):
+        load_examples(concept, False)
+    concept = replace(concept, bounds=Bounds(pictures=3, pixels=40 * 31))
+    with pytest.raises(BadInput, match=r"2\.png has 1,280 pixels, and a row of a list may have 1,240"):
+        load_examples(concept, False)
+    examples, notes = load_examples(concept, True)
+    assert len(examples) == 2
+    assert "1,280 pixels" in notes[0]

@@ -77,7 +77,7 @@ def extras() -> Finding:
     wanted = {name: [of(line) for line in needs if re.search(rf"extra == ['\"]{name}['\"]", line)] for name in names}
     have = [name for name, packages in wanted.items() if packages and all(map(installed, packages))]
     lack = [name for name in wanted if name not in have]
-    return Finding("extras", listing(have) or "none", f"pip install '{PACKAGE}[{lack[0]}]' and others" if lack else "")
+    return Finding("extras", (listing(have) or "none") + (f"; not here: {listing(lack)}" if lack else ""))
 
 
 def of(requirement: str) -> str:

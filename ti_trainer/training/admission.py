@@ -97,7 +97,8 @@ class Admission:
             for warning in seat.learner.session.warnings:
                 self.console.note(warning)
             if self.model.is_planned:
-                self.prefetch.start(self.waiting, self.model.load)
+                family = self.model.load()  # itself, and not what gives it: nobody loads it again for a late thread
+                self.prefetch.start(self.waiting, lambda family=family: family)  # type: ignore[misc]
             if seat.learner.is_done:  # it was stopped before it was published, or is resumed once more
                 self.endings.finish(seat, self.model.plan)
 

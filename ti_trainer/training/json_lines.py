@@ -55,7 +55,8 @@ class JsonLines(Silence):
                 self.write("preview", run=event.run, step=event.step, pictures=files)
 
     def expect(self, count: int) -> None:
-        self.write("expected", concepts=count)
+        if count:
+            self.write("expected", concepts=count)
 
     def begin(self, learner: Learner, plan: MemoryPlan) -> None:
         config = learner.config
