@@ -38,7 +38,7 @@ def test_what_nobody_changes_is_not_set() -> None:
         ("lr", "5e-3", "5e-3"),
         ("flip", True, True),
         ("plots", False, False),
-        ("prompts", "a {token}; a red {token}", ("a {token}", "a red {token}")),
+        ("tags", "cat; striped", ("cat", "striped")),
         ("crop", "random", "random"),
         ("early_stop", "0", 0),
         ("gradient_checkpointing", "false", False),

@@ -65,6 +65,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     process.send_signal(signal.SIGTERM)
     assert process.wait(PATIENCE) == 128 + signal.SIGTERM
     assert "runs are saved" in process.stdout.read()
+    assert list((output / ".ui").glob("uploads-*")) == []
 
 
 class Page:

@@ -14,12 +14,12 @@ from ..config.config import TrainConfig
 from ..config.fields import Setting
 from ..config.settings import field_documentation, settings_of_run
 
-# settings that the page asks for elsewhere, or that are the server's to say
+# settings that the page asks for elsewhere, or that are the server's to say; `prompts` may name any file of text
 ELSEWHERE = frozenset(
     {
         *("token", "init", "model", "num_vectors", "images", "output", "name", "templates"),
         *("cache_dir", "models_dir", "latent_cache", "allow_pickle", "model_config", "offline", "report_to"),
-        *("image_column", "caption_column", "masks", "class_images", "log_every"),
+        *("image_column", "caption_column", "masks", "class_images", "log_every", "prompts"),
     }
 )
 

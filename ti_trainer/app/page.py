@@ -22,7 +22,7 @@ EVERY = 1.0  # seconds between two looks at what goes on
 
 def build(studio: Studio) -> gr.Blocks:
     """The page of a studio. All that it shows is the studio's, so every browser shows the same."""
-    with gr.Blocks(title="ti_trainer", analytics_enabled=False, fill_width=False) as page:
+    with gr.Blocks(title="ti_trainer", analytics_enabled=False, delete_cache=(600, 3600)) as page:
         gr.Markdown("# ti_trainer\nTeach Stable Diffusion a new word from a handful of pictures.")
         timer = gr.Timer(EVERY)
         with gr.Tabs():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import tempfile
 import threading
@@ -43,7 +44,8 @@ def serve(
         raise BadInput(f"{flag('host', host)} lets other machines in: add {flag('auth', 'NAME:PASSWORD')}")
     place = Path(work or Path(output) / ".ui")
     place.mkdir(parents=True, exist_ok=True)
-    os.environ["GRADIO_TEMP_DIR"] = tempfile.mkdtemp(prefix="uploads-", dir=place)
+    uploads = tempfile.mkdtemp(prefix="uploads-", dir=place)
+    os.environ["GRADIO_TEMP_DIR"] = uploads
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
     try:
         with without_stubs():
@@ -87,6 +89,7 @@ def serve(
     with suppress(Exception):
         page.close(verbose=False)
     studio.queue.close()
+    shutil.rmtree(uploads, ignore_errors=True)
     raise Interrupted("the page is closed, and runs are saved", received)
 
 

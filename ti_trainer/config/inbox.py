@@ -79,6 +79,10 @@ class Inbox:
         for file in self.files():
             try:
                 rows += self.rows_of(file)
+            except OSError:
+                if not self.grows:
+                    raise
+                continue  # it has gone, or its disk has; what was taken of it is not taken again when it is back
             except BadInput as problem:
                 if not self.grows:
                     raise

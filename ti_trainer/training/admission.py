@@ -96,11 +96,16 @@ class Admission:
             self.console.begin(seat.learner, self.model.plan)
             for warning in seat.learner.session.warnings:
                 self.console.note(warning)
-            if self.model.is_planned:
-                family = self.model.load()  # itself, and not what gives it: nobody loads it again for a late thread
-                self.prefetch.start(self.waiting, lambda family=family: family)  # type: ignore[misc]
+            self.read_ahead()
             if seat.learner.is_done:  # it was stopped before it was published, or is resumed once more
                 self.endings.finish(seat, self.model.plan)
+        self.read_ahead()
+
+    def read_ahead(self) -> None:
+        """Let the thread begin with those that wait, once the model is there."""
+        if self.waiting and self.model.is_planned:
+            family = self.model.load()  # itself, and not what gives it: nobody loads it again for a late thread
+            self.prefetch.start(self.waiting, lambda: family)
 
     def has_room(self, config: TrainConfig) -> bool:
         if not self.seats:
