@@ -24,6 +24,7 @@ FOLDERS = ("ti_trainer", "tests", "sample_data", "benchmarks")
 TOP_FILES = {"__init__.py", "__init__.pyi", "__main__.py", "cli.py", "errors.py"}
 ROOMS = {
     "commands",
+    "app",
     "training",
     "reports",
     "families",

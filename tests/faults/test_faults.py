@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import torch
 
-import ti_trainer.training.admission
+import ti_trainer.training.shared_model
 from tests.faults.disk import Killed
 from tests.faults.walks import WALKS, Place, run_quietly
 from tests.tiny_models import build_pipeline
@@ -66,9 +66,9 @@ def place(
     quick |= {"checkpoint_every": 1, "save_every": 1, "preview_every": 1, "prompts": ["a {token}"]}
     config = config_from_mapping({**base_settings, **quick})
     family = borrow_family(model_in_memory, config, torch.device("cpu"))
-    monkeypatch.setattr(ti_trainer.training.admission, "take_model", lambda *_: family)
+    monkeypatch.setattr(ti_trainer.training.shared_model, "take_model", lambda *_: family)
     plan = MemoryPlan(1, False, 0, 0)
-    monkeypatch.setattr(ti_trainer.training.admission, "plan_memory", lambda *_, **__: plan)
+    monkeypatch.setattr(ti_trainer.training.shared_model, "plan_memory", lambda *_, **__: plan)
     kept = scratch / str(list(WALKS).index(request.param))
     return Place(WALKS[request.param], config, root, kept, run_quietly(model_in_memory))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
@@ -17,162 +17,194 @@ from .forms import QUALITIES, as_markdown, setting_fields, values_of
 if TYPE_CHECKING:
     from .studio import Look, Studio
 
-Tab = tuple[Callable[..., Any], Sequence[Any]]
 COLUMNS = ["file", "called", "caption"]
+ASKED = ("token", "model", "init", "num_vectors", "templates")  # settings that have fields of their own
 
 
-def learn_tab(studio: Studio) -> Tab:
-    """Draws the tab; returns what shows the draft as it is, and the components that it fills."""
-    gr.Markdown("### Pictures")
-    with gr.Row():
-        files = gr.File(
-            label="Drop pictures here (captions as cat.txt and masks as cat.mask.png beside cat.png)",
-            file_count="multiple",
-            elem_id="pictures",
-        )
-        with gr.Column():
-            folder = gr.Textbox(label="or the path of a folder on this machine", elem_id="folder")
-            with gr.Row():
-                take_folder = gr.Button("Take the folder", elem_id="take-folder")
-                clear = gr.Button("Take all out", elem_id="clear", variant="stop")
-    said = gr.Markdown(elem_id="dataset")
-    seen = "What training sees: frame, mask, caption"
-    sheet = gr.Image(label=seen, show_label=False, interactive=False, elem_id="sheet", visible=False)
-    with gr.Accordion("Captions", open=False):
-        gr.Markdown("A caption says what else is in a picture: `{token} in a garden`. Without one, templates are used.")
-        captions = gr.Dataframe(
-            headers=COLUMNS,
-            datatype=["str", "str", "str"],
-            static_columns=[0, 1],
-            type="array",
-            interactive=True,
-            elem_id="captions",
-            label="Captions, edited in place",
-        )
-    with gr.Accordion("Masks", open=False):
-        gr.Markdown("Paint over the thing itself, or upload a mask (white is the thing). The rest is hardly learned.")
-        chosen = gr.Dropdown(label="Picture", choices=[], elem_id="masked")
-        painter = gr.ImageMask(label="Paint here", type="pil", elem_id="painter", interactive=True, layers=False)
+class LearnTab:
+    """The tab: `refresh` shows the draft as it is in the components of `shown`."""
+
+    def __init__(self, studio: Studio) -> None:
+        self.studio = studio
+        self.draw_pictures()
+        self.draw_captions()
+        self.draw_masks()
+        self.draw_word()
+        self.inputs: list[Any] = [*self.asked, *self.fields.values()]
+        self.of_draft: list[Any] = [self.said, self.sheet]
+        self.of_pictures: list[Any] = [*self.of_draft, self.captions, self.masked, self.files]
+        self.shown: list[Any] = [*self.of_pictures, self.model]
+        self.connect_pictures()
+        self.connect_masks()
+        self.connect_word()
+
+    # --- what is drawn ---
+
+    def draw_pictures(self) -> None:
+        gr.Markdown("### Pictures")
         with gr.Row():
-            keep = gr.Button("Keep the mask", elem_id="keep-mask")
-            uploaded = gr.UploadButton("Upload a mask", file_types=["image"], elem_id="upload-mask")
-            drop_mask = gr.Button("Remove the mask", elem_id="remove-mask")
-            remove = gr.Button("Remove the picture", variant="stop", elem_id="remove-picture")
+            self.files = gr.File(
+                label="Drop pictures here (captions as cat.txt and masks as cat.mask.png beside cat.png)",
+                file_count="multiple",
+                elem_id="pictures",
+            )
+            with gr.Column():
+                self.folder = gr.Textbox(label="or the path of a folder on this machine", elem_id="folder")
+                with gr.Row():
+                    self.take_folder = gr.Button("Take the folder", elem_id="take-folder")
+                    self.clear = gr.Button("Take all out", elem_id="clear", variant="stop")
+        self.said = gr.Markdown(elem_id="dataset")
+        seen = "What training sees: frame, mask, caption"
+        self.sheet = gr.Image(label=seen, show_label=False, interactive=False, elem_id="sheet", visible=False)
 
-    gr.Markdown("### Word and model")
-    with gr.Row():
-        token = gr.Textbox(label="New word", placeholder="<my-cat>", elem_id="token")
-        model = gr.Dropdown(
-            choices=[TINY_SD],
-            value=TINY_SD,
-            allow_custom_value=True,
-            label="Model: of this machine, a folder, or a hub id",
-            elem_id="model",
-        )
-    with gr.Row():
-        init = gr.Textbox(label="Starts from (auto finds words in the pictures)", value="auto", elem_id="init")
-        vectors = gr.Textbox(label="Vectors (empty: as many as the words have)", elem_id="num-vectors")
-        templates = gr.Dropdown(sorted(TEMPLATE_NAMES), value="object", label="It is a", elem_id="templates")
-    with gr.Accordion("Which words would it start from?", open=False):
-        seek = gr.Button("Look for words", elem_id="suggest")
-        words = gr.Dataframe(headers=["words", "loss", "falls by"], interactive=False, elem_id="words")
-    quality = gr.Radio(list(QUALITIES), value="good", label="How well", elem_id="quality")
-    with gr.Accordion("More: every setting", open=False):
-        fields = setting_fields()
-    train = gr.Button("Train", variant="primary", elem_id="train")
-    answer = gr.Markdown(elem_id="answer")
+    def draw_captions(self) -> None:
+        with gr.Accordion("Captions", open=False):
+            gr.Markdown(
+                "A caption says what else is in a picture: `{token} in a garden`. Without one, templates are used."
+            )
+            self.captions = gr.Dataframe(
+                headers=COLUMNS,
+                datatype=["str", "str", "str"],
+                static_columns=[0, 1],
+                type="array",
+                interactive=True,
+                elem_id="captions",
+                label="Captions, edited in place",
+            )
 
-    names = list(fields)
-    asked = [token, model, init, vectors, templates]
-    shown = [said, sheet, captions, chosen, files]
+    def draw_masks(self) -> None:
+        with gr.Accordion("Masks", open=False):
+            gr.Markdown(
+                "Paint over the thing itself, or upload a mask (white is the thing). The rest is hardly learned."
+            )
+            self.masked = gr.Dropdown(label="Picture", choices=[], elem_id="masked")
+            self.painter = gr.ImageMask(
+                label="Paint here", type="pil", elem_id="painter", interactive=True, layers=False
+            )
+            with gr.Row():
+                self.keep_mask = gr.Button("Keep the mask", elem_id="keep-mask")
+                self.uploaded = gr.UploadButton("Upload a mask", file_types=["image"], elem_id="upload-mask")
+                self.drop_mask = gr.Button("Remove the mask", elem_id="remove-mask")
+                self.remove = gr.Button("Remove the picture", variant="stop", elem_id="remove-picture")
 
-    def settings(*values: Any) -> dict[str, Any]:
-        of_asked, of_fields = values[: len(asked)], values[len(asked) :]
-        keys = ("token", "model", "init", "num_vectors", "templates")
-        chosen = {key: value for key, value in zip(keys, of_asked, strict=True) if value not in (None, "")}
+    def draw_word(self) -> None:
+        gr.Markdown("### Word and model")
+        with gr.Row():
+            self.token = gr.Textbox(label="New word", placeholder="<my-cat>", elem_id="token")
+            self.model = gr.Dropdown(
+                choices=[TINY_SD],
+                value=TINY_SD,
+                allow_custom_value=True,
+                label="Model: of this machine, a folder, or a hub id",
+                elem_id="model",
+            )
+        with gr.Row():
+            init = gr.Textbox(label="Starts from (auto finds words in the pictures)", value="auto", elem_id="init")
+            vectors = gr.Textbox(label="Vectors (empty: as many as the words have)", elem_id="num-vectors")
+            templates = gr.Dropdown(sorted(TEMPLATE_NAMES), value="object", label="It is a", elem_id="templates")
+        with gr.Accordion("Which words would it start from?", open=False):
+            self.seek = gr.Button("Look for words", elem_id="suggest")
+            self.words = gr.Dataframe(headers=["words", "loss", "falls by"], interactive=False, elem_id="words")
+        self.quality = gr.Radio(list(QUALITIES), value="good", label="How well", elem_id="quality")
+        with gr.Accordion("More: every setting", open=False):
+            self.fields = setting_fields()
+        self.train = gr.Button("Train", variant="primary", elem_id="train")
+        self.answer = gr.Markdown(elem_id="answer")
+        self.asked = [self.token, self.model, init, vectors, templates]  # in the order of ASKED
+
+    # --- what it does ---
+
+    def settings(self, values: Sequence[Any]) -> dict[str, Any]:
+        """What the fields say; values: of `inputs`."""
+        own = zip(ASKED, values[: len(ASKED)], strict=True)
+        chosen = {name: value for name, value in own if value not in (None, "")}
         if str(chosen.get("num_vectors", "")).isdigit():
             chosen["num_vectors"] = int(chosen["num_vectors"])
-        return {**chosen, **values_of(names, of_fields)}
+        return {**chosen, **values_of(list(self.fields), values[len(ASKED) :])}
 
-    def show(*values: Any, more: Sequence[str] = ()) -> list[Any]:
-        look = studio.look(settings(*values))
-        called = studio.draft.names()
-        rows = [[file, called.get(file, file), caption] for file, caption in studio.draft.captions()]
+    def show(self, values: Sequence[Any], more: Sequence[str] = ()) -> list[Any]:
+        """What `of_pictures` hold; more: lines about what was not taken."""
+        look = self.studio.look(self.settings(values))
+        called = self.studio.draft.names()
+        rows = [[file, called.get(file, file), caption] for file, caption in self.studio.draft.captions()]
         choices = [(f"{name} ({file})", file) for file, name, _ in rows]
         picture = gr.Image(value=look.sheet, visible=look.sheet is not None)
         return [describe(len(rows), look, more), picture, rows, gr.Dropdown(choices=choices), None]
 
-    @answering
-    def add(given: list[str] | None, *values: Any) -> list[Any]:
-        return show(*values, more=studio.draft.add(given or []))
+    def refresh(self) -> list[Any]:
+        found = self.show([None] * len(self.inputs))
+        return [*found, gr.Dropdown(choices=self.studio.models())]
 
-    @answering
-    def add_folder(path: str, *values: Any) -> list[Any]:
-        return show(*values, more=studio.draft.add_folder(path, studio.reach))
+    def connect_pictures(self) -> None:
+        @answering
+        def add(given: list[str] | None, *values: Any) -> list[Any]:
+            return self.show(values, self.studio.draft.add(given or []))
 
-    def clear_all(*values: Any) -> list[Any]:
-        studio.draft.clear()
-        return show(*values)
+        @answering
+        def add_folder(path: str, *values: Any) -> list[Any]:
+            return self.show(values, self.studio.draft.add_folder(path, self.studio.reach))
 
-    @answering
-    def write_captions(rows: list[list[str]], *values: Any) -> list[Any]:
-        for file, _, caption in rows:
-            studio.draft.caption(file, caption or "")
-        return show(*values)[:2]
+        def clear_all(*values: Any) -> list[Any]:
+            self.studio.draft.clear()
+            return self.show(values)
 
-    def to_paint(file: str | None) -> Any:
-        return studio.draft.image(file) if file else None
+        @answering
+        def write_captions(rows: list[list[str]], *values: Any) -> list[Any]:
+            for file, _, caption in rows:
+                self.studio.draft.caption(file, caption or "")
+            return self.show(values)[:2]
 
-    @answering
-    def keep_mask(file: str, painted: dict[str, Any] | None, *values: Any) -> list[Any]:
-        studio.draft.mask(file, mask_of(painted))
-        return show(*values)[:2]
+        self.files.upload(add, [self.files, *self.inputs], self.of_pictures)
+        self.take_folder.click(add_folder, [self.folder, *self.inputs], self.of_pictures)
+        self.clear.click(clear_all, self.inputs, self.of_pictures)
+        self.captions.input(write_captions, [self.captions, *self.inputs], self.of_draft)
 
-    @answering
-    def upload_mask(given: str, file: str, *values: Any) -> list[Any]:
-        studio.draft.upload_mask(file, given)
-        return show(*values)[:2]
+    def connect_masks(self) -> None:
+        @answering
+        def keep(file: str, painted: dict[str, Any] | None, *values: Any) -> list[Any]:
+            self.studio.draft.mask(file, mask_of(painted))
+            return self.show(values)[:2]
 
-    @answering
-    def remove_mask(file: str, *values: Any) -> list[Any]:
-        studio.draft.mask(file, None)
-        return show(*values)[:2]
+        @answering
+        def upload(given: str, file: str, *values: Any) -> list[Any]:
+            self.studio.draft.upload_mask(file, given)
+            return self.show(values)[:2]
 
-    @answering
-    def remove_picture(file: str, *values: Any) -> list[Any]:
-        studio.draft.remove(file)
-        return show(*values)
+        @answering
+        def drop(file: str, *values: Any) -> list[Any]:
+            self.studio.draft.mask(file, None)
+            return self.show(values)[:2]
 
-    @answering
-    def suggest(*values: Any) -> list[list[Any]]:
-        return [[text, f"{loss:.5f}", f"{fall:+.5f}"] for text, loss, fall in studio.suggest(settings(*values))]
+        @answering
+        def remove(file: str, *values: Any) -> list[Any]:
+            self.studio.draft.remove(file)
+            return self.show(values)
 
-    @answering
-    def begin(quality: str, *values: Any) -> str:
-        job = studio.train(settings(*values), quality)
-        return f"**{job.name}** is in the queue: the tab *Runs* shows how far it is."
+        def paint(file: str | None) -> Image.Image | None:
+            return self.studio.draft.image(file) if file else None
 
-    inputs: list[Any] = [*asked, *fields.values()]
-    files.upload(add, [files, *inputs], shown)
-    take_folder.click(add_folder, [folder, *inputs], shown)
-    clear.click(clear_all, inputs, shown)
-    captions.input(write_captions, [captions, *inputs], shown[:2])
-    chosen.change(to_paint, chosen, painter)
-    keep.click(keep_mask, [chosen, painter, *inputs], shown[:2])
-    uploaded.upload(upload_mask, [uploaded, chosen, *inputs], shown[:2])
-    drop_mask.click(remove_mask, [chosen, *inputs], shown[:2])
-    remove.click(remove_picture, [chosen, *inputs], shown)
-    of_dataset: list[Any] = [token, model, fields["resolution"], fields["crop"], fields["buckets"]]
-    for field in of_dataset:
-        field.change(lambda *values: show(*values)[:2], inputs, shown[:2], show_progress="hidden")
-    seek.click(suggest, inputs, words)
-    train.click(begin, [quality, *inputs], answer)
+        self.masked.change(paint, self.masked, self.painter)
+        self.keep_mask.click(keep, [self.masked, self.painter, *self.inputs], self.of_draft)
+        self.uploaded.upload(upload, [self.uploaded, self.masked, *self.inputs], self.of_draft)
+        self.drop_mask.click(drop, [self.masked, *self.inputs], self.of_draft)
+        self.remove.click(remove, [self.masked, *self.inputs], self.of_pictures)
 
-    def refresh() -> list[Any]:
-        found = show(*(None,) * len(inputs))
-        return [*found, gr.Dropdown(choices=studio.models())]
+    def connect_word(self) -> None:
+        @answering
+        def suggest(*values: Any) -> list[list[Any]]:
+            found = self.studio.suggest(self.settings(values))
+            return [[text, f"{loss:.5f}", f"{fall:+.5f}"] for text, loss, fall in found]
 
-    return refresh, [*shown, model]
+        @answering
+        def begin(quality: str, *values: Any) -> str:
+            job = self.studio.train(self.settings(values), quality)
+            return f"**{job.name}** is in the queue: the tab *Runs* shows how far it is."
+
+        fields: list[Any] = [self.token, self.model, *(self.fields[name] for name in ("resolution", "crop", "buckets"))]
+        for field in fields:
+            field.change(lambda *values: self.show(values)[:2], self.inputs, self.of_draft, show_progress="hidden")
+        self.seek.click(suggest, self.inputs, self.words)
+        self.train.click(begin, [self.quality, *self.inputs], self.answer)
 
 
 def describe(count: int, look: Look, more: Sequence[str]) -> str:

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import gradio as gr
 
-from .learn_tab import learn_tab
-from .look_tab import look_tab
-from .runs_tab import runs_tab
+from .learn_tab import LearnTab
+from .look_tab import LookTab
+from .runs_tab import RunsTab
 
 if TYPE_CHECKING:
     from .studio import Studio
@@ -27,12 +27,12 @@ def build(studio: Studio) -> gr.Blocks:
         timer = gr.Timer(EVERY)
         with gr.Tabs():
             with gr.Tab("1 Learn", id="learn"):
-                refresh_learn, shown_by_learn = learn_tab(studio)
+                learn = LearnTab(studio)
             with gr.Tab("2 Runs", id="runs"):
-                refresh_runs, shown_by_runs = runs_tab(studio, timer)
+                runs = RunsTab(studio, timer)
             with gr.Tab("3 Look", id="look"):
-                refresh_look, shown_by_look = look_tab(studio, timer)
-        page.load(refresh_learn, None, shown_by_learn)
-        page.load(refresh_runs, None, shown_by_runs)
-        page.load(refresh_look, None, shown_by_look)
+                look = LookTab(studio, timer)
+        page.load(learn.refresh, None, learn.shown)
+        page.load(runs.refresh, None, runs.shown)
+        page.load(look.refresh, None, look.shown)
     return page

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,94 +20,113 @@ if TYPE_CHECKING:
     from .run_queue import Job
     from .studio import Studio
 
-Tab = tuple[Callable[..., Any], Sequence[Any]]
 
+class RunsTab:
+    """The tab: `refresh` shows the runs as they are in the components of `shown`, again and again."""
 
-def runs_tab(studio: Studio, timer: gr.Timer) -> Tab:
-    """Draws the tab; returns what shows the runs as they are, and the components that it fills."""
-    gr.Markdown("### At work")
-    now = gr.Markdown("Nothing is being trained.", elem_id="now")
-    bar = gr.HTML(elem_id="bar")
-    with gr.Row():
-        plot = gr.Image(label="Loss and length", interactive=False, elem_id="plot", visible=False)
-        previews = gr.Image(label="Previews", interactive=False, elem_id="previews", visible=False)
-    stop = gr.Button("Stop and save", variant="stop", elem_id="stop", interactive=False)
-    gr.Markdown("### All runs")
-    table = gr.Dataframe(headers=["run", "word", "state", "how it stands"], interactive=False, elem_id="runs")
-    run = gr.Dropdown(label="Run", choices=[], elem_id="run")
-    with gr.Row():
-        report = gr.Button("Show its report", elem_id="report")
-        resume = gr.Button("Go on", elem_id="resume")
-        delete = gr.Button("Delete", variant="stop", elem_id="delete")
-    with gr.Group(visible=False) as sure:
-        question = gr.Markdown(elem_id="question")
+    def __init__(self, studio: Studio, timer: gr.Timer) -> None:
+        self.studio = studio
+        self.draw_work()
+        self.draw_runs()
+        self.state = gr.State(None)  # what this browser has been shown: pictures are sent only where they are others
+        work: list[Any] = [self.now, self.bar, self.plot, self.previews, self.stop]
+        self.shown: list[Any] = [*work, self.table, self.run, self.state]
+        timer.tick(self.refresh, self.state, self.shown, show_progress="hidden")
+        self.connect_runs()
+        self.connect_deletion()
+
+    def draw_work(self) -> None:
+        gr.Markdown("### At work")
+        self.now = gr.Markdown("Nothing is being trained.", elem_id="now")
+        self.bar = gr.HTML(elem_id="bar")
         with gr.Row():
-            yes = gr.Button("Yes, delete it", variant="stop", elem_id="yes")
-            no = gr.Button("No", elem_id="no")
-    answer = gr.Markdown(elem_id="runs-answer")
-    page = gr.HTML(elem_id="report-page")
+            self.plot = gr.Image(label="Loss and length", interactive=False, elem_id="plot", visible=False)
+            self.previews = gr.Image(label="Previews", interactive=False, elem_id="previews", visible=False)
+        self.stop = gr.Button("Stop and save", variant="stop", elem_id="stop", interactive=False)
 
-    shown = [now, bar, plot, previews, stop, table, run]
-    state = gr.State(None)
+    def draw_runs(self) -> None:
+        gr.Markdown("### All runs")
+        self.table = gr.Dataframe(headers=["run", "word", "state", "how it stands"], interactive=False, elem_id="runs")
+        self.run = gr.Dropdown(label="Run", choices=[], elem_id="run")
+        with gr.Row():
+            self.report = gr.Button("Show its report", elem_id="report")
+            self.resume = gr.Button("Go on", elem_id="resume")
+            self.delete = gr.Button("Delete", variant="stop", elem_id="delete")
+        with gr.Group(visible=False) as self.sure:
+            self.question = gr.Markdown(elem_id="question")
+            with gr.Row():
+                self.yes = gr.Button("Yes, delete it", variant="stop", elem_id="yes")
+                self.no = gr.Button("No", elem_id="no")
+        self.answer = gr.Markdown(elem_id="runs-answer")
+        self.page = gr.HTML(elem_id="report-page")
 
-    def refresh(before: Any = None) -> list[Any]:
-        """All that is shown; the pictures and the list only where they are others than this browser has."""
-        job = studio.queue.at_work()
-        rows = rows_of(studio)
+    def refresh(self, before: Any = None) -> list[Any]:
+        """All that is shown; before: what this browser has, None for nothing."""
+        job = self.studio.queue.at_work()
+        rows = rows_of(self.studio)
         names = [row[0] for row in rows]
-        waiting = [each.name for each in studio.queue.open_jobs() if each is not job]
+        waiting = [each.name for each in self.studio.queue.open_jobs() if each is not job]
         sheet = job.folder / "previews.png" if job else None
         stamp = stamp_of(sheet)
-        known = before or (None, None, None)
-        key = (names, job and len(job.records) and job.plot and hash(job.plot), stamp)
-        curve = gr.skip() if key[1] == known[1] and before else picture(job.plot if job else None)
-        drawn = gr.skip() if key[2] == known[2] and before else gr.Image(value=opened(sheet), visible=stamp is not None)
-        choices = gr.skip() if key[0] == known[0] and before else gr.Dropdown(choices=names)
-        said = describe(job, waiting)
-        return [said, progress_bar(job), curve, drawn, gr.Button(interactive=job is not None), rows, choices, key]
+        drawn = hash(job.plot) if job and job.plot else None
+        key = (names, drawn, stamp)
+        is_new = [before is None or now != before[place] for place, now in enumerate(key)]
+        return [
+            describe(job, waiting),
+            progress_bar(job),
+            picture(job.plot if job else None) if is_new[1] else gr.skip(),
+            gr.Image(value=opened(sheet), visible=stamp is not None) if is_new[2] else gr.skip(),
+            gr.Button(interactive=job is not None),
+            rows,
+            gr.Dropdown(choices=names) if is_new[0] else gr.skip(),
+            key,
+        ]
 
-    @answering
-    def stop_it() -> str:
-        job = studio.queue.at_work()
-        if job is None:
-            raise BadInput("nothing is being trained")
-        studio.queue.stop(job.name)
-        return f"**{plain(job.name)}** ends after its step, and everything is saved."
+    def connect_runs(self) -> None:
+        studio = self.studio
 
-    @answering
-    def go_on(name: str) -> str:
-        return f"**{plain(studio.resume(name).name)}** is in the queue."
+        @answering
+        def stop() -> str:
+            job = studio.queue.at_work()
+            if job is None:
+                raise BadInput("nothing is being trained")
+            studio.queue.stop(job.name)
+            return f"**{plain(job.name)}** ends after its step, and everything is saved."
 
-    @answering
-    def show_report(name: str) -> str:
-        file = studio.shelf.files(name).report
-        if not file.exists():
-            raise BadInput(f"{name} has no report yet")
-        content = escape(file.read_text(encoding="utf-8"), quote=True)
-        # a sandbox without this page's origin: what the report holds reaches nothing here
-        return (
-            f'<iframe title="report of {escape(name)}" sandbox="allow-scripts" srcdoc="{content}" '
-            'style="width:100%;height:80vh;border:1px solid #8888"></iframe>'
-        )
+        @answering
+        def go_on(name: str) -> str:
+            return f"**{plain(studio.resume(name).name)}** is in the queue."
 
-    @answering
-    def ask(name: str) -> list[Any]:
-        studio.shelf.folder(name)
-        return [gr.Group(visible=True), f"Delete **{plain(name)}** with all its files? There is no way back."]
+        @answering
+        def show_report(name: str) -> str:
+            file = studio.shelf.files(name).report
+            if not file.exists():
+                raise BadInput(f"{name} has no report yet")
+            content = escape(file.read_text(encoding="utf-8"), quote=True)
+            # a sandbox without this page's origin: what the report holds reaches nothing here
+            return (
+                f'<iframe title="report of {escape(name)}" sandbox="allow-scripts" srcdoc="{content}" '
+                'style="width:100%;height:80vh;border:1px solid #8888"></iframe>'
+            )
 
-    @answering
-    def delete_it(name: str) -> list[Any]:
-        studio.delete(name)
-        return [gr.Group(visible=False), f"**{plain(name)}** is deleted.", gr.Dropdown(value=None), ""]
+        self.stop.click(stop, None, self.answer)
+        self.resume.click(go_on, self.run, self.answer)
+        self.report.click(show_report, self.run, self.page)
 
-    timer.tick(refresh, state, [*shown, state], show_progress="hidden")
-    stop.click(stop_it, None, answer)
-    resume.click(go_on, run, answer)
-    report.click(show_report, run, page)
-    delete.click(ask, run, [sure, question])
-    no.click(lambda: gr.Group(visible=False), None, sure)
-    yes.click(delete_it, run, [sure, answer, run, page])
-    return refresh, [*shown, state]
+    def connect_deletion(self) -> None:
+        @answering
+        def ask(name: str) -> list[Any]:
+            self.studio.shelf.folder(name)
+            return [gr.Group(visible=True), f"Delete **{plain(name)}** with all its files? There is no way back."]
+
+        @answering
+        def delete(name: str) -> list[Any]:
+            self.studio.delete(name)
+            return [gr.Group(visible=False), f"**{plain(name)}** is deleted.", gr.Dropdown(value=None), ""]
+
+        self.delete.click(ask, self.run, [self.sure, self.question])
+        self.no.click(lambda: gr.Group(visible=False), None, self.sure)
+        self.yes.click(delete, self.run, [self.sure, self.answer, self.run, self.page])
 
 
 def rows_of(studio: Studio) -> list[list[str]]:

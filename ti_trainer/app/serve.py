@@ -18,7 +18,11 @@ from ..files.wording import flag
 from .quick_import import without_stubs
 
 if TYPE_CHECKING:
+    from gradio import Blocks
+
     from .studio import Studio
+
+Login = tuple[str, str]  # name and password
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 MOST_BYTES = "100mb"  # of an uploaded file
@@ -62,6 +66,21 @@ def serve(
 
     studio = Waking(make)
     page = build(cast("Studio", studio))
+    address = launch(page, host, port, login, [str(place.resolve() / "downloads")], inbrowser, CSS)
+    studio.wake()
+    print(f"the page is at {address}  (Ctrl-C ends it; runs are saved)", flush=True)
+    received = wait_for_signal()
+    with suppress(Exception):
+        page.close(verbose=False)
+    studio.queue.close()
+    shutil.rmtree(uploads, ignore_errors=True)
+    raise Interrupted("the page is closed, and runs are saved", received)
+
+
+def launch(
+    page: Blocks, host: str, port: int, login: Login | None, served: list[str], inbrowser: bool, css: str
+) -> str:
+    """Start the server; returns its address. served: the folders from which files are given out. Raises BadInput."""
     page.queue(default_concurrency_limit=4)
     try:
         _, address, _ = page.launch(
@@ -73,9 +92,9 @@ def serve(
             prevent_thread_lock=True,
             quiet=True,
             show_error=False,
-            css=CSS,
+            css=css,
             max_file_size=MOST_BYTES,
-            allowed_paths=[str(place.resolve() / "downloads")],
+            allowed_paths=served,
             footer_links=[],
             ssr_mode=False,
             mcp_server=False,
@@ -83,14 +102,7 @@ def serve(
         )
     except OSError as error:
         raise BadInput(f"{flag('port', port)} cannot be taken: {error}; choose another one") from None
-    studio.wake()
-    print(f"the page is at {address}  (Ctrl-C ends it; runs are saved)", flush=True)
-    received = wait_for_signal()
-    with suppress(Exception):
-        page.close(verbose=False)
-    studio.queue.close()
-    shutil.rmtree(uploads, ignore_errors=True)
-    raise Interrupted("the page is closed, and runs are saved", received)
+    return str(address)
 
 
 def wait_for_signal() -> int:
@@ -109,7 +121,7 @@ def wait_for_signal() -> int:
     return received[0]
 
 
-def read_login(auth: str | None) -> tuple[str, str] | None:
+def read_login(auth: str | None) -> Login | None:
     """Name and password; raises BadInput for what is none."""
     if auth is None:
         return None

@@ -9,6 +9,7 @@ from functools import partial
 
 from ..config.config import TrainConfig
 from ..errors import BadInput
+from ..families import Family
 from ..files.wording import flag, told
 from ..runs.folder import RunFolder
 from ..runs.resume import check_locked, finished, is_complete
@@ -138,7 +139,7 @@ class Admission:
             if ahead:
                 undo.callback(ahead.close)
             if config.concept.seeks_words:
-                config = self.find_words(config, ahead)
+                config = with_words(config, self.model.load, ahead, self.console)
                 folder.resolve(config)
             owner = f"{config.output}/{config.run_name}"  # two concepts of a job may have one token
             is_same = ahead and ahead.config.concept.scene == config.concept.scene  # captions name it
@@ -172,16 +173,6 @@ class Admission:
                 self.console.note(note)
             undo.pop_all()
         return Seat(learner, folder, report, learner.step)
-
-    def find_words(self, config: TrainConfig, ahead: Gathered | None) -> TrainConfig:
-        """The config with the words to start from; ahead: what was gathered for it."""
-        config, found = find_init(config, self.model.load, ahead)
-        scene = f", and is {found.phrase.scene} in all pictures" if found.phrase.scene else ""
-        self.console.say(
-            f"{config.run_name} starts from '{config.concept.init}'{scene}, found in {found.passes:,} passes "
-            f"and {found.seconds:.0f} s"
-        )
-        return config
 
     def settle(self, seats: Sequence[Seat]) -> None:
         """What could wait until the first step was done: encoding the other views, and measuring the first rows."""
@@ -238,3 +229,16 @@ class Admission:
             self.seats.leave(seat)
         if reason:
             self.endings.fail(config, problem or BadInput(reason))
+
+
+def with_words(
+    config: TrainConfig, load: Callable[[], Family], ahead: Gathered | None, console: Console
+) -> TrainConfig:
+    """The config with the words to start from, of which the console tells; ahead: what was gathered for it."""
+    config, found = find_init(config, load, ahead)
+    scene = f", and is {found.phrase.scene} in all pictures" if found.phrase.scene else ""
+    console.say(
+        f"{config.run_name} starts from '{config.concept.init}'{scene}, found in {found.passes:,} passes "
+        f"and {found.seconds:.0f} s"
+    )
+    return config
