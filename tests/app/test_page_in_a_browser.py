@@ -63,8 +63,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     assert found, line + process.stdout.read()
     yield Server(process, found[0], output, place / "photos")
     process.send_signal(signal.SIGTERM)
-    assert process.wait(PATIENCE) == 128 + signal.SIGTERM
-    assert "runs are saved" in process.stdout.read()
+    assert "runs are saved" in process.communicate(timeout=PATIENCE)[0]
+    assert process.returncode == 128 + signal.SIGTERM
     assert list((output / ".ui").glob("uploads-*")) == []
 
 
@@ -290,3 +290,4 @@ def test_nothing_else_is_served(server: Server) -> None:
             with pytest.raises(urllib.error.HTTPError) as answer:
                 urllib.request.urlopen(f"{server.address.rstrip('/')}/{way}{path}")
             assert answer.value.code in (403, 404)
+            answer.value.close()

@@ -22,6 +22,7 @@ from safetensors.torch import load_file
 
 from ti_trainer import Concept, Run, TrainConfig, train
 from ti_trainer.config.settings import configs_to_yaml
+from ti_trainer.runs.storage import Storage
 
 pytestmark = pytest.mark.long
 
@@ -144,7 +145,7 @@ def assert_same_run(folder: Path, run: Run) -> None:
 
 
 def published(output: Path) -> list[str]:
-    return sorted(path.stem for path in (output / "manifest").glob("*.json"))
+    return list(Storage(str(output)).published())
 
 
 # odd: processes with 3, 2 and 2 examples, cut into parts of 2; single: nothing to do for all processes but the first

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
-from concurrent.futures import Future
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import CancelledError, Future
 from contextlib import suppress
 from itertools import islice
 from queue import SimpleQueue
+from typing import Any
 
 from ..config.config import TrainConfig
 from ..data.latents import CachedView
+from ..data.scanning import Progress
 from ..families import Family
 from .gathering import Gathered, gather
 
 MOST = 16  # concepts that are read ahead
+PATIENCE = 10.0  # seconds that the end of a job waits for the picture that is being read
 PIXELS = 2**23  # of a concept, that are cut out ahead: 8 views of 1024 x 1024
 
 
@@ -25,6 +28,7 @@ class Prefetch:
     """
 
     def __init__(self) -> None:
+        self._closed = threading.Event()
         self._work: SimpleQueue[tuple[TrainConfig, Callable[[], Family], Future[Gathered]] | None] = SimpleQueue()
         self._started: dict[int, tuple[TrainConfig, Future[Gathered]]] = {}  # by the config's id: it may be any
         self._thread: threading.Thread | None = None
@@ -37,7 +41,7 @@ class Prefetch:
                 self._started[id(config)] = (config, future)
                 self._work.put((config, load, future))
                 if self._thread is None:
-                    # a daemon: nobody waits at the end for what is slow, and it writes nothing
+                    # a daemon: nobody waits for ever for a server that does not answer, and it writes nothing
                     self._thread = threading.Thread(target=self._run, name="prefetch", daemon=True)
                     self._thread.start()
 
@@ -57,10 +61,13 @@ class Prefetch:
 
     def close(self) -> None:
         """Begin nothing any more, and give up what was not taken."""
+        self._closed.set()
         for config, _ in list(self._started.values()):
             self.drop(config)
         if self._thread:
             self._work.put(None)
+            # an interpreter that ends while a thread of its is within torch is ended by it, with SIGABRT
+            self._thread.join(PATIENCE)
             self._thread = None
 
     def _run(self) -> None:
@@ -68,18 +75,28 @@ class Prefetch:
             config, load, future = item
             if future.set_running_or_notify_cancel():
                 try:
-                    found = gather_ahead(config, load)
+                    found = gather_ahead(config, load, self._unless_closed)
                 except BaseException as problem:
                     future.set_exception(problem)
                 else:
                     future.set_result(found)
 
+    def _unless_closed(self, things: Iterable[Any], count: int) -> Iterator[Any]:
+        """The things one after the other, until nobody wants them any more."""
+        for each in things:
+            if self._closed.is_set():
+                raise CancelledError
+            yield each
 
-def gather_ahead(config: TrainConfig, load: Callable[[], Family]) -> Gathered:
-    """Gather, and cut out as many views as PIXELS allow, so that only the VAE is left to be run."""
-    found = gather(config, load, progress=lambda things, count: things)
+
+def gather_ahead(config: TrainConfig, load: Callable[[], Family], progress: Progress) -> Gathered:
+    """Gather, and cut out as many views as PIXELS allow, so that only the VAE is left to be run.
+
+    progress: what all that takes time goes through, and may be ended by.
+    """
+    found = gather(config, load, progress)
     room = PIXELS
-    for example, shown in zip(found.examples, found.views, strict=True):
+    for example, shown in progress(zip(found.examples, found.views, strict=True), len(found.examples)):
         views = {cached.view: cached for cached in shown}
         room -= sum(map(pixels_of, views.values()))
         if room < 0:
