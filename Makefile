@@ -41,7 +41,7 @@ check: $(VENV)/.installed-dev  ## lint, format check, types and the order of imp
 	$(RUN) lint-imports
 
 long: $(VENV)/.installed-dev  ## tests of whole ways: demo, notebooks, what the pages say, a wheel, several processes
-	$(RUN) OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 pytest -n $(WORKERS) --dist worksteal -m long
+	$(RUN) OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 pytest -n $(WORKERS) --dist loadfile -m long
 
 site: $(VENV)/.installed-dev  ## build the documentation in build/site
 	$(RUN) NO_MKDOCS_2_WARNING=1 mkdocs build --quiet
