@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -17,14 +15,12 @@ from typing import Any
 import pytest
 from diffusers import StableDiffusionPipeline
 
+from tests.browsers import SHOTS, chromium
 from ti_trainer.config.bundled import TINY_SD, sample_data
 
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 pytest.importorskip("gradio", reason="gradio is not installed")
 pytestmark = pytest.mark.long
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
-SHOTS = os.environ.get("TI_TRAINER_SCREENSHOTS")  # a folder for pictures of what the tests see
 REPOSITORY = Path(__file__).resolve().parents[2]
 PATIENCE = 60.0  # seconds
 PICTURES = sample_data("my-cat")
@@ -32,13 +28,8 @@ PICTURES = sample_data("my-cat")
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    path = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if not path:
-        pytest.skip("no Chromium is installed")
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=path, args=["--no-sandbox"])
+    with chromium() as browser:
         yield browser
-        browser.close()
 
 
 @dataclass

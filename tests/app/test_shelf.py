@@ -30,7 +30,10 @@ def shelf(finished_run: Run, tmp_path: Path) -> Shelf:
 
 def test_what_lies_there(shelf: Shelf) -> None:
     assert sorted(shelf.names()) == ["begun", "my-cat"]
+    (shelf.output / "damaged").mkdir()
+    (shelf.output / "damaged" / "config.yaml").write_text("token: [")
     assert shelf.finished() == ["my-cat"]
+    shutil.rmtree(shelf.output / "damaged")
     assert (shelf.state("my-cat"), shelf.state("begun")) == ("finished", "not begun")
     assert Shelf(shelf.output / "nowhere").names() == []
     assert dict(shelf.where_it_goes("my-cat"))["ComfyUI"] == (

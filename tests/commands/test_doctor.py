@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -38,10 +37,8 @@ def test_the_first_line_comes_before_torch() -> None:
         "import sys\nfrom ti_trainer.reports.health import look\n"
         "for finding in look('runs'):\n    print(finding.name, 'torch' in sys.modules, flush=True)\n"
     )
-    begun = time.monotonic()
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=dict(os.environ), cwd="/"
     )
-    assert time.monotonic() - begun < 60
     lines = [line.split() for line in done.stdout.splitlines()]
     assert [name for name, is_loaded in lines if is_loaded == "True"] == ["device"]

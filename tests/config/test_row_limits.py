@@ -45,7 +45,10 @@ def test_what_is_not_the_row_s_is_not_limited(tmp_path: Path) -> None:
     assert problem_of({"steps": 501}, tmp_path, steps=2_000) is None
 
 
-@pytest.mark.parametrize("text", ["steps", "steps=", "steps=many", "output=3", "=5", "model=1", "token=2"])
+@pytest.mark.parametrize(
+    "text",
+    ["steps", "steps=", "steps=many", "output=3", "=5", "model=1", "token=2", "steps=nan", "pixels=inf", "steps=-1"],
+)
 def test_what_is_no_limit(text: str) -> None:
     with pytest.raises(BadInput, match=r"row_limits.* is no limit; write NAME=NUMBER with one of pictures, pixels, "):
         RowLimits.parse([text])

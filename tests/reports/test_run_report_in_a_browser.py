@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,24 +9,15 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from tests.browsers import SHOTS, chromium
 from tests.reports.pages import FIGURES, HOSTILE, report_of
 from ti_trainer.reports.run_report import IndexEntry, Reference, render_index, render_run, with_evaluation
-
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
-SHOTS = os.environ.get("TI_TRAINER_SCREENSHOTS")  # a folder for pictures of what the tests see
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    path = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if not path:
-        pytest.skip("no Chromium is installed")
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=path, args=["--no-sandbox"])
+    with chromium() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")

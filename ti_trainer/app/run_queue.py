@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -103,33 +103,19 @@ class JobConsole(Silence):
     def begin(self, learner: Learner, plan: MemoryPlan) -> None:
         self.job.step = learner.step
 
-    def drawing(self, what: str, work: int) -> AbstractContextManager[Progress]:
+    @contextmanager
+    def drawing(self, what: str, work: int) -> Iterator[Progress]:
         self.job.doing = what
-        done = nullcontext(lambda count: None)
-        return Afterwards(done, self.forget)
-
-    def forget(self) -> None:
-        self.job.doing = ""
+        try:
+            yield lambda count: None
+        finally:
+            self.job.doing = ""
 
     def say(self, text: str) -> None:
         self.job.notes.append(text)
 
     def note(self, warning: str) -> None:
         self.job.notes.append(f"note: {warning}")
-
-
-@dataclass
-class Afterwards(AbstractContextManager[Progress]):
-    """A block after which something is done."""
-
-    block: AbstractContextManager[Progress]
-    action: Callable[[], None]
-
-    def __enter__(self) -> Progress:
-        return self.block.__enter__()
-
-    def __exit__(self, *exception: object) -> None:
-        self.action()
 
 
 class RunQueue:

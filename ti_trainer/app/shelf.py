@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -75,8 +76,12 @@ class Shelf:
         return "can go on" if any(self.files(name).checkpoints.glob("step-*.safetensors")) else "not begun"
 
     def finished(self) -> list[str]:
-        """The runs that have an embedding."""
-        return [name for name in self.names() if self.files(name).embedding.exists()]
+        """The runs that have an embedding; a damaged one hides no other."""
+        found = []
+        for name in self.names():
+            with suppress(BadInput):
+                found += [name] if self.files(name).embedding.exists() else []
+        return found
 
     def delete(self, name: str) -> None:
         """Delete a run and its line in the manifest; raises BadInput while somebody trains it."""

@@ -71,9 +71,8 @@ def add_flags(parser: Parser) -> None:
         help="what many concepts are shared out by: accelerate, over the processes that it launches, or ray, over the "
         "workers of a cluster (RAY_ADDRESS) or of this machine",
     )
-    add_number(
-        parser, "workers", None, "workers of --engine ray; by default one for each GPU", "settings in files", low=1
-    )
+    text = "workers of ray; by default one for each GPU or, without, processor"
+    add_number(parser, "workers", None, text, "settings in files", low=1)
     files.add_argument(
         "--progress",
         choices=PROGRESS,

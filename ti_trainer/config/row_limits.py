@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from math import inf
 
 from ..errors import BadInput, Refused
 from ..files.wording import flag, printable
@@ -32,7 +33,7 @@ class RowLimits:
             name, _, number = text.partition("=")
             with suppress(ValueError):
                 most[name] = float(number)
-            if name not in most or name not in known:
+            if name not in known or not 0 <= most.get(name, -1) < inf:
                 shown = flag("row_limits", printable(text))
                 raise BadInput(f"{shown} is no limit; write NAME=NUMBER with one of {', '.join(known)}")
         return cls(most)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Protocol
 
 from tqdm.auto import tqdm
@@ -55,17 +55,10 @@ class Bar:
         if self.bar is not None and self.bar_format is None:
             self.bar.set_postfix(losses, refresh=False)
 
-    def drawing(self, what: str, work: int) -> AbstractContextManager[Progress]:
-        bar = tqdm(total=work, desc=what, leave=False)
-
-        class Drawing(AbstractContextManager[Progress]):
-            def __enter__(self) -> Progress:
-                return bar.update
-
-            def __exit__(self, *exception: object) -> None:
-                bar.close()
-
-        return Drawing()
+    @contextmanager
+    def drawing(self, what: str, work: int) -> Iterator[Progress]:
+        with tqdm(total=work, desc=what, leave=False) as bar:
+            yield bar.update
 
     def say(self, text: str, warns: bool = False) -> None:
         tqdm.write(text, file=sys.stderr if warns else self.stream)
