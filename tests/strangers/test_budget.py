@@ -11,7 +11,7 @@ import pytest
 
 from tests.strangers.bad_inputs import CASES
 
-SECONDS = 2.0  # of the processor, so that a busy machine changes nothing
+SECONDS = 2.0  # of the processor in the program itself, so that a busy machine changes nothing
 MIB = 500.0
 
 Outcome = tuple[str, float, float]  # what was said, seconds, MiB
