@@ -3,8 +3,10 @@ import pytest
 import torch
 
 from ti_trainer.method.schedules import FlowMatching, VariancePreserving
+from ti_trainer.method.shifts import fixed
 from ti_trainer.method.timesteps import parse_timesteps
 
+SIZE = (8, 8)
 BETAS = [
     {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012},  # Stable Diffusion
     {"beta_schedule": "linear"},
@@ -63,17 +65,17 @@ def test_snr() -> None:
 def test_timesteps_divide_the_draws_evenly() -> None:
     _, schedule = schedules("DDPMScheduler", BETAS[0], "epsilon")
     draws = (torch.arange(4000, dtype=torch.float64) + 0.5) / 4000
-    timesteps = schedule.sample_timesteps(draws.float())
+    timesteps = schedule.sample_timesteps(draws.float(), SIZE)
     assert timesteps.dtype == torch.int64
     assert torch.equal(timesteps.bincount(), torch.full((1000,), 4))
-    assert torch.equal(schedule.sample_timesteps(torch.tensor([0.0, 0.5, 0.9999])), torch.tensor([0, 500, 999]))
+    assert torch.equal(schedule.sample_timesteps(torch.tensor([0.0, 0.5, 0.9999]), SIZE), torch.tensor([0, 500, 999]))
 
 
 def test_draw_that_float32_rounds_to_one() -> None:
     _, schedule = schedules("DDPMScheduler", BETAS[0], "epsilon")
     draw = torch.tensor([1 - 1e-9])
     assert draw == 1
-    assert schedule.sample_timesteps(draw) == 999
+    assert schedule.sample_timesteps(draw, SIZE) == 999
 
 
 def flow_scheduler(shift: float) -> diffusers.FlowMatchEulerDiscreteScheduler:
@@ -83,24 +85,24 @@ def flow_scheduler(shift: float) -> diffusers.FlowMatchEulerDiscreteScheduler:
 @pytest.mark.parametrize("shift", [1.0, 3.0, 0.5])
 def test_fractions_of_a_flow_are_the_schedulers_timesteps(shift: float) -> None:
     """Its 1000 timesteps, from pure noise on, are those of the fractions 1, 0.999, ..., 0.001, shifted."""
-    theirs, ours = flow_scheduler(shift), FlowMatching(shift)
+    theirs, ours = flow_scheduler(shift), FlowMatching(fixed(shift))
     fractions = torch.arange(1000, 0, -1, dtype=torch.float64) / 1000
-    timesteps = ours.sample_timesteps(fractions)
+    timesteps = ours.sample_timesteps(fractions, SIZE)
     assert timesteps.dtype == torch.float32
     torch.testing.assert_close(timesteps, theirs.timesteps, rtol=1e-6, atol=1e-3)
     torch.testing.assert_close(timesteps / 1000, theirs.sigmas, rtol=1e-6, atol=1e-6)
-    assert ours.sample_timesteps(torch.tensor([0.0, 1.0])).tolist() == [0, 1000]
+    assert ours.sample_timesteps(torch.tensor([0.0, 1.0]), SIZE).tolist() == [0, 1000]
 
 
 def test_shift_in_numbers() -> None:
     """Esser et al., equation 23: half-way is three quarters of noise where the shift is 3."""
-    timesteps = FlowMatching(3.0).sample_timesteps(torch.tensor([0.25, 0.5, 0.75]))
+    timesteps = FlowMatching(fixed(3.0)).sample_timesteps(torch.tensor([0.25, 0.5, 0.75]), SIZE)
     torch.testing.assert_close(timesteps, torch.tensor([500.0, 750.0, 900.0]))
 
 
 @pytest.mark.parametrize("shift", [1.0, 3.0])
 def test_noise_of_a_flow_is_the_schedulers(shift: float) -> None:
-    theirs, ours = flow_scheduler(shift), FlowMatching(shift)
+    theirs, ours = flow_scheduler(shift), FlowMatching(fixed(shift))
     latents, noise = latents_and_noise()
     timesteps = theirs.timesteps[[0, 1, 250, 500, 998, 999]]
     noisy = theirs.scale_noise(latents, timesteps, noise)
@@ -109,7 +111,7 @@ def test_noise_of_a_flow_is_the_schedulers(shift: float) -> None:
 
 def test_target_of_a_flow_leads_the_scheduler_back_to_the_latents() -> None:
     """One step of diffusers' sampler along `target`, from any level to the next, stays on the same line."""
-    theirs, ours = flow_scheduler(3.0), FlowMatching(3.0)
+    theirs, ours = flow_scheduler(3.0), FlowMatching(fixed(3.0))
     latents, noise = latents_and_noise()
     theirs.set_timesteps(20)
     noisy = ours.add_noise(latents, noise, theirs.timesteps[:1].expand(6))
@@ -138,9 +140,9 @@ def test_policies_are_fractions_of_either_schedule(text: str, low: float, high: 
     """A flow without a shift and a process in 1000 steps are asked for the same places."""
     fractions = parse_timesteps(text)((torch.arange(4000, dtype=torch.float64) + 0.5) / 4000).float()
     _, discrete = schedules("DDPMScheduler", BETAS[0], "epsilon")
-    flow = FlowMatching().sample_timesteps(fractions)
-    assert torch.equal(flow.long(), discrete.sample_timesteps(fractions))
-    shifted = FlowMatching(3.0).sample_timesteps(fractions) / 1000
+    flow = FlowMatching().sample_timesteps(fractions, SIZE)
+    assert torch.equal(flow.long(), discrete.sample_timesteps(fractions, SIZE))
+    shifted = FlowMatching(fixed(3.0)).sample_timesteps(fractions, SIZE) / 1000
     torch.testing.assert_close(shifted / (3 - 2 * shifted), fractions, rtol=1e-5, atol=1e-6)
     assert low <= fractions.min() < low + 0.02
     assert high - 0.02 < fractions.max() <= high

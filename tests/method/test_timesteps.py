@@ -12,6 +12,7 @@ from ti_trainer.method.timesteps import TimestepPolicy, parse_timesteps
         ("uniform", lambda u: u),
         ("late", lambda u: u**2),  # the integral of the density 2u
         ("range:0.25-0.75", lambda u: ((u - 0.25) / 0.5).clamp(0, 1)),
+        ("logit_normal", lambda u: torch.special.ndtr(u.logit())),  # Esser et al. 2024, equation 19
     ],
 )
 def test_policies(text: str, distribution) -> None:
@@ -53,5 +54,16 @@ def test_support() -> None:
     ],
 )
 def test_policies_that_are_refused(text: str) -> None:
-    with pytest.raises(BadInput, match=f"timesteps is '{text}'; choose uniform, late, or range:LOW-HIGH"):
+    with pytest.raises(BadInput, match=f"timesteps is '{text}'; choose uniform, late, logit_normal, mode, or range:LOW-HIGH"):
         parse_timesteps(text)
+
+
+@pytest.mark.parametrize(("name", "scheme"), [("logit_normal", "logit_normal"), ("mode", "mode")])
+def test_densities_are_those_of_diffusers(name: str, scheme: str) -> None:
+    """Its own draws, which it makes for Stable Diffusion 3, against ours, by their quantiles."""
+    from diffusers.training_utils import compute_density_for_timestep_sampling
+
+    torch.manual_seed(0)
+    theirs = compute_density_for_timestep_sampling(scheme, 200_000, logit_mean=0.0, logit_std=1.0, mode_scale=1.29)
+    places = torch.linspace(0.05, 0.95, 19)
+    torch.testing.assert_close(parse_timesteps(name)(places), theirs.quantile(places), rtol=0, atol=5e-3)

@@ -169,7 +169,7 @@ def test_validation_shows_the_concepts_own_pictures(make_mixed: Callable[..., li
         assert batch.weights.item() == (1, 1, 3)[index % 3]
         assert batch.shares.item() == 1 / 8
         assert (batch.mask is None) == (index % 3 < 2)
-        timestep = session.family.schedule.sample_timesteps(batch.timestep_draws)
+        timestep = session.family.schedule.sample_timesteps(batch.timestep_draws, batch.noise.shape[-2:])
         assert timestep.item() == 425 + 50 * index
         with torch.no_grad():
             total += denoising_losses(session.family, batch, uniform).item() / 8

@@ -55,7 +55,7 @@ def test_shares_add_up(session: Session) -> None:
 
 def test_timesteps_are_stratified_and_every_picture_sees_all_levels(session: Session) -> None:
     batch = stack_draws([fixed_draw(session.data, SEED, index, SAMPLES) for index in range(SAMPLES)])
-    timesteps = session.family.schedule.sample_timesteps(batch.timestep_draws)
+    timesteps = session.family.schedule.sample_timesteps(batch.timestep_draws, (8, 8))
     assert timesteps.tolist() == [50, 150, 250, 350, 450, 550, 650, 750, 850, 950]
     means = [view.posterior.mean for (view,) in session.data.views]
     assert len(means) == 4

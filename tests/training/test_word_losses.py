@@ -78,7 +78,7 @@ def test_weights(session: Session) -> None:
     """Each draw's loss times the weight of its timestep."""
     losses = losses_of(session)
     schedule = session.family.schedule
-    timesteps = schedule.sample_timesteps(torch.tensor([losses.draw(index).timestep for index in range(5)]))
+    timesteps = schedule.sample_timesteps(torch.tensor([losses.draw(index).timestep for index in range(5)]), (8, 8))
     weights = debiased(schedule.snr(timesteps), "epsilon")
     weighted = losses_of(session, weighting=debiased)(TEXTS, range(5))
     torch.testing.assert_close(weighted, losses(TEXTS, range(5)) * weights)

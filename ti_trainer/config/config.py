@@ -119,8 +119,8 @@ class TrainConfig(SharingConfig, ModelConfig):
     """Signal-to-noise ratio above which min_snr lets timesteps count less."""
 
     timesteps: str = setting("uniform", choices=TIMESTEPS, check=parse_timesteps, exported=True, row=True)
-    """Which timesteps are drawn; late draws noisier ones more often, and range:LOW-HIGH those between two fractions of
-    the schedule (range:0.5-1 is its noisy half)."""
+    """Which timesteps are drawn; late draws noisier ones more often, logit_normal and mode those in the middle, and
+    range:LOW-HIGH those between two fractions of the schedule (range:0.5-1 is its noisy half)."""
 
     resolution: int | None = setting(
         None, low=32, high=4_096, exported=True, for_dataset=True, group="pictures", row=True

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import torch
 from torch import Tensor
+
+from .shifts import Shift, Size, fixed, shifted
 
 # latents, noise, sqrt(alpha bar), sqrt(1 - alpha bar) -> what the network predicts
 TARGETS: dict[str, Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]] = {
@@ -32,10 +34,10 @@ class Schedule(Protocol):
         """The same with its tensors on `device`."""
         ...
 
-    def sample_timesteps(self, draws: Tensor) -> Tensor:
+    def sample_timesteps(self, draws: Tensor, size: Size) -> Tensor:
         """Fractions of the schedule (B,) in [0, 1], 0 clean and 1 noise -> timesteps as the denoiser takes them, (B,).
 
-        Uniform fractions give the density of timesteps that the model was trained with.
+        size: height and width of the latents. Uniform fractions are where a sampler of many steps goes.
         """
         ...
 
@@ -66,8 +68,8 @@ class VariancePreserving:
     def to(self, device: torch.device) -> VariancePreserving:
         return VariancePreserving(self.alphas_cumprod.to(device), self.prediction_type)
 
-    def sample_timesteps(self, draws: Tensor) -> Tensor:
-        """floor(draw T), (B,) -> (B,) int64."""
+    def sample_timesteps(self, draws: Tensor, size: Size) -> Tensor:
+        """floor(draw T), (B,) -> (B,) int64, for every size."""
         steps = len(self.alphas_cumprod)
         return (draws * steps).long().clamp(max=steps - 1)  # a draw just below 1 may have been rounded to 1
 
@@ -96,11 +98,10 @@ class FlowMatching:
     """Rectified flow (Liu et al. 2023; Esser et al. 2024, "Scaling Rectified Flow Transformers", section 3).
 
     With s in [0, 1], noisy latents are (1 - s) x + s n and the target is the velocity n - x. Timesteps are float32,
-    t = s steps. Fractions u of the schedule are shifted towards noise (Esser et al., equation 23):
-    s = shift u / (1 + (shift - 1) u).
+    t = s steps. Fractions of the schedule are shifted towards noise, see shifts.py.
     """
 
-    shift: float = 1.0  # above 0; 1 leaves fractions as they are, 3 is SD 3's
+    shift: Shift = field(default_factory=lambda: fixed(1.0))
     steps: int = 1000  # the timestep of pure noise
     prediction_type: str = "flow_prediction"
 
@@ -108,10 +109,9 @@ class FlowMatching:
         """Itself: it has no tensors."""
         return self
 
-    def sample_timesteps(self, draws: Tensor) -> Tensor:
-        """shift u / (1 + (shift - 1) u) * steps, (B,) -> (B,) float32."""
-        draws = draws.float()
-        return self.shift * draws / (1 + (self.shift - 1) * draws) * self.steps
+    def sample_timesteps(self, draws: Tensor, size: Size) -> Tensor:
+        """Shifted fractions * steps, (B,) -> (B,) float32."""
+        return shifted(draws.float(), self.shift(size)) * self.steps
 
     def add_noise(self, latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
         """(1 - s) x + s n, (B, c, h, w)."""

@@ -16,7 +16,7 @@ def denoising_losses(family: Family, batch: Batch, weighting: Weighting) -> Tens
     """
     schedule = family.schedule
     latents = family.to_latents(batch.posterior.sample(batch.posterior_noise))  # (B, c, h, w)
-    timesteps = schedule.sample_timesteps(batch.timestep_draws)  # (B,)
+    timesteps = schedule.sample_timesteps(batch.timestep_draws, latents.shape[-2:])  # (B,)
     noisy = schedule.add_noise(latents, batch.noise, timesteps)
     prediction = family.predict(noisy, timesteps, family.encode_text(batch.captions, batch.owners), batch.sizes)
     error = (prediction - schedule.target(latents, batch.noise, timesteps)).square()  # (B, c, h, w)

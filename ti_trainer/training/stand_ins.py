@@ -118,9 +118,10 @@ class PredictionLoss(StandInLoss):
         family = self.family
         schedule = family.schedule
         device = family.device
-        chosen, frames, noises, places = zip(*(self.draw(step, index) for index in examples), strict=True)
+        chosen, frames, noises, draws = zip(*(self.draw(step, index) for index in examples), strict=True)
         latents = self.latents[list(chosen)]  # (B, c, h, w)
-        timesteps = schedule.sample_timesteps(self.timesteps(torch.tensor(places)).to(device))  # (B,)
+        places = self.timesteps(torch.tensor(draws)).to(device)  # (B,)
+        timesteps = schedule.sample_timesteps(places, latents.shape[-2:])  # (B,)
         noisy = schedule.add_noise(latents, torch.stack(noises).to(device), timesteps)
         sizes = self.sizes.expand(len(chosen), -1).to(device)  # (B, 6)
         with torch.no_grad():

@@ -85,7 +85,7 @@ class WordLosses:
         for group in same_shape(numbered, lambda shape: len(draws)):
             batch = stack_draws([numbered[place] for place in group]).to(family.device)
             latents = family.to_latents(batch.posterior.mean)  # (B, c, h, w)
-            timesteps = schedule.sample_timesteps(batch.timestep_draws)  # (B,)
+            timesteps = schedule.sample_timesteps(batch.timestep_draws, latents.shape[-2:])  # (B,)
             noisy = schedule.add_noise(latents, batch.noise, timesteps)
             target = schedule.target(latents, batch.noise, timesteps)
             weights = self.weighting(schedule.snr(timesteps), schedule.prediction_type)  # (B,)
