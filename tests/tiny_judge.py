@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from tests.tiny_models import build_tokenizer
+from tests.tiny_parts import build_tokenizer
 
 LABELS = [
     *("object:cat", "object:dog", "colour:red", "pattern:plain", "pattern:spots", "colour:blue", "accent:hat"),

@@ -1,4 +1,4 @@
-"""Miniatures of every kind of model, with random weights: 32-pixel pictures, 8 x 8 latents, words 32 or 40 wide."""
+"""Miniatures of every kind of model, with random weights: 32-pixel pictures, 8 x 8 latents, words 32 to 80 wide."""
 
 from __future__ import annotations
 
@@ -8,10 +8,24 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
-WORDS = ("photo", "of", "cat", "dog", "the", "in", "on", "red", "snow", "beach", "my", "picture", "good", "cropped")
-WIDTHS = {"clip_l": 32, "clip_h": 32, "clip_g": 40}
-POOLED = 24
+from tests import tiny_flows
+from tests.tiny_parts import POOLED, WIDTHS, build_encoder, build_tokenizer, build_vae
+
+Text = tuple[Tensor, Tensor | None]  # context (L, D) and, where a pipeline has one, the pooled vector (P,)
+
+
+def encode_with_clips(pipeline: Any, prompt: str, clip_skip: int) -> Text:
+    """`encode_prompt` of Stable Diffusion 1, 2 and XL."""
+    context, _, *pooled = pipeline.encode_prompt(
+        prompt,
+        device=torch.device("cpu"),
+        num_images_per_prompt=1,
+        do_classifier_free_guidance=False,
+        clip_skip=clip_skip or None,
+    )
+    return context[0], pooled[0][0] if pooled else None
 
 
 @dataclass(frozen=True)
@@ -22,10 +36,16 @@ class TinyModel:
     slots: tuple[str, ...]
     prediction_type: str = "epsilon"
     zero_terminal_snr: bool = False
-    build: Callable[[TinyModel], Any] | None = None  # the pipeline; None: `build_unet_pipeline`
+    build: Callable[[], Any] | None = None  # the pipeline; None: `build_unet_pipeline`
     sampler: str = "DDIMScheduler"  # with which previews are drawn
-    prompts: tuple[str, ...] = ("prompt",)  # arguments of `encode_prompt` that have no default
+    encode: Callable[[Any, str, int], Text] = encode_with_clips  # what a plain pipeline makes of a prompt
     chunks: bool = True  # whether the denoiser takes captions of several windows
+    clip_skips: tuple[int, ...] = (0, 1)
+    resolution: int = 32
+    window: int = 75  # tokens of the first text encoder
+    unpack: Callable[[Tensor], Tensor] = lambda latents: latents  # what its pipeline works on -> (B, c, h, w)
+    mu: Callable[[int], float] | None = None  # of so many tokens, where its noise levels depend on them
+    mend: Callable[[Any], None] = lambda pipeline: None  # what is wrong with the installed diffusers' pipeline
 
 
 TINY_MODELS = {
@@ -35,45 +55,8 @@ TINY_MODELS = {
     "sdxl-eps": TinyModel("StableDiffusionXLPipeline", ("clip_l", "clip_g")),
     "sdxl-v-zero-snr": TinyModel("StableDiffusionXLPipeline", ("clip_l", "clip_g"), "v_prediction", True),
 }
-
-
-def build_tokenizer(pad: str = "<|endoftext|>") -> Any:
-    """CLIP's kind of byte-level BPE, with WORDS as single tokens."""
-    from tokenizers.pre_tokenizers import ByteLevel
-    from transformers import CLIPTokenizer
-
-    alphabet = sorted(ByteLevel.alphabet())
-    merges = []
-    for word in WORDS:
-        left, *rest = (*word[:-1], word[-1] + "</w>")
-        for right in rest:
-            if (left, right) not in merges:
-                merges.append((left, right))
-            left += right
-    entries = [*alphabet, *(letter + "</w>" for letter in alphabet), *(left + right for left, right in merges)]
-    vocabulary = {entry: number for number, entry in enumerate([*entries, "<|startoftext|>", "<|endoftext|>"])}
-    tokenizer = CLIPTokenizer(vocab=vocabulary, merges=merges, model_max_length=77, pad_token=pad)
-    assert all(len(tokenizer(word, add_special_tokens=False).input_ids) == 1 for word in WORDS)
-    return tokenizer
-
-
-def build_encoder(slot: str, tokenizer: Any, projects: bool = False) -> Any:
-    """OpenAI's CLIP has quick_gelu; OpenCLIP has gelu, and SDXL's a projection."""
-    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
-
-    config = CLIPTextConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=WIDTHS[slot],
-        intermediate_size=64,
-        num_hidden_layers=3,
-        num_attention_heads=4,
-        hidden_act="quick_gelu" if slot == "clip_l" else "gelu",
-        projection_dim=POOLED if slot == "clip_g" else WIDTHS[slot],
-        bos_token_id=tokenizer.bos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-        eos_token_id=2,  # as in the published models, which is wrong: see families/slots.py
-    )
-    return (CLIPTextModelWithProjection if projects else CLIPTextModel)(config)
+FLOW = {"prediction_type": "flow_prediction", "sampler": "FlowMatchEulerDiscreteScheduler", "chunks": False}
+TINY_MODELS |= {kind: TinyModel(**{**FLOW, **row}) for kind, row in tiny_flows.ROWS.items()}
 
 
 def build_unet(model: TinyModel) -> Any:
@@ -107,24 +90,11 @@ def build_unet(model: TinyModel) -> Any:
     return unet
 
 
-def build_vae(**settings: Any) -> Any:
-    from diffusers import AutoencoderKL
-
-    return AutoencoderKL(
-        sample_size=32,
-        block_out_channels=(8, 16, 16),
-        down_block_types=("DownEncoderBlock2D",) * 3,
-        up_block_types=("UpDecoderBlock2D",) * 3,
-        norm_num_groups=8,
-        **settings,
-    )
-
-
 def build_pipeline(kind: str) -> Any:
     """The diffusers pipeline of a key of TINY_MODELS."""
     torch.manual_seed(0)
     model = TINY_MODELS[kind]
-    return (model.build or build_unet_pipeline)(model)
+    return model.build() if model.build else build_unet_pipeline(model)
 
 
 def build_unet_pipeline(model: TinyModel) -> Any:

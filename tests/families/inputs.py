@@ -20,7 +20,7 @@ def inputs(family: Family, examples: int) -> tuple[Tensor, Tensor, Conditioning,
     torch.manual_seed(0)
     with torch.no_grad():
         text = family.encode_text(["a cat"] * examples)
-    given = Conditioning(torch.empty_like(text.context).normal_().requires_grad_(), text.pooled)
+    given = Conditioning(torch.empty_like(text.context).normal_().requires_grad_(), text.pooled, text.mask)
     with family.device:
         noisy = torch.randn(examples, family.latent_channels, 8, 8)
         return noisy, torch.full((examples,), 500), given, torch.zeros(examples, 6)

@@ -31,10 +31,12 @@ def edit(path: Path, **changes: Any) -> None:
 
 @pytest.mark.parametrize("clip_skip", [0, 1])
 def test_facts_are_those_of_the_loaded_model(any_model: Path, bare: Path, clip_skip: int) -> None:
+    if clip_skip not in TINY_MODELS[any_model.name].clip_skips:
+        pytest.skip("it reads no layers of CLIP")
     facts = read_model_facts(ModelConfig(model=str(bare), clip_skip=clip_skip))
     family = load_family(ModelConfig(model=str(any_model), clip_skip=clip_skip), CPU, torch.float32)
     assert facts.spec == family.spec
-    assert facts.window == family.slots[0].window == 75
+    assert facts.window == family.slots[0].window == TINY_MODELS[any_model.name].window
     assert [(slot.kind, slot.suffix, slot.width) for slot in facts.spec.slots] == [
         (slot.kind, slot.suffix, slot.width) for slot in family.slots
     ]
@@ -111,10 +113,13 @@ def test_a_tokenizer_without_words(bare: Path) -> None:
 def test_models_that_training_refuses_are_refused_here(bare: Path) -> None:
     """Without their weights: other pipelines, and settings that the family does not know."""
     config = ModelConfig(model=str(bare), clip_skip=3)
-    with pytest.raises(BadInput, match=r"clip_skip is 3 and clip_[lh] has 3 layers"):
+    skips = 1 in TINY_MODELS[bare.name].clip_skips
+    with pytest.raises(
+        BadInput, match=f"clip_skip is 3{' and clip_[lh] has 3 layers' if skips else ', and .* no layers'}"
+    ):
         read_model_facts(config)
-    edit(bare / "model_index.json", _class_name="FluxPipeline")
-    with pytest.raises(BadInput, match="a FluxPipeline, for which there is no family"):
+    edit(bare / "model_index.json", _class_name="WuerstchenPipeline")
+    with pytest.raises(BadInput, match="a WuerstchenPipeline, for which there is no family"):
         read_model_facts(ModelConfig(model=str(bare)))
 
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from tests.families.inputs import inputs, load
+from tests.tiny_models import TINY_MODELS
 from ti_trainer import ModelConfig
 from ti_trainer.data.latent_cache import content_hash
 from ti_trainer.families import load_family
@@ -86,21 +87,24 @@ def test_predictions_are_the_real_denoisers(any_model: Path, reference_pipeline:
     family: Any = load(any_model)
     pipeline, sampler = reference_pipeline(any_model), family.sampler()
     noisy, _, text, _ = inputs(family, 1)
+    unpack = TINY_MODELS[any_model.name].unpack
     seen: list[torch.Tensor] = []
     step = sampler.step
 
     def note(prediction: torch.Tensor, timestep: Any, sample: torch.Tensor, **how: Any) -> Any:
         seen.append(prediction)
         sizes = torch.tensor([[32.0, 32, 0, 0, 32, 32]])  # what SDXL's pipeline says of its own pictures
-        ours = family.predict(sample, torch.as_tensor(timestep)[None], text, sizes)
-        torch.testing.assert_close(ours, prediction, rtol=1e-4, atol=1e-5)
+        ours = family.predict(unpack(sample), torch.as_tensor(timestep)[None], text, sizes)
+        torch.testing.assert_close(ours, unpack(prediction), rtol=1e-4, atol=1e-5)
         return step(prediction, timestep, sample, **how)
 
     sampler.step = note
     pipeline.scheduler = sampler
     arguments = family.name_arguments(text, text)
     with torch.no_grad():
-        pipeline(**arguments, latents=noisy, num_inference_steps=2, guidance_scale=1.0, output_type="latent")
+        latents = family.noise_for_pipeline(noisy)
+        how = {"num_inference_steps": 2, "guidance_scale": 1.0, "height": 32, "width": 32, "output_type": "latent"}
+        pipeline(**arguments, latents=latents, **how)
     assert len(seen) == 2
 
 

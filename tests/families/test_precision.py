@@ -28,7 +28,7 @@ def gradients(config: TrainConfig) -> dict[str, Tensor]:
     return {slot: rows.grad.clone() for slot, rows in session.rows.items() if rows.grad is not None}
 
 
-@pytest.mark.parametrize("kind", ["sd1", "sdxl-eps", "toy"])
+@pytest.mark.parametrize("kind", ["sd1", "sdxl-eps", "sd3", "flux1"])
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
 def test_gradients_in_half_precision(
     kind: str, precision: str, tiny_models: dict[str, Path], make_config: Callable[..., TrainConfig]

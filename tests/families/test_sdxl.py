@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from tests.drawing import draw_batch
-from tests.tiny_models import build_tokenizer
+from tests.tiny_parts import build_tokenizer
 from ti_trainer import ModelConfig
 from ti_trainer.data.images import Picture
 from ti_trainer.families import FAMILIES, Family, load_family

@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 import torch
 
-from tests.families.toy import T5, build_t5, build_t5_tokenizer
-from tests.tiny_models import build_encoder, build_tokenizer
+from tests.tiny_parts import build_encoder, build_t5, build_t5_tokenizer, build_tokenizer
 from ti_trainer import BadInput
 from ti_trainer.families.parts import Part
 from ti_trainer.families.slots import (
     CLIP_G,
     CLIP_H,
     CLIP_L,
+    T5_XXL,
     SlotKind,
     TextSlot,
     add_words,
@@ -26,6 +26,7 @@ from ti_trainer.families.slots import (
     text_slots,
 )
 
+T5 = replace(T5_XXL, length=256)
 KINDS = (CLIP_L, CLIP_H, CLIP_G)
 # entries of the published configs
 PUBLISHED = {

@@ -4,8 +4,8 @@ import diffusers
 import numpy as np
 import pytest
 import torch
-from diffusers.pipelines.flux2.pipeline_flux2_klein import compute_empirical_mu
 from diffusers.pipelines.flux.pipeline_flux import calculate_shift
+from diffusers.pipelines.flux2.pipeline_flux2_klein import compute_empirical_mu
 
 from ti_trainer.method.schedules import FlowMatching
 from ti_trainer.method.shifts import by_tokens, empirical_mu, fixed, linear_mu, shifted

@@ -54,7 +54,9 @@ def test_support() -> None:
     ],
 )
 def test_policies_that_are_refused(text: str) -> None:
-    with pytest.raises(BadInput, match=f"timesteps is '{text}'; choose uniform, late, logit_normal, mode, or range:LOW-HIGH"):
+    with pytest.raises(
+        BadInput, match=f"timesteps is '{text}'; choose uniform, late, logit_normal, mode, or range:LOW-HIGH"
+    ):
         parse_timesteps(text)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from tests.tiny_models import WORDS
+from tests.tiny_parts import WORDS
 from ti_trainer.cli import main
 from ti_trainer.embedding_files import FORMATS, Embedding, write_embedding
 from ti_trainer.reports.inspection import shortened

@@ -14,7 +14,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from tests.running import TOKEN, MakeTwo, checkpoint, exported
-from tests.tiny_models import WORDS
+from tests.tiny_parts import WORDS
 from ti_trainer import Run, TrainConfig, train_all
 from ti_trainer.method.initializers import DEFAULT_VECTORS
 

@@ -47,6 +47,10 @@ class ModelConfig(Settings):
     zero_terminal_snr: bool | None = setting(None, shared=True)
     """Whether the last timestep is pure noise (Lin et al. 2023), if the model's scheduler config does not say it."""
 
+    flow_shift: float | None = setting(None, low=0.01, high=100, shared=True)
+    """Of SD 3, Flux and other flows: how far noise levels are shifted towards noise in training; by default as its
+    scheduler says, by the size of the pictures where that counts."""
+
     clip_skip: int = setting(0, low=0, high=100, shared=True, exported=True)
     """Last layers of the text encoders to leave out; "clip skip 2" of a WebUI is 1 here."""
 

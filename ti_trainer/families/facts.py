@@ -14,7 +14,7 @@ from ..errors import BadInput
 from ..files.wording import flag
 from .base import FamilySpec
 from .loading import model_file, model_index, parts_in
-from .parts import Part
+from .parts import Part, Parts
 from .slots import TOKENIZER
 from .table import family_of
 
@@ -57,9 +57,9 @@ def read_model_facts(config: ModelConfig) -> ModelFacts:
     return ModelFacts(spec, load_tokenizer(config, source, name, parts[name].class_name))
 
 
-def read_parts(config: ModelConfig, source: str, index: Mapping[str, Any]) -> dict[str, Part]:
+def read_parts(config: ModelConfig, source: str, index: Mapping[str, Any]) -> Parts:
     """The parts that model_index.json lists, with their configs; tokenizers have none that is read here."""
-    parts = {}
+    parts = Parts()
     for name, class_name in parts_in(index).items():
         files = {"scheduler": "scheduler_config.json"}
         described = {} if name.startswith(TOKENIZER) else read_config(config, source, name, files.get(name))

@@ -98,6 +98,8 @@ def prediction_type(parts: Parts, config: ModelConfig) -> str:
 
 def check_supported(parts: Parts, config: ModelConfig) -> None:
     """Raises BadInput for models of a known pipeline class that are made for something else."""
+    if config.flow_shift is not None:
+        raise BadInput(f"{flag('flow_shift', config.flow_shift)} is for flows, and {config.model} is none")
     vae = parts["vae"].config
     scheduler = parts["scheduler"]
     channels = parts["unet"].config["in_channels"]

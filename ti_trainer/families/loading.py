@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -54,14 +55,15 @@ def load_pipeline(
     """The pipeline with its weights in `dtype`, the VAE's in float32; raises BadInput, naming what is missing."""
     source = resolve(config.model)
     path = Path(source)
+    index = {} if path.is_file() else model_index(config, source)
     if path.is_dir():
-        check_parts(path, model_index(config, source), ("vae",) if config.vae else ())
+        check_parts(path, index, ("vae",) if config.vae else ())
     try:
         with uncollected(), quiet_loading():
             import diffusers
 
             kind = getattr(diffusers, name)
-            left_out = {**without_unused(kind), **dict.fromkeys(leave_out)}
+            left_out = {**without_unused(kind), **dict.fromkeys([*missing_in(index), *leave_out])}
             if config.vae and "vae" not in leave_out:
                 left_out["vae"] = load_own_vae(config)
             if path.is_file():
@@ -216,6 +218,11 @@ def parts_in(index: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
+def missing_in(index: Mapping[str, Any]) -> list[str]:
+    """The parts that a pipeline could have and a model_index.json says it has not: SD 3's T5 for one."""
+    return [part for part, made_of in index.items() if isinstance(made_of, list) and made_of[0] is None]
+
+
 def check_parts(folder: Path, index: Mapping[str, Any], given: Collection[str]) -> None:
     """Raises BadInput when a folder lacks a part that its model_index.json lists, or a part lacks its weights.
 
@@ -250,7 +257,7 @@ def uncollected() -> Iterator[None]:
 
 @contextmanager
 def quiet_loading() -> Iterator[None]:
-    """Without the libraries' bars and notes about parts that nobody here uses."""
+    """Without the libraries' bars, and their notes about parts that nobody here uses and names they will change."""
     from diffusers.utils import logging as diffusers_logging
     from transformers.utils import logging as transformers_logging
 
@@ -260,7 +267,9 @@ def quiet_loading() -> Iterator[None]:
         library.set_verbosity_error()
         library.disable_progress_bar()
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            yield
     finally:
         for library, level in zip(libraries, levels, strict=True):
             library.set_verbosity(level)

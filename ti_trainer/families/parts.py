@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ..errors import BadInput
+
 if TYPE_CHECKING:
     from diffusers import DiffusionPipeline
 
@@ -18,16 +20,20 @@ class Part:
     config: Mapping[str, Any]  # of its config.json; empty for tokenizers
 
 
-Parts = Mapping[str, Part]  # by name in model_index.json, without those that are missing
+class Parts(dict[str, Part]):
+    """By name in model_index.json, without those that are missing; to ask for one of these raises BadInput."""
+
+    def __missing__(self, name: str) -> Part:
+        raise BadInput(f"the model has no {name}: its model_index.json says that it is of another kind than it is")
 
 
-def parts_of(pipeline: DiffusionPipeline) -> dict[str, Part]:
+def parts_of(pipeline: DiffusionPipeline) -> Parts:
     """The parts of a pipeline that is loaded; the same as those of its files."""
-    return {
-        name: Part(type(part).__name__, config_of(part))
+    return Parts(
+        (name, Part(type(part).__name__, config_of(part)))
         for name, part in pipeline.components.items()
         if part is not None
-    }
+    )
 
 
 def config_of(part: Any) -> dict[str, Any]:

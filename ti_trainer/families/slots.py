@@ -39,6 +39,7 @@ class SlotKind:
     pooled: str | None = None  # the output that is the pooled vector
     masked: bool = False  # whether encoder and denoiser are told which tokens are padding
     skippable: bool = True  # whether `clip_skip` leaves out layers of it
+    has_context: bool = True  # whether its context is read, and not its pooled vector alone
 
     @property
     def window(self) -> int:
@@ -59,6 +60,16 @@ CLIP_CLASSES = ("CLIPTextModel", "CLIPTextModelWithProjection")
 CLIP_L = SlotKind("clip_l", CLIP_CLASSES, {"hidden_act": "quick_gelu"}, length=77)
 CLIP_H = SlotKind("clip_h", CLIP_CLASSES[:1], {"hidden_act": "gelu"}, length=77, missing_layers=1)
 CLIP_G = SlotKind("clip_g", CLIP_CLASSES[1:], {"hidden_act": "gelu"}, length=77)
+T5_XXL = SlotKind(
+    "t5xxl",
+    ("T5EncoderModel",),
+    {},
+    length=512,
+    starts=False,
+    width_entry="d_model",
+    layers_entry="num_layers",
+    skippable=False,
+)
 
 
 @dataclass(frozen=True)
@@ -106,7 +117,8 @@ class TextSlot:
     def read(self, ids: Tensor) -> Conditioning:
         """Token ids (N, T) of windows -> context (N, T, D) and, where the kind has them, pooled (N, P), mask (N, T)."""
         mask = ids != self.tokenizer.pad_token_id if self.kind.masked else None
-        output = self.encoder(ids, attention_mask=mask, output_hidden_states=True)
+        seen = None if ids.is_meta else mask  # transformers looks at its numbers
+        output = self.encoder(ids, attention_mask=seen, output_hidden_states=True)
         pooled = None if self.kind.pooled is None else output[self.kind.pooled]
         return Conditioning(self.context_of(output), pooled, mask)
 

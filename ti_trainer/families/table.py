@@ -5,8 +5,10 @@ from __future__ import annotations
 from ..config.model import ModelConfig
 from ..errors import BadInput
 from ..files.wording import flag
+from .flux import Chroma, Flux
 from .frozen_pipeline import FrozenPipeline
 from .sd import StableDiffusion
+from .sd3 import StableDiffusion3
 from .sdxl import StableDiffusionXL
 from .slots import SlotKind
 
@@ -14,6 +16,9 @@ from .slots import SlotKind
 FAMILIES: dict[str, type[FrozenPipeline]] = {
     "StableDiffusionPipeline": StableDiffusion,
     "StableDiffusionXLPipeline": StableDiffusionXL,
+    "StableDiffusion3Pipeline": StableDiffusion3,
+    "FluxPipeline": Flux,
+    "ChromaPipeline": Chroma,
 }
 
 INPAINTING = "made for inpainting; train on the model that it was made from, the embedding works in both"

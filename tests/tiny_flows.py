@@ -1,0 +1,182 @@
+"""Miniatures of the models with a transformer for a flow."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from diffusers.pipelines.flux.pipeline_flux import calculate_shift
+from torch import Tensor
+
+from tests.tiny_parts import (
+    POOLED,
+    WIDTHS,
+    build_encoder,
+    build_t5,
+    build_t5_tokenizer,
+    build_tokenizer,
+    build_vae,
+)
+
+
+def louder(transformer: Any, *parts: str) -> Any:
+    """The same with larger weights in what reads text: words of a random model hardly count otherwise."""
+    with torch.no_grad():
+        for name, parameter in transformer.named_parameters():
+            if any(part in name for part in parts):
+                parameter.mul_(3)
+    return transformer
+
+
+def build_sd3(t5: bool = True) -> Any:
+    from diffusers import FlowMatchEulerDiscreteScheduler, SD3Transformer2DModel, StableDiffusion3Pipeline
+
+    tokenizers = {"": build_tokenizer(), "_2": build_tokenizer(pad="!"), "_3": build_t5_tokenizer()}
+    transformer = SD3Transformer2DModel(
+        sample_size=8,
+        patch_size=2,
+        in_channels=16,
+        out_channels=16,
+        num_layers=2,
+        attention_head_dim=8,
+        num_attention_heads=4,
+        caption_projection_dim=32,
+        joint_attention_dim=WIDTHS["t5xxl"],
+        pooled_projection_dim=WIDTHS["clip_l"] + POOLED,
+        pos_embed_max_size=24,
+        **({} if t5 else {"qk_norm": "rms_norm", "dual_attention_layers": (0,)}),  # 3.5 medium's
+    )
+    return StableDiffusion3Pipeline(
+        transformer=louder(transformer, "context_embedder", "attn.add"),
+        scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0),
+        vae=build_vae(latent_channels=16, scaling_factor=1.5, shift_factor=0.06, use_quant_conv=False),
+        text_encoder=build_encoder("clip_l", tokenizers[""], projects=True),
+        text_encoder_2=build_encoder("clip_g", tokenizers["_2"], projects=True),
+        text_encoder_3=build_t5(tokenizers["_3"]) if t5 else None,
+        tokenizer=tokenizers[""],
+        tokenizer_2=tokenizers["_2"],
+        tokenizer_3=tokenizers["_3"] if t5 else None,
+    )
+
+
+def encode_sd3(pipeline: Any, prompt: str, clip_skip: int) -> tuple[Tensor, Tensor]:
+    context, _, pooled, _ = pipeline.encode_prompt(
+        prompt, None, None, do_classifier_free_guidance=False, clip_skip=clip_skip or None
+    )
+    return context[0], pooled[0]
+
+
+FLUX_PARTS = {"in_channels": 64, "num_layers": 1, "num_single_layers": 1, "attention_head_dim": 8}
+
+
+def build_flux() -> Any:
+    from diffusers import FlowMatchEulerDiscreteScheduler, FluxPipeline, FluxTransformer2DModel
+
+    tokenizers = build_tokenizer(), build_t5_tokenizer()
+    transformer = FluxTransformer2DModel(
+        **FLUX_PARTS,
+        num_attention_heads=4,
+        joint_attention_dim=WIDTHS["t5xxl"],
+        pooled_projection_dim=WIDTHS["clip_l"],
+        guidance_embeds=True,
+        axes_dims_rope=(2, 2, 4),
+    )
+    return FluxPipeline(
+        transformer=louder(transformer, "context_embedder", "attn.add", "text_embedder"),
+        scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0, use_dynamic_shifting=True),
+        vae=build_vae(latent_channels=16, scaling_factor=1.5, shift_factor=0.06, use_quant_conv=False),
+        text_encoder=build_encoder("clip_l", tokenizers[0]),
+        text_encoder_2=build_t5(tokenizers[1]),
+        tokenizer=tokenizers[0],
+        tokenizer_2=tokenizers[1],
+    )
+
+
+def encode_flux(pipeline: Any, prompt: str, clip_skip: int) -> tuple[Tensor, Tensor]:
+    context, pooled, _ = pipeline.encode_prompt(prompt)
+    return context[0], pooled[0]
+
+
+def build_chroma() -> Any:
+    from diffusers import ChromaPipeline, ChromaTransformer2DModel, FlowMatchEulerDiscreteScheduler
+
+    tokenizer = build_t5_tokenizer()
+    transformer = ChromaTransformer2DModel(
+        **FLUX_PARTS,
+        num_attention_heads=4,
+        joint_attention_dim=WIDTHS["t5xxl"],
+        axes_dims_rope=(2, 2, 4),
+        approximator_num_channels=8,
+        approximator_hidden_dim=16,
+        approximator_layers=1,
+    )
+    return ChromaPipeline(
+        transformer=louder(transformer, "context_embedder", "attn.add"),
+        scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0),
+        vae=build_vae(latent_channels=16, scaling_factor=1.5, shift_factor=0.06, use_quant_conv=False),
+        text_encoder=build_t5(tokenizer),
+        tokenizer=tokenizer,
+    )
+
+
+def encode_chroma(pipeline: Any, prompt: str, clip_skip: int) -> tuple[Tensor, None]:
+    context, *_ = pipeline.encode_prompt(prompt, do_classifier_free_guidance=False)
+    return context[0], None
+
+
+def mend_chroma(pipeline: Any) -> None:
+    """diffusers 0.42 adds the mask, as ones and zeros, to the scores of attention instead of leaving tokens out."""
+    encode = pipeline.encode_prompt
+
+    def with_masks(*arguments: Any, **how: Any) -> Any:
+        context, ids, mask, negative, negative_ids, negative_mask = encode(*arguments, **how)
+        unwanted = None if negative_mask is None else negative_mask.bool()
+        return context, ids, mask.bool(), negative, negative_ids, unwanted
+
+    pipeline.encode_prompt = with_masks
+
+
+def unpack(patches: Tensor) -> Tensor:
+    """Patches of a square of latents, (B, h w / 4, 4 c) -> (B, c, h, w), one by one."""
+    side = round(patches.shape[1] ** 0.5)
+    latents = patches.new_empty(len(patches), patches.shape[2] // 4, 2 * side, 2 * side)
+    for number in range(side * side):
+        row, column = 2 * (number // side), 2 * (number % side)
+        latents[:, :, row : row + 2, column : column + 2] = patches[:, number].view(len(patches), -1, 2, 2)
+    return latents
+
+
+# what tells the rows of TINY_MODELS apart
+ROWS: dict[str, dict[str, Any]] = {
+    "sd3": {
+        "pipeline": "StableDiffusion3Pipeline",
+        "slots": ("clip_l", "clip_g", "t5xxl"),
+        "build": build_sd3,
+        "encode": encode_sd3,
+    },
+    "sd35-without-t5": {
+        "pipeline": "StableDiffusion3Pipeline",
+        "slots": ("clip_l", "clip_g"),
+        "build": lambda: build_sd3(t5=False),
+        "encode": encode_sd3,
+    },
+    "flux1": {
+        "pipeline": "FluxPipeline",
+        "slots": ("clip_l", "t5xxl"),
+        "build": build_flux,
+        "encode": encode_flux,
+        "mu": calculate_shift,
+        "clip_skips": (0,),
+        "unpack": unpack,
+    },
+    "chroma": {
+        "pipeline": "ChromaPipeline",
+        "slots": ("t5xxl",),
+        "build": build_chroma,
+        "encode": encode_chroma,
+        "clip_skips": (0,),
+        "window": 511,
+        "unpack": unpack,
+        "mend": mend_chroma,
+    },
+}
