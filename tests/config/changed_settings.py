@@ -14,6 +14,7 @@ CHANGED: dict[str, Any] = {
     "allow_pickle": True,
     "prediction_type": "v_prediction",
     "zero_terminal_snr": False,
+    "flow_shift": 3.0,
     "long_captions": "chunk",
     "gradient_checkpointing": True,
     "lean_unet": False,

@@ -99,7 +99,11 @@ def test_paths_of_a_concept() -> None:
         ("crop", "middle", "crop is 'middle'; choose one of centre, random, subject"),
         ("weighting", "none", "weighting is 'none'; choose one of uniform, min_snr, debiased"),
         ("optimizer", "sgdm", "optimizer is 'sgdm'; choose "),
-        ("timesteps", "range:1-0", "timesteps is 'range:1-0'; choose uniform, late, or range:LOW-HIGH"),
+        (
+            "timesteps",
+            "range:1-0",
+            "timesteps is 'range:1-0'; choose uniform, late, logit_normal, mode, or range:LOW-HIGH",
+        ),
         ("lr_schedule", "zigzag", "lr_schedule is 'zigzag'; choose constant, linear, cosine, or piecewise:100=0.5"),
         ("lr_schedule", "cosine:3", "lr_schedule is 'cosine:3'; choose constant"),
         ("prediction_type", "sample", "prediction_type is 'sample'; choose one of epsilon, v_prediction"),

@@ -88,6 +88,7 @@ SHARED_SETTINGS: dict[str, tuple[Any, Any]] = {
     "allow_pickle": (False, True),
     "prediction_type": (None, "epsilon"),
     "zero_terminal_snr": (None, True),
+    "flow_shift": (None, 2.0),
     "clip_skip": (0, 1),
     "long_captions": ("truncate", "chunk"),
     "gradient_checkpointing": (None, False),

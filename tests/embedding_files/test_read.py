@@ -8,6 +8,7 @@ from safetensors.torch import save, save_file
 
 from tests.embeddings import pickled, refusal, rows
 from ti_trainer.embedding_files import Embedding, read_embedding, write_embedding
+from ti_trainer.embedding_files.read import slot_of
 from ti_trainer.errors import BadInput
 
 
@@ -295,3 +296,20 @@ def test_metadata_that_no_other_file_can_hold_is_left_out(tmp_path: Path) -> Non
     assert (found.token, dict(found.metadata)) == ("<my-cat>", {"a": "b"})
     (written,) = write_embedding(found, tmp_path / "new.safetensors", "webui")
     assert read_embedding(written).metadata["a"] == "b"
+
+
+@pytest.mark.parametrize(
+    ("width", "told", "slot"),
+    [
+        (1024, "", "clip_h"),
+        (1024, "qwen3_06b", "qwen3_06b"),  # as wide as clip_h: our metadata tells
+        (1024, "clip_l", "clip_h"),
+        (4096, "", "t5xxl"),
+        (4096, "qwen3_8b", "qwen3_8b"),
+        (2560, "", "qwen3_4b"),
+        (32, "clip_h", "clip_h"),
+        (32, "", "clip_l"),
+    ],
+)
+def test_widths_that_two_encoders_have(width: int, told: str, slot: str) -> None:
+    assert slot_of(width, {"ti_trainer.slots": told}) == slot

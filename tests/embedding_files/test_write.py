@@ -28,8 +28,10 @@ MODELS = {
     "tiny SD 2.x": {"clip_h": 32},
     "tiny SDXL": {"clip_l": 32, "clip_g": 48},
 }
-SEVERAL_ENCODERS = ("SDXL", "tiny SDXL", "SD 3", "Flux")
-NOT_HELD = {"kohya": ("SD 3", "Flux"), "a1111-pt": SEVERAL_ENCODERS, "png-card": SEVERAL_ENCODERS}
+QWEN = ("Anima", "Flux.2 Klein 4B", "Flux.2 Klein 9B")
+FLOWS = ("SD 3", "Flux", "Chroma", *QWEN)
+NOT_SINGLE = ("SDXL", "tiny SDXL", *FLOWS)
+NOT_HELD = {"kohya": FLOWS, "onetrainer": QWEN, "a1111-pt": NOT_SINGLE, "png-card": NOT_SINGLE}
 WRITTEN = [name for name, row in FORMATS.items() if row.pack]
 
 
@@ -45,6 +47,10 @@ def vectors_for(family: str, count: int) -> dict[str, torch.Tensor]:
         ("webui", "SDXL", [{"clip_l": "clip_l", "clip_g": "clip_g"}]),
         ("webui", "SD 3", [{"clip_l": "clip_l", "clip_g": "clip_g", "t5xxl": "t5xxl"}]),
         ("webui", "Flux", [{"clip_l": "clip_l", "t5xxl": "t5xxl"}]),
+        ("webui", "Chroma", [{"t5xxl": "t5xxl"}]),
+        ("webui", "Anima", [{"qwen3_06b": "qwen3_06b"}]),
+        ("webui", "Flux.2 Klein 4B", [{"qwen3_4b": "qwen3_4b"}]),
+        ("webui", "Flux.2 Klein 9B", [{"qwen3_8b": "qwen3_8b"}]),
         ("diffusers", "SD 1.x", [{"<cat>": "clip_l"}]),
         ("diffusers", "SD 2.x", [{"<cat>": "clip_h"}]),
         ("diffusers", "SDXL", [{"<cat>": "clip_l"}, {"<cat>": "clip_g"}]),
@@ -55,6 +61,7 @@ def vectors_for(family: str, count: int) -> dict[str, torch.Tensor]:
         ("onetrainer", "SD 1.x", [{"emp_params": "clip_l"}]),
         ("onetrainer", "SDXL", [{"clip_l": "clip_l", "clip_g": "clip_g"}]),
         ("onetrainer", "SD 3", [{"clip_l": "clip_l", "clip_g": "clip_g", "t5": "t5xxl"}]),
+        ("onetrainer", "Chroma", [{"t5": "t5xxl"}]),
         ("onetrainer", "Flux", [{"clip_l": "clip_l", "t5": "t5xxl"}]),
     ],
 )

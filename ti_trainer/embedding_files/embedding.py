@@ -11,7 +11,15 @@ from ..errors import BadInput
 from .metadata import NEGATIVE
 
 # The text encoders for which embeddings have vectors -> the width of a vector in the published models.
-WIDTHS = {"clip_l": 768, "clip_h": 1024, "clip_g": 1280, "t5xxl": 4096}
+WIDTHS = {
+    "clip_l": 768,
+    "clip_h": 1024,
+    "clip_g": 1280,
+    "t5xxl": 4096,
+    "qwen3_06b": 1024,
+    "qwen3_4b": 2560,
+    "qwen3_8b": 4096,
+}
 
 
 @dataclass(frozen=True)
@@ -30,6 +38,10 @@ MODEL_FAMILIES = (
     ModelFamily("SDXL", "stable-diffusion-xl", frozenset({"clip_l", "clip_g"})),
     ModelFamily("SD 3", "stable-diffusion-3", frozenset({"clip_l", "clip_g"}), frozenset({"t5xxl"})),
     ModelFamily("Flux", "flux-1", frozenset({"clip_l"}), frozenset({"t5xxl"})),
+    ModelFamily("Chroma", "chroma", frozenset({"t5xxl"})),
+    ModelFamily("Anima", "anima", frozenset({"qwen3_06b"})),
+    ModelFamily("Flux.2 Klein 4B", "flux-2-klein-4b", frozenset({"qwen3_4b"})),
+    ModelFamily("Flux.2 Klein 9B", "flux-2-klein-9b", frozenset({"qwen3_8b"})),
 )
 
 
@@ -93,10 +105,11 @@ class Embedding:
     def fit(self, widths: Mapping[str, int]) -> dict[str, Tensor]:
         """The vectors for a model that has these slots, slot -> (n, d); widths: slot -> d.
 
-        Between an embedding and a model that have one slot each, only the width is compared and not the slot's name.
-        Raises BadInput when the embedding does not fit.
+        Between an embedding and a model that have one slot each, only the width is compared and not the slot's name,
+        unless both are known to be as wide. Raises BadInput when the embedding does not fit.
         """
-        same_names = len(self.vectors) != 1 or len(widths) != 1
+        known = families_of(self.widths) and families_of(widths)
+        same_names = len(self.vectors) != 1 or len(widths) != 1 or known
         vectors = dict(self.vectors) if same_names else dict(zip(widths, self.vectors.values(), strict=True))
         if {slot: rows.shape[1] for slot, rows in vectors.items()} == dict(widths):
             return {slot: vectors[slot] for slot in widths}

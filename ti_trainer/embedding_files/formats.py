@@ -32,6 +32,9 @@ SLOT_KEYS = {
     "clip_g": "clip_g",
     "t5xxl": "t5xxl",
     "t5": "t5xxl",
+    "qwen3_06b": "qwen3_06b",
+    "qwen3_4b": "qwen3_4b",
+    "qwen3_8b": "qwen3_8b",
 }
 # Keys of vectors for a single text encoder; their width tells which one.
 ONLY_KEYS = ("emb_params", "emp_params", "*")
@@ -83,7 +86,12 @@ def pack_kohya(embedding: Embedding) -> list[bytes]:
 
 
 def pack_onetrainer(embedding: Embedding) -> list[bytes]:
-    """One file, with OneTrainer's key `emp_params` (it is misspelt there) or slots as keys, T5's being `t5`."""
+    """One file, with OneTrainer's key `emp_params` (it is misspelt there) or slots as keys, T5's being `t5`.
+
+    Raises BadInput for model families of which it knows no embeddings.
+    """
+    if any(slot.startswith("qwen") for slot in embedding.vectors):
+        raise misfit(embedding, "onetrainer", "models with CLIP and T5")
     if alone(embedding):
         return [packed(embedding, {"emp_params": next(iter(embedding.vectors))})]
     return [packed(embedding, {slot.replace("t5xxl", "t5"): slot for slot in embedding.vectors})]
@@ -223,7 +231,7 @@ class Format:
 
 FORMATS: dict[str, Format] = {
     "webui": Format(
-        "A1111, Forge, SD.Next, ComfyUI, InvokeAI: emb_params, or clip_l, clip_g and t5xxl",
+        "A1111, Forge, SD.Next, ComfyUI, InvokeAI: emb_params, or clip_l, clip_g, t5xxl and Qwen's",
         ".safetensors",
         unpack_keys,
         pack_webui,

@@ -22,7 +22,7 @@ from .tokens import quoted, token_of_file, usable_token
 WIDEST = 8192  # the largest width of a vector
 LONGEST_KEY = 2**10  # letters of a key of the metadata
 LONGEST_VALUE = 2**20  # letters of a value
-SLOT_OF_WIDTH = {width: slot for slot, width in WIDTHS.items()}
+SLOT_OF_WIDTH = {width: slot for slot, width in reversed(WIDTHS.items())}  # CLIP's and T5's before Qwen's
 NEGATIVES = ("-neg", "-uc")  # endings of the file for the negative prompt in DreamArtist's pairs
 
 
@@ -66,7 +66,7 @@ def read_alone(path: Path, token: str | None) -> Embedding:
         rows = checked(tensor, f"{path}: {quoted(key)}")
         width = rows.shape[1]
         slot = SLOT_KEYS.get(key)
-        if slot is None or SLOT_OF_WIDTH.get(width, slot) != slot:  # a key that is another encoder's is a mistake
+        if slot is None or WIDTHS[slot] != width in SLOT_OF_WIDTH:  # a key that is another encoder's is a mistake
             slot = slot_of(width, metadata)
         if slot in vectors:
             raise BadInput(f"{path} has two tensors for {slot}: it is damaged, or holds several embeddings")
@@ -138,9 +138,11 @@ def is_writable(text: object, longest: int) -> bool:
 
 
 def slot_of(width: int, metadata: dict[str, str]) -> str:
-    """The text encoder of a tensor without a name: by its width, else by our metadata, else CLIP-L."""
+    """The text encoder of a tensor without a name: by our metadata where that fits, else by its width, else CLIP-L."""
     told = metadata.get("ti_trainer.slots", "")
-    return SLOT_OF_WIDTH.get(width) or (told if told in WIDTHS else "clip_l")
+    if told in WIDTHS and (WIDTHS[told] == width or width not in SLOT_OF_WIDTH):
+        return told
+    return SLOT_OF_WIDTH.get(width, "clip_l")
 
 
 def with_further_files(embedding: Embedding, path: Path) -> Embedding:

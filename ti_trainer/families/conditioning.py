@@ -15,7 +15,7 @@ class Conditioning:
 
     context: Tensor  # (B, L, D)
     pooled: Tensor | None = None  # (B, P)
-    mask: Tensor | None = None  # (B, L) bool, True where the context counts; None: everywhere
+    mask: Tensor | None = None  # (B, L) bool on the CPU, True where the context counts; None: everywhere
 
     def __getitem__(self, index: Sequence[int]) -> Conditioning:
         pooled = None if self.pooled is None else pick_rows(self.pooled, index)
@@ -50,7 +50,7 @@ def join_windows(text: Conditioning, counts: Sequence[int]) -> Conditioning:
         rows += [*range(start, start + count), *[start] * (most - count)]
         known.append([True] * (count * size) + [False] * ((most - count) * size))
     context = pick_rows(text.context, rows).unflatten(0, (-1, most)).flatten(1, 2)  # (texts, most * T, D)
-    mask = None if min(counts) == most else torch.tensor(known, device=context.device)  # (texts, most * T)
+    mask = None if min(counts) == most else torch.tensor(known)  # (texts, most * T)
     if text.mask is not None:
         own = pick_rows(text.mask, rows).unflatten(0, (-1, most)).flatten(1, 2)  # (texts, most * T)
         mask = own if mask is None else mask & own

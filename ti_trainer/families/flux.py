@@ -112,20 +112,18 @@ class Chroma(PackedFlow):
             for length, rows in groups.items()
         ]
         order = [number for rows in groups.values() for number in rows]
-        return torch.cat(parts)[[order.index(number) for number in range(len(order))]]
+        return pick_rows(torch.cat(parts), [order.index(number) for number in range(len(order))])
 
     def name_arguments(self, prompts: Conditioning, negative: Conditioning) -> dict[str, Tensor]:
         """With the masks of both."""
         masks = {"prompt_attention_mask": prompts.mask, "negative_prompt_attention_mask": negative.mask}
-        known = {name: mask for name, mask in masks.items() if mask is not None}
+        known = {name: mask.to(self.device) for name, mask in masks.items() if mask is not None}
         return {**super().name_arguments(prompts, negative), **known}
 
 
 def lengths(text: Conditioning) -> list[int]:
-    """How many tokens of each context (B, L, D) count; all where there is no mask, or none that can be looked at."""
-    if text.mask is None or text.mask.is_meta:
-        return [text.context.shape[1]] * len(text.context)
-    return text.mask.sum(1).tolist()
+    """How many tokens of each context (B, L, D) count."""
+    return [text.context.shape[1]] * len(text.context) if text.mask is None else text.mask.sum(1).tolist()
 
 
 def places(rows: int, columns: int, like: Tensor) -> Tensor:

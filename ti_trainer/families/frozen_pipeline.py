@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 from ..config.model import ModelConfig
-from ..data.batches import upload
 from ..data.latent_cache import content_hash
 from ..data.latents import LatentPosterior
 from ..method.placeholders import PlaceholderEmbedding, Placeholders
@@ -139,8 +138,9 @@ class FrozenPipeline(ABC):
         read = []
         for slot in self.slots:
             windows = self.windows(slot, texts)
-            ids = upload(torch.cat(windows), self.device)  # (N, T)
-            read.append(join_windows(slot.read(ids), [len(some) for some in windows]))  # (distinct, L, D)
+            read.append(
+                join_windows(slot.read(torch.cat(windows)), [len(some) for some in windows])
+            )  # (distinct, L, D)
         return self.condition(read)[[distinct.index(each) for each in wanted]]  # (B, L, D)
 
     def windows(self, slot: TextSlot, texts: Sequence[tuple[str, list[int]]]) -> list[Tensor]:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ..config.model import ModelConfig
+from ..data.batches import upload
 from ..errors import BadInput
 from ..files.wording import flag
 from ..method.schedules import TARGETS, VariancePreserving
@@ -80,7 +81,7 @@ class LatentDiffusion(FrozenPipeline):
             noisy.to(self.dtype),
             timesteps,
             text.context.to(self.dtype),
-            encoder_attention_mask=text.mask,
+            encoder_attention_mask=None if text.mask is None else upload(text.mask, self.device),
             added_cond_kwargs=self.added(text, sizes),
         )
         return prediction.sample.float()

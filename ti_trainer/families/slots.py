@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from ..data.batches import upload
 from ..errors import BadInput
 from ..files.wording import flag
 from .conditioning import Conditioning
@@ -115,10 +116,11 @@ class TextSlot:
         return self.table.shape[1]
 
     def read(self, ids: Tensor) -> Conditioning:
-        """Token ids (N, T) of windows -> context (N, T, D) and, where the kind has them, pooled (N, P), mask (N, T)."""
+        """Token ids (N, T) on the CPU -> context (N, T, D) and, where the kind has them, pooled (N, P), mask (N, T)."""
         mask = ids != self.tokenizer.pad_token_id if self.kind.masked else None
-        seen = None if ids.is_meta else mask  # transformers looks at its numbers
-        output = self.encoder(ids, attention_mask=seen, output_hidden_states=True)
+        device = self.table.device
+        seen = None if mask is None or device.type == "meta" else upload(mask, device)  # transformers looks into it
+        output = self.encoder(upload(ids, device), attention_mask=seen, output_hidden_states=True)
         pooled = None if self.kind.pooled is None else output[self.kind.pooled]
         return Conditioning(self.context_of(output), pooled, mask)
 
