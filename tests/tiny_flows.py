@@ -6,12 +6,15 @@ from typing import Any
 
 import torch
 from diffusers.pipelines.flux.pipeline_flux import calculate_shift
+from diffusers.pipelines.flux2.pipeline_flux2_klein import compute_empirical_mu
 from torch import Tensor
 
 from tests.tiny_parts import (
     POOLED,
     WIDTHS,
     build_encoder,
+    build_qwen,
+    build_qwen_tokenizer,
     build_t5,
     build_t5_tokenizer,
     build_tokenizer,
@@ -136,6 +139,58 @@ def mend_chroma(pipeline: Any) -> None:
     pipeline.encode_prompt = with_masks
 
 
+def build_klein() -> Any:
+    from diffusers import (
+        AutoencoderKLFlux2,
+        FlowMatchEulerDiscreteScheduler,
+        Flux2KleinPipeline,
+        Flux2Transformer2DModel,
+    )
+
+    tokenizer = build_qwen_tokenizer()
+    transformer = Flux2Transformer2DModel(
+        **FLUX_PARTS,
+        num_attention_heads=4,
+        joint_attention_dim=3 * WIDTHS["qwen3_4b"],
+        timestep_guidance_channels=16,
+        axes_dims_rope=(2, 2, 2, 2),
+        guidance_embeds=False,
+    )
+    vae = AutoencoderKLFlux2(
+        sample_size=32,
+        block_out_channels=(8, 16, 16),
+        down_block_types=("DownEncoderBlock2D",) * 3,
+        up_block_types=("UpDecoderBlock2D",) * 3,
+        layers_per_block=1,
+        norm_num_groups=8,
+        latent_channels=16,
+    )
+    with torch.no_grad():
+        vae.bn.running_mean.normal_()
+        vae.bn.running_var.uniform_(0.5, 2)
+    return Flux2KleinPipeline(
+        scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0, use_dynamic_shifting=True),
+        vae=vae,
+        text_encoder=build_qwen("qwen3_4b", tokenizer, layers=28, causal=True),
+        tokenizer=tokenizer,
+        transformer=louder(transformer, "context_embedder", "attn.add"),
+    )
+
+
+def denorm_klein(vae: Any, latents: Tensor) -> Tensor:
+    """As the pipeline does at its end."""
+    from diffusers import Flux2KleinPipeline
+
+    patches = Flux2KleinPipeline._patchify_latents(latents)
+    deviation = torch.sqrt(vae.bn.running_var.view(1, -1, 1, 1) + vae.config.batch_norm_eps)
+    return Flux2KleinPipeline._unpatchify_latents(patches * deviation + vae.bn.running_mean.view(1, -1, 1, 1))
+
+
+def encode_klein(pipeline: Any, prompt: str, clip_skip: int) -> tuple[Tensor, None]:
+    context, _ = pipeline.encode_prompt(prompt)
+    return context[0], None
+
+
 def unpack(patches: Tensor) -> Tensor:
     """Patches of a square of latents, (B, h w / 4, 4 c) -> (B, c, h, w), one by one."""
     side = round(patches.shape[1] ** 0.5)
@@ -178,5 +233,16 @@ ROWS: dict[str, dict[str, Any]] = {
         "window": 511,
         "unpack": unpack,
         "mend": mend_chroma,
+    },
+    "flux2-klein": {
+        "pipeline": "Flux2KleinPipeline",
+        "slots": ("qwen3_4b",),
+        "build": build_klein,
+        "encode": encode_klein,
+        "clip_skips": (0,),
+        "window": 512,
+        "denorm": denorm_klein,
+        "unpack": lambda latents: unpack(latents if latents.ndim == 3 else latents.flatten(2).transpose(1, 2)),
+        "mu": lambda tokens: compute_empirical_mu(tokens, 50),
     },
 }

@@ -28,6 +28,10 @@ def encode_with_clips(pipeline: Any, prompt: str, clip_skip: int) -> Text:
     return context[0], pooled[0][0] if pooled else None
 
 
+def denorm_by_factors(vae: Any, latents: Tensor) -> Tensor:
+    return latents / vae.config.scaling_factor + (vae.config.shift_factor or 0)
+
+
 @dataclass(frozen=True)
 class TinyModel:
     """What tells one kind of model from another."""
@@ -43,6 +47,8 @@ class TinyModel:
     clip_skips: tuple[int, ...] = (0, 1)
     resolution: int = 32
     window: int = 75  # tokens of the first text encoder
+    frames: Callable[[Tensor], Tensor] = lambda pixels: pixels  # (B, c, h, w) as its VAE takes it
+    denorm: Callable[[Any, Tensor], Tensor] = denorm_by_factors  # VAE, latents -> what its pipeline decodes
     unpack: Callable[[Tensor], Tensor] = lambda latents: latents  # what its pipeline works on -> (B, c, h, w)
     mu: Callable[[int], float] | None = None  # of so many tokens, where its noise levels depend on them
     mend: Callable[[Any], None] = lambda pipeline: None  # what is wrong with the installed diffusers' pipeline

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 WORDS = ("photo", "of", "cat", "dog", "the", "in", "on", "red", "snow", "beach", "my", "picture", "good", "cropped")
-WIDTHS = {"clip_l": 32, "clip_h": 32, "clip_g": 40, "t5xxl": 80}
+WIDTHS = {"clip_l": 32, "clip_h": 32, "clip_g": 40, "t5xxl": 80, "qwen3_06b": 32, "qwen3_4b": 16}
 POOLED = 24
 
 
@@ -86,3 +86,53 @@ def build_t5(tokenizer: Any) -> Any:
         tie_word_embeddings=True,
     )
     return T5EncoderModel(config)
+
+
+CHAT = (  # what Qwen 3's own template comes to for one message of a user, without thinking
+    "{%- for message in messages %}{{ '<|im_start|>' + message.role + '\\n' + message.content + '<|im_end|>\\n' }}"
+    "{%- endfor %}{%- if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}"
+    "{%- if enable_thinking is defined and enable_thinking is false %}{{ '<think>\\n\\n</think>\\n\\n' }}{%- endif %}"
+    "{%- endif %}"
+)
+
+
+def build_qwen_tokenizer() -> Any:
+    """Qwen's kind of byte-level BPE, with WORDS as single tokens, also behind a space."""
+    from tokenizers import AddedToken
+    from tokenizers.pre_tokenizers import ByteLevel
+    from transformers import Qwen2Tokenizer
+
+    words = sorted((*WORDS, "user", "assistant"), key=len, reverse=True)  # so that no part of one is merged first
+    merges = []
+    for word in words:
+        left, *rest = word
+        for right in rest:
+            if (left, right) not in merges:
+                merges.append((left, right))
+            left += right
+    merges += [("\u0120", word) for word in (*words, "a")]
+    entries = [*sorted(ByteLevel.alphabet()), *dict.fromkeys(left + right for left, right in merges)]
+    vocabulary = {entry: number for number, entry in enumerate(entries)}
+    tokenizer = Qwen2Tokenizer(vocab=vocabulary, merges=merges, model_max_length=4096)
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<|im_start|>", "<|im_end|>"]})
+    tokenizer.add_tokens([AddedToken(word, special=False, normalized=False) for word in ("<think>", "</think>")])
+    tokenizer.chat_template = CHAT
+    assert all(len(tokenizer(f" {word}").input_ids) == len(tokenizer(word).input_ids) == 1 for word in WORDS)
+    return tokenizer
+
+
+def build_qwen(slot: str, tokenizer: Any, layers: int, causal: bool = False) -> Any:
+    from transformers import Qwen3Config, Qwen3ForCausalLM, Qwen3Model
+
+    config = Qwen3Config(
+        vocab_size=len(tokenizer) + 20,  # the published model has 267 in stock
+        hidden_size=WIDTHS[slot],
+        intermediate_size=32,
+        num_hidden_layers=layers,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        head_dim=8,
+        pad_token_id=tokenizer.pad_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+    )
+    return (Qwen3ForCausalLM if causal else Qwen3Model)(config)

@@ -59,7 +59,7 @@ def read_model_facts(config: ModelConfig) -> ModelFacts:
 
 def read_parts(config: ModelConfig, source: str, index: Mapping[str, Any]) -> Parts:
     """The parts that model_index.json lists, with their configs; tokenizers have none that is read here."""
-    parts = Parts()
+    parts = Parts(settings=index)
     for name, class_name in parts_in(index).items():
         files = {"scheduler": "scheduler_config.json"}
         described = {} if name.startswith(TOKENIZER) else read_config(config, source, name, files.get(name))

@@ -23,6 +23,7 @@ from .base import FamilySpec
 from .conditioning import Conditioning, join_windows
 from .loading import loads_embeddings
 from .parts import Parts, parts_of
+from .reading_apart import read_apart
 from .shadows import shadow, shadow_encoder
 from .slots import SlotKind, TextSlot, set_end_of_text, text_slots
 from .windows import all_windows, first_windows, place_rows
@@ -66,9 +67,7 @@ class FrozenPipeline(ABC):
         self._pipeline = pipeline
         self._vae = pipeline.vae
         self._load_vae = load_vae
-        # some VAEs have one of the two or none: families that normalise latents otherwise have their own `to_latents`
-        self.shift = pipeline.vae.config.get("shift_factor") or 0.0
-        self.scale = pipeline.vae.config.get("scaling_factor", 1.0)
+        self.mean, self.deviation = self.latent_statistics(pipeline.vae)
         for module in (pipeline.vae, *(slot.encoder for slot in self.slots)):
             module.requires_grad_(False).eval()
         self.prepare_denoiser()
@@ -78,6 +77,8 @@ class FrozenPipeline(ABC):
         for slot in self.slots:
             slot.encoder.to(device)
             set_end_of_text(slot)
+            if slot.kind.reads_apart:
+                read_apart(slot.tokenizer)
             slot.tokenizer.add_tokens([ROW])
             frozen = slot.encoder.get_input_embeddings()
             slot.encoder.set_input_embeddings(PlaceholderEmbedding(frozen, slot.name, self.placeholders))
@@ -121,9 +122,16 @@ class FrozenPipeline(ABC):
         posterior = vae.encode(pixels).latent_dist
         return LatentPosterior(posterior.mean, posterior.std)
 
+    @staticmethod
+    def latent_statistics(vae: Any) -> tuple[Tensor, Tensor]:
+        """Mean and deviation of a VAE's samples, in shapes that `to_latents` can use."""
+        config = vae.config
+        mean = torch.tensor(config.get("shift_factor") or 0.0)  # some VAEs have none
+        return mean, 1 / torch.tensor(config.get("scaling_factor", 1.0), dtype=torch.float64)
+
     def to_latents(self, sample: Tensor) -> Tensor:
-        """(sample - shift) scale, (B, c, h, w)."""
-        return (sample - self.shift) * self.scale
+        """Normed to mean 0 and deviation 1, (B, c, h, w)."""
+        return (sample - self.mean.to(sample)) / self.deviation.to(sample)
 
     def encode_text(self, captions: Sequence[str], owners: Sequence[str] | None = None) -> Conditioning:
         """Captions with unexpanded tokens -> what `encode_prompt` of the family's pipeline gives.

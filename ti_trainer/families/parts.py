@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,14 @@ class Part:
 
 
 class Parts(dict[str, Part]):
-    """By name in model_index.json, without those that are missing; to ask for one of these raises BadInput."""
+    """By name in model_index.json, without those that are missing; to ask for one of these raises BadInput.
+
+    settings: what else that file says.
+    """
+
+    def __init__(self, parts: Iterable[tuple[str, Part]] = (), settings: Mapping[str, Any] | None = None) -> None:
+        super().__init__(parts)
+        self.settings = settings or {}
 
     def __missing__(self, name: str) -> Part:
         raise BadInput(f"the model has no {name}: its model_index.json says that it is of another kind than it is")
@@ -29,11 +36,12 @@ class Parts(dict[str, Part]):
 
 def parts_of(pipeline: DiffusionPipeline) -> Parts:
     """The parts of a pipeline that is loaded; the same as those of its files."""
-    return Parts(
+    parts = [
         (name, Part(type(part).__name__, config_of(part)))
         for name, part in pipeline.components.items()
         if part is not None
-    )
+    ]
+    return Parts(parts, dict(pipeline.config))
 
 
 def config_of(part: Any) -> dict[str, Any]:

@@ -31,11 +31,17 @@ class SlotKind:
     class_names: tuple[str, ...]  # of the encoder in transformers
     marks: Mapping[str, Any]  # entries of its config by which it differs from other kinds of these classes
     length: int  # of a window in tokens, with the special ones
-    starts: bool = True  # whether a window begins with the start of text; all have the end of text after the text
+    starts: bool = True  # whether a window begins with the start of text
+    ends: bool = True  # whether the end of text comes after the text
+    chats: bool = False  # whether the text is put into the tokenizer's chat template, as what a user says
+    reads_apart: bool = False  # whether text beside rows is tokenised apart, see reading_apart.py
+    pads_to: str = "max_length"  # how far: to the window's length, or "longest", as far as the longest text
     width_entry: str = "hidden_size"  # of its config
     layers_entry: str = "num_hidden_layers"
     missing_layers: int = 0  # of the original model's last layers, which the published encoder does not have
     layer: int = -1  # whose output is the context, from the last
+    layers: tuple[int, ...] = ()  # whose outputs side by side are the context instead, from the first
+    inside: str = ""  # the part of the encoder that is read: a language model without its head
     normed: bool = True  # whether the encoder's last norm comes after that layer
     pooled: str | None = None  # the output that is the pooled vector
     masked: bool = False  # whether encoder and denoiser are told which tokens are padding
@@ -45,7 +51,7 @@ class SlotKind:
     @property
     def window(self) -> int:
         """The tokens of a text that a window holds."""
-        return self.length - 1 - self.starts
+        return self.length - self.starts - self.ends
 
     def fits(self, part: Part) -> bool:
         return part.class_name in self.class_names and self.marks.items() <= part.config.items()
@@ -69,6 +75,18 @@ T5_XXL = SlotKind(
     starts=False,
     width_entry="d_model",
     layers_entry="num_layers",
+    skippable=False,
+)
+# A language model: it has no end of text, and the name is that of its width.
+QWEN3 = SlotKind(
+    "qwen3_4b",
+    ("Qwen3Model", "Qwen3ForCausalLM"),
+    {},
+    length=512,
+    starts=False,
+    ends=False,
+    reads_apart=True,
+    masked=True,
     skippable=False,
 )
 
@@ -120,12 +138,15 @@ class TextSlot:
         mask = ids != self.tokenizer.pad_token_id if self.kind.masked else None
         device = self.table.device
         seen = None if mask is None or device.type == "meta" else upload(mask, device)  # transformers looks into it
-        output = self.encoder(upload(ids, device), attention_mask=seen, output_hidden_states=True)
+        encoder = getattr(self.encoder, self.kind.inside) if self.kind.inside else self.encoder
+        output = encoder(upload(ids, device), attention_mask=seen, output_hidden_states=True)
         pooled = None if self.kind.pooled is None else output[self.kind.pooled]
         return Conditioning(self.context_of(output), pooled, mask)
 
     def context_of(self, output: Any) -> Tensor:
         """The context (N, T, D) among an encoder's outputs."""
+        if self.kind.layers:
+            return torch.cat([output.hidden_states[layer] for layer in self.kind.layers], dim=-1)
         if not self.kind.normed:
             return output.hidden_states[self.kind.layer]
         if self.kind.layer == -1:

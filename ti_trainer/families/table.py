@@ -6,6 +6,7 @@ from ..config.model import ModelConfig
 from ..errors import BadInput
 from ..files.wording import flag
 from .flux import Chroma, Flux
+from .flux2 import Flux2Klein
 from .frozen_pipeline import FrozenPipeline
 from .sd import StableDiffusion
 from .sd3 import StableDiffusion3
@@ -19,6 +20,7 @@ FAMILIES: dict[str, type[FrozenPipeline]] = {
     "StableDiffusion3Pipeline": StableDiffusion3,
     "FluxPipeline": Flux,
     "ChromaPipeline": Chroma,
+    "Flux2KleinPipeline": Flux2Klein,
 }
 
 INPAINTING = "made for inpainting; train on the model that it was made from, the embedding works in both"

@@ -12,9 +12,16 @@ from .slots import TextSlot
 
 def first_windows(slot: TextSlot, texts: Sequence[str]) -> Tensor:
     """The first window of each text, as diffusers reads them: (N, T)."""
+    if slot.kind.chats:
+        texts = [
+            slot.tokenizer.apply_chat_template(
+                [{"role": "user", "content": text}], tokenize=False, add_generation_prompt=True, enable_thinking=False
+            )
+            for text in texts
+        ]
     return slot.tokenizer(
         list(texts),
-        padding="max_length",
+        padding=slot.kind.pads_to,
         max_length=slot.kind.length,
         truncation=True,
         return_tensors="pt",
