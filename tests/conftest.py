@@ -5,7 +5,6 @@ Nothing here is trained and nothing is downloaded; all of it is made from seeds 
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 
@@ -28,7 +27,7 @@ from PIL import Image
 
 import ti_trainer.training.admission
 from tests.pipeline_copies import reading_once
-from tests.tiny_models import TINY_MODELS, build_folder
+from tests.tiny_models import TINY_MODELS, build_folder, load_plain
 from tests.tiny_parts import build_tokenizer
 from ti_trainer import Concept, ModelConfig, Run, TrainConfig, train
 from ti_trainer.config.settings import config_from_mapping
@@ -101,14 +100,8 @@ def reference_pipeline() -> Callable[[Path], Any]:
     """Model folder -> a freshly loaded diffusers pipeline that has never met the trainer."""
 
     def fresh(model: Path) -> Any:
-        from diffusers import DiffusionPipeline
-
-        index = json.loads((model / "model_index.json").read_text())
-        missing = [part for part, made_of in index.items() if isinstance(made_of, list) and made_of[0] is None]
-        pipeline = DiffusionPipeline.from_pretrained(model, **dict.fromkeys(missing))
+        pipeline = load_plain(model)
         pipeline.set_progress_bar_config(disable=True)
-        (mend,) = {row.mend for row in TINY_MODELS.values() if row.pipeline == type(pipeline).__name__}
-        mend(pipeline)
         # diffusers 0.42 looks for text_model.final_layer_norm, which transformers 5 has moved up by one
         if not hasattr(pipeline.text_encoder, "text_model"):
             object.__setattr__(pipeline.text_encoder, "text_model", pipeline.text_encoder)
@@ -171,7 +164,9 @@ def make_config(base_settings: dict[str, Any], tmp_path: Path) -> Callable[..., 
     """Changes of the base settings -> a config whose runs lie in the test's own folder."""
 
     def make(**changes: Any) -> TrainConfig:
-        return config_from_mapping({"output": str(tmp_path / "runs"), **base_settings, **changes})
+        model = TINY_MODELS.get(Path(changes.get("model", "")).name)
+        small = {"resolution": 32} if model and model.resolution > 32 else {}
+        return config_from_mapping({"output": str(tmp_path / "runs"), **base_settings, **small, **changes})
 
     return make
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -191,6 +192,89 @@ def encode_klein(pipeline: Any, prompt: str, clip_skip: int) -> tuple[Tensor, No
     return context[0], None
 
 
+def build_anima() -> Any:
+    from diffusers import (
+        AnimaAutoBlocks,
+        AnimaTextConditioner,
+        AutoencoderKLQwenImage,
+        CosmosTransformer3DModel,
+        FlowMatchEulerDiscreteScheduler,
+    )
+
+    tokenizer, t5_tokenizer = build_qwen_tokenizer(), build_t5_tokenizer()
+    width = WIDTHS["qwen3_06b"]
+    transformer = CosmosTransformer3DModel(
+        num_attention_heads=2,
+        attention_head_dim=16,
+        num_layers=2,
+        text_embed_dim=width,
+        adaln_lora_dim=4,
+        max_size=(4, 32, 32),
+        extra_pos_embed_type=None,
+    )
+    conditioner = AnimaTextConditioner(
+        source_dim=width,
+        target_dim=width,
+        model_dim=width,
+        num_layers=2,
+        num_attention_heads=4,
+        target_vocab_size=len(t5_tokenizer) + 28,  # as many in stock as the published one
+        min_sequence_length=512,
+    )
+    pipeline = AnimaAutoBlocks().init_pipeline()
+    pipeline.update_components(
+        text_encoder=build_qwen("qwen3_06b", tokenizer, layers=2),
+        tokenizer=tokenizer,
+        t5_tokenizer=t5_tokenizer,
+        vae=AutoencoderKLQwenImage(base_dim=8, dim_mult=[1, 2, 2], num_res_blocks=1, temperal_downsample=[False, True]),
+        text_conditioner=louder(conditioner, "cross_attn"),
+        transformer=louder(transformer, "attn2"),
+        scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0),
+    )
+    return pipeline
+
+
+def load_anima(folder: Path) -> Any:
+    from diffusers import ModularPipeline
+
+    pipeline = ModularPipeline.from_pretrained(str(folder))
+    pipeline.load_components(pretrained_model_name_or_path=str(folder))
+    return pipeline
+
+
+def encode_anima(pipeline: Any, prompt: str, clip_skip: int) -> tuple[Tensor, None]:
+    from diffusers.modular_pipelines.anima.before_denoise import AnimaTextConditioningStep
+    from diffusers.modular_pipelines.anima.encoders import AnimaTextEncoderStep
+
+    read = AnimaTextEncoderStep.encode_prompt(pipeline, prompt, prepare_unconditional_embeds=False)
+    known = {name: value for name, value in read.items() if value is not None}
+    how = {"device": torch.device("cpu"), "conditioning_dtype": torch.float32, "output_dtype": torch.float32}
+    return AnimaTextConditioningStep._condition_prompt_embeds(pipeline, **known, **how)[0], None
+
+
+def draw_anima(pipeline: Any, texts: list[str], latents: Tensor, steps: int, guidance: float) -> Any:
+    from diffusers import ClassifierFreeGuidance
+
+    pipeline.update_components(guider=ClassifierFreeGuidance(guidance_scale=guidance))
+    return pipeline(
+        prompt=texts,
+        latents=latents,
+        num_inference_steps=steps,
+        height=32,
+        width=32,
+        output_type="np",
+        output="images",
+    )
+
+
+def denorm_anima(vae: Any, latents: Tensor) -> Tensor:
+    """As the pipeline's AnimaVaeDecoderStep."""
+    mean, deviation = (
+        torch.tensor(each).view(1, -1, 1, 1, 1) for each in (vae.config.latents_mean, vae.config.latents_std)
+    )
+    return latents[:, :, None] * deviation + mean
+
+
 def unpack(patches: Tensor) -> Tensor:
     """Patches of a square of latents, (B, h w / 4, 4 c) -> (B, c, h, w), one by one."""
     side = round(patches.shape[1] ** 0.5)
@@ -244,5 +328,20 @@ ROWS: dict[str, dict[str, Any]] = {
         "denorm": denorm_klein,
         "unpack": lambda latents: unpack(latents if latents.ndim == 3 else latents.flatten(2).transpose(1, 2)),
         "mu": lambda tokens: compute_empirical_mu(tokens, 50),
+    },
+    "anima": {
+        "pipeline": "AnimaModularPipeline",
+        "slots": ("qwen3_06b",),
+        "build": build_anima,
+        "saving": {"overwrite_modular_index": True},
+        "load": load_anima,
+        "encode": encode_anima,
+        "draw": draw_anima,
+        "clip_skips": (0,),
+        "resolution": 1024,
+        "window": 512,
+        "frames": lambda pixels: pixels[:, :, None],
+        "denorm": denorm_anima,
+        "unpack": lambda latents: latents[:, :, 0],
     },
 }

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,27 @@ def denorm_by_factors(vae: Any, latents: Tensor) -> Tensor:
     return latents / vae.config.scaling_factor + (vae.config.shift_factor or 0)
 
 
+def load_pipeline(folder: Path) -> Any:
+    from diffusers import DiffusionPipeline
+
+    index = json.loads((folder / "model_index.json").read_text())
+    missing = [part for part, made_of in index.items() if isinstance(made_of, list) and made_of[0] is None]
+    return DiffusionPipeline.from_pretrained(folder, **dict.fromkeys(missing))
+
+
+def draw(pipeline: Any, texts: list[str], latents: Tensor, steps: int, guidance: float) -> Any:
+    """Pictures of 32 x 32 pixels, by a plain pipeline: (B, 32, 32, 3) in [0, 1]."""
+    return pipeline(
+        prompt=texts,
+        latents=latents,
+        num_inference_steps=steps,
+        guidance_scale=guidance,
+        height=32,
+        width=32,
+        output_type="np",
+    ).images
+
+
 @dataclass(frozen=True)
 class TinyModel:
     """What tells one kind of model from another."""
@@ -42,6 +64,9 @@ class TinyModel:
     zero_terminal_snr: bool = False
     build: Callable[[], Any] | None = None  # the pipeline; None: `build_unet_pipeline`
     sampler: str = "DDIMScheduler"  # with which previews are drawn
+    saving: Mapping[str, Any] = field(default_factory=dict)  # how `save_pretrained` is asked
+    load: Callable[[Path], Any] = load_pipeline  # its folder, as a user of diffusers does
+    draw: Callable[[Any, list[str], Tensor, int, float], Any] = draw  # prompts, noise as it takes it, steps, guidance
     encode: Callable[[Any, str, int], Text] = encode_with_clips  # what a plain pipeline makes of a prompt
     chunks: bool = True  # whether the denoiser takes captions of several windows
     clip_skips: tuple[int, ...] = (0, 1)
@@ -131,5 +156,15 @@ def build_unet_pipeline(model: TinyModel) -> Any:
 
 
 def build_folder(kind: str, folder: Path) -> Path:
-    build_pipeline(kind).save_pretrained(folder)
+    build_pipeline(kind).save_pretrained(str(folder), **TINY_MODELS[kind].saving)
     return folder
+
+
+def load_plain(folder: Path) -> Any:
+    """The pipeline in a folder, which may be a changed copy, as a user of diffusers loads it."""
+    index = next(folder.glob("*model_index.json"))
+    name = json.loads(index.read_text())["_class_name"]
+    row = next(row for row in TINY_MODELS.values() if row.pipeline == name)
+    pipeline = row.load(folder)
+    row.mend(pipeline)
+    return pipeline

@@ -9,7 +9,7 @@ from typing import Any
 
 from ti_trainer import ModelConfig
 from ti_trainer.families.facts import read_parts
-from ti_trainer.families.loading import model_index
+from ti_trainer.families.model_index import model_index
 from ti_trainer.families.parts import parts_of
 
 

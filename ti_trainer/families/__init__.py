@@ -16,7 +16,6 @@ from .base import Family, FamilySpec
 from .borrowing import borrow
 from .conditioning import Conditioning
 from .loading import load_pipeline, load_vae, loads_embeddings, pipeline_class
-from .reading_apart import read_apart
 from .shadows import share_weights
 from .slots import TextSlot, add_words, has_words, set_end_of_text, set_words, text_slots
 from .table import FAMILIES, checkpoint_layouts, family_of, known_kinds
@@ -87,14 +86,13 @@ def load_into_pipeline(pipeline: DiffusionPipeline, embedding: str | Path | Embe
     """
     embedding = embedding if isinstance(embedding, Embedding) else read_embedding(embedding)
     token = token or embedding.token
-    slots = text_slots(pipeline, known_kinds())
+    family = FAMILIES.get(type(pipeline).__name__)
+    slots = text_slots(pipeline, family.kinds if family else known_kinds())
     vectors = embedding.fit({slot.name: slot.width for slot in slots})
     words = [token, *(f"{token}_{number}" for number in range(1, embedding.num_vectors))]  # as diffusers names them
     finds_words = loads_embeddings(pipeline)
     for slot in slots:
         set_end_of_text(slot)
-        if slot.kind.reads_apart:
-            read_apart(slot.tokenizer)
         rows = vectors[slot.name]
         if has_words(slot, words):
             set_words(slot, words, rows)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -59,6 +59,11 @@ class Family(Protocol):
         ...
 
     @property
+    def models(self) -> tuple[nn.Module, ...]:
+        """All that is in memory while rows are trained, the VAE not counted."""
+        ...
+
+    @property
     def fingerprint(self) -> str:
         """What tells this denoiser's weights from others'."""
         ...
@@ -110,4 +115,20 @@ class Family(Protocol):
 
     def noise_for_pipeline(self, noise: Tensor) -> Tensor:
         """Noise (B, c, h, w) as the pipeline takes it for its argument `latents`."""
+        ...
+
+    def draw(
+        self,
+        prompts: Sequence[str],
+        noise: Tensor,
+        steps: int,
+        guidance: float,
+        owner: str | None = None,
+        negative: str = "",
+        after_step: Callable[[], object] = lambda: None,
+    ) -> list[Any]:
+        """A picture for each prompt, from noise (B, c, h, w), by the diffusers pipeline from our own conditioning.
+
+        after_step: called after each denoising step of all of them; owner: as in `encode_text`.
+        """
         ...

@@ -13,7 +13,7 @@ from ..config.model import ModelConfig
 from ..errors import BadInput
 from ..files.wording import flag
 from .base import FamilySpec
-from .loading import model_file, model_index, parts_in
+from .model_index import model_file, model_index, parts_in
 from .parts import Part, Parts
 from .slots import TOKENIZER
 from .table import family_of
@@ -62,7 +62,7 @@ def read_parts(config: ModelConfig, source: str, index: Mapping[str, Any]) -> Pa
     parts = Parts(settings=index)
     for name, class_name in parts_in(index).items():
         files = {"scheduler": "scheduler_config.json"}
-        described = {} if name.startswith(TOKENIZER) else read_config(config, source, name, files.get(name))
+        described = {} if TOKENIZER in name else read_config(config, source, name, files.get(name))
         parts[name] = Part(class_name, described)
     return parts
 

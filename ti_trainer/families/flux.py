@@ -68,7 +68,7 @@ class Flux(PackedFlow):
             )
         return super().spec_of(parts, config)
 
-    def condition(self, texts: Sequence[Conditioning]) -> Conditioning:
+    def condition(self, texts: Sequence[Conditioning], captions: Sequence[str]) -> Conditioning:
         """Pooled (B, 768) of clip_l and context (B, 512, 4096) of T5."""
         clip, t5 = texts
         return Conditioning(t5.context, clip.pooled)
@@ -90,7 +90,7 @@ class Chroma(PackedFlow):
     kinds = (replace(T5_XXL, masked=True),)
     architecture = "chroma"
 
-    def condition(self, texts: Sequence[Conditioning]) -> Conditioning:
+    def condition(self, texts: Sequence[Conditioning], captions: Sequence[str]) -> Conditioning:
         """Context (B, 512, 4096) of T5, and a mask of the text and one token more."""
         (text,) = texts
         assert text.mask is not None

@@ -57,7 +57,7 @@ class Flux2Klein(FlowTransformer):
         """Of each channel of a patch, (4 c,) each."""
         return vae.bn.running_mean.float(), (vae.bn.running_var.float() + vae.config.batch_norm_eps).sqrt()
 
-    def condition(self, texts: Sequence[Conditioning]) -> Conditioning:
+    def condition(self, texts: Sequence[Conditioning], captions: Sequence[str]) -> Conditioning:
         """Context (B, 512, 3 D) of Qwen."""
         (text,) = texts
         return Conditioning(text.context)

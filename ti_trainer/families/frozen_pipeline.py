@@ -23,7 +23,6 @@ from .base import FamilySpec
 from .conditioning import Conditioning, join_windows
 from .loading import loads_embeddings
 from .parts import Parts, parts_of
-from .reading_apart import read_apart
 from .shadows import shadow, shadow_encoder
 from .slots import SlotKind, TextSlot, set_end_of_text, text_slots
 from .windows import all_windows, first_windows, place_rows
@@ -39,6 +38,7 @@ class FrozenPipeline(ABC):
     kinds: ClassVar[tuple[SlotKind, ...]]  # of text encoders that its models may have
     checkpoint_prefix: ClassVar[str | None] = None  # with which a tensor's name starts in its single files only
     denoiser_part: ClassVar[str]  # the denoiser's name in the pipeline
+    further_parts: ClassVar[tuple[str, ...]] = ()  # names of models between text encoders and denoiser
 
     @classmethod
     @abstractmethod
@@ -62,24 +62,24 @@ class FrozenPipeline(ABC):
         self.latent_channels = self.spec.latent_channels
         self.denoiser = getattr(pipeline, self.denoiser_part)
         self.slots = text_slots(pipeline, self.kinds, config.clip_skip)
+        self.further = {name: getattr(pipeline, name) for name in self.further_parts}
         self.placeholders = Placeholders(device)
         self.loads_embeddings = loads_embeddings(pipeline)
         self._pipeline = pipeline
         self._vae = pipeline.vae
         self._load_vae = load_vae
         self.mean, self.deviation = self.latent_statistics(pipeline.vae)
-        for module in (pipeline.vae, *(slot.encoder for slot in self.slots)):
+        for module in (pipeline.vae, *(slot.encoder for slot in self.slots), *self.further.values()):
             module.requires_grad_(False).eval()
         self.prepare_denoiser()
         if config.gradient_checkpointing:  # also chosen later where the memory is too small otherwise
             self.checkpoint_activations()
-        self.denoiser.to(device)
+        for module in (self.denoiser, *self.further.values()):
+            module.to(device)
         for slot in self.slots:
             slot.encoder.to(device)
             set_end_of_text(slot)
-            if slot.kind.reads_apart:
-                read_apart(slot.tokenizer)
-            slot.tokenizer.add_tokens([ROW])
+            slot.learn_words([ROW])
             frozen = slot.encoder.get_input_embeddings()
             slot.encoder.set_input_embeddings(PlaceholderEmbedding(frozen, slot.name, self.placeholders))
         self.schedule = self.take_schedule(pipeline).to(device)
@@ -119,6 +119,10 @@ class FrozenPipeline(ABC):
         vae = self.bring_vae()
         cast(vae, self.device, torch.float32)
         pixels = pixels.to(self.device, torch.float32, memory_format=torch.channels_last)  # 0.9 x the time on CPUs
+        return self.posterior(vae, pixels)
+
+    def posterior(self, vae: Any, pixels: Tensor) -> LatentPosterior:
+        """What a VAE makes of (B, 3, H, W): (B, c, h, w)."""
         posterior = vae.encode(pixels).latent_dist
         return LatentPosterior(posterior.mean, posterior.std)
 
@@ -149,7 +153,7 @@ class FrozenPipeline(ABC):
             read.append(
                 join_windows(slot.read(torch.cat(windows)), [len(some) for some in windows])
             )  # (distinct, L, D)
-        return self.condition(read)[[distinct.index(each) for each in wanted]]  # (B, L, D)
+        return self.condition(read, [text for text, _ in texts])[[distinct.index(each) for each in wanted]]  # (B, L, D)
 
     def windows(self, slot: TextSlot, texts: Sequence[tuple[str, list[int]]]) -> list[Tensor]:
         """The token ids of each text, (W, T); texts: with ROW where a row belongs, and the rows' numbers."""
@@ -166,12 +170,17 @@ class FrozenPipeline(ABC):
         ]
 
     @abstractmethod
-    def condition(self, texts: Sequence[Conditioning]) -> Conditioning:
-        """What each slot gives, (B, L, D) and (B, P) -> what the denoiser is told."""
+    def condition(self, texts: Sequence[Conditioning], captions: Sequence[str]) -> Conditioning:
+        """What each slot gives, (B, L, D) and (B, P) -> what the denoiser is told; captions: with ROWs in them."""
 
     @abstractmethod
     def predict(self, noisy: Tensor, timesteps: Tensor, text: Conditioning, sizes: Tensor) -> Tensor:
         """(B, c, h, w), (B,), sizes (B, 6) as in Batch -> what the schedule calls the target, (B, c, h, w) float32."""
+
+    @property
+    def models(self) -> tuple[torch.nn.Module, ...]:
+        """All that is in memory while rows are trained, the VAE not counted."""
+        return self.denoiser, *(slot.encoder for slot in self.slots), *self.further.values()
 
     def checkpoint_activations(self) -> None:
         """From now on compute the denoiser's activations twice instead of keeping them."""
@@ -186,6 +195,7 @@ class FrozenPipeline(ABC):
         twin.device = torch.device("meta")
         twin.placeholders = Placeholders(twin.device)
         twin.denoiser = shadow(self.denoiser)
+        twin.further = {name: shadow(module) for name, module in self.further.items()}
         twin._vae = shadow(self.bring_vae())
         twin.slots = tuple(
             replace(slot, encoder=shadow_encoder(slot.encoder, slot.name, twin.placeholders)) for slot in self.slots
@@ -228,6 +238,41 @@ class FrozenPipeline(ABC):
         if prompts.pooled is not None and negative.pooled is not None:
             arguments |= {"pooled_prompt_embeds": prompts.pooled, "negative_pooled_prompt_embeds": negative.pooled}
         return arguments
+
+    def draw(
+        self,
+        prompts: Sequence[str],
+        noise: Tensor,
+        steps: int,
+        guidance: float,
+        owner: str | None = None,
+        negative: str = "",
+        after_step: Callable[[], object] = lambda: None,
+    ) -> list[Any]:
+        """A picture for each prompt, from noise (B, c, h, w), by the diffusers pipeline; owner: as in `encode_text`."""
+        pipeline = self.pipeline()
+        scheduler, bar = pipeline.scheduler, dict(getattr(pipeline, "_progress_bar_config", {}))
+        height, width = (side * self.pixels_per_latent for side in noise.shape[2:])
+
+        def tell(pipe: Any, step: int, timestep: Any, values: dict[str, Any]) -> dict[str, Any]:
+            after_step()
+            return values
+
+        try:
+            pipeline.scheduler = self.sampler()
+            pipeline.set_progress_bar_config(disable=True)
+            return pipeline(
+                **self.prompt_arguments(prompts, owner, negative),
+                latents=self.noise_for_pipeline(noise.to(self.device, self.dtype)),
+                num_inference_steps=steps,
+                guidance_scale=guidance,
+                height=height,
+                width=width,
+                callback_on_step_end=tell,
+            ).images
+        finally:
+            pipeline.scheduler = scheduler
+            pipeline.set_progress_bar_config(**{"disable": False, **bar})
 
     def noise_for_pipeline(self, noise: Tensor) -> Tensor:
         """Noise (B, c, h, w) as the pipeline takes it for its argument `latents`."""

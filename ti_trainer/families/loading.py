@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import gc
-import json
 import warnings
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,15 +16,10 @@ from ..config.model import ModelConfig
 from ..errors import BadInput
 from ..files.wording import flag
 from .checkpoint_files import check_readable, check_whole, checkpoint_keys, with_names_of_now
+from .model_index import UNUSED, check_parts, missing_in, model_index, parts_in
 
 if TYPE_CHECKING:
     from diffusers import DiffusionPipeline
-
-# parts of a pipeline that no training needs
-UNUSED = ("safety_checker", "feature_extractor", "image_encoder")
-
-# how the names of parts start that have no weights
-WITHOUT_WEIGHTS = ("tokenizer", "scheduler")
 
 
 def pipeline_class(config: ModelConfig, layouts: Mapping[str, str]) -> str:
@@ -68,6 +62,10 @@ def load_pipeline(
                 left_out["vae"] = load_own_vae(config)
             if path.is_file():
                 pipeline = load_checkpoint(kind, config, path, dtype, left_out)
+            elif hasattr(kind, "load_components"):
+                pipeline = load_modular(
+                    kind, config, source, dtype, [part for part in parts_in(index) if part not in left_out]
+                )
             else:
                 pipeline = kind.from_pretrained(
                     source,
@@ -101,6 +99,26 @@ def loads_embeddings(pipeline: DiffusionPipeline) -> bool:
     from diffusers.loaders import TextualInversionLoaderMixin
 
     return isinstance(pipeline, TextualInversionLoaderMixin)
+
+
+def load_modular(kind: Any, config: ModelConfig, source: str, dtype: torch.dtype, parts: Sequence[str]) -> Any:
+    """A modular pipeline with these of its parts, all from `source`: its index may name another place.
+
+    diffusers only warns of what it cannot load: raises OSError.
+    """
+    hub = {"revision": config.revision, "cache_dir": config.cache_dir, "local_files_only": config.offline}
+    pipeline = kind.from_pretrained(source, **hub)
+    pipeline.load_components(
+        list(parts),
+        pretrained_model_name_or_path=source,
+        variant=config.variant,
+        dtype={"default": dtype, "vae": torch.float32},
+        **hub,
+    )
+    for part in parts:
+        if getattr(pipeline, part, None) is None:
+            raise OSError(f"its {part} cannot be loaded")
+    return pipeline
 
 
 def load_checkpoint(
@@ -156,88 +174,11 @@ def changed_scheduler(scheduler: Any, changes: Mapping[str, Any]) -> Any:
 
 def without_unused(kind: Any) -> dict[str, Any]:
     """Arguments that leave out what training does not need."""
-    optional = set(kind._optional_components)
+    optional = set(getattr(kind, "_optional_components", ()))  # a modular pipeline lists what it has
     arguments: dict[str, Any] = {part: None for part in UNUSED if part in optional}
     if "safety_checker" in arguments:
         arguments["requires_safety_checker"] = False
     return arguments
-
-
-def model_index(config: ModelConfig, source: str, setting: str = "model") -> dict[str, Any]:
-    """The contents of model_index.json; downloads it when `source` is a hub id."""
-    folder = Path(source)
-    shown = flag(setting, source)
-    if folder.is_dir():
-        path = folder / "model_index.json"
-        if not path.is_file():
-            raise BadInput(f"{shown} is no diffusers folder: model_index.json is missing")
-    elif folder.exists() or source.count("/") != 1 or source.startswith((".", "/")):
-        raise BadInput(
-            f"{shown} does not exist; give a diffusers folder, a checkpoint file or a hub id such as owner/name"
-        )
-    else:
-        from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
-        try:
-            path = model_file(config, source, "model_index.json")
-        except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-            reason = str(error).splitlines()[0]
-            raise BadInput(f"{shown} is no folder here, and the hub did not give it: {reason}") from None
-    try:
-        index = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
-        raise BadInput(f"{path} is not JSON: the model folder is damaged") from None
-    if not isinstance(index, dict) or not isinstance(index.get("_class_name"), str):
-        raise BadInput(f"{path} names no pipeline class: the model folder is damaged")
-    return index
-
-
-def model_file(config: ModelConfig, source: str, name: str) -> Path:
-    """The place of a file of a model; downloads it when `source` is a hub id, and raises what the hub raises."""
-    if Path(source).is_dir():
-        return Path(source) / name
-    from huggingface_hub import hf_hub_download
-
-    return Path(
-        hf_hub_download(
-            source,
-            name,
-            revision=config.revision,
-            cache_dir=config.cache_dir,
-            local_files_only=config.offline,
-        )
-    )
-
-
-def parts_in(index: Mapping[str, Any]) -> dict[str, str]:
-    """The parts that training needs of those that a model_index.json lists, name -> class."""
-    return {
-        part: made_of[1]
-        for part, made_of in index.items()
-        if not part.startswith("_") and part not in UNUSED and isinstance(made_of, list) and made_of[0] is not None
-    }
-
-
-def missing_in(index: Mapping[str, Any]) -> list[str]:
-    """The parts that a pipeline could have and a model_index.json says it has not: SD 3's T5 for one."""
-    return [part for part, made_of in index.items() if isinstance(made_of, list) and made_of[0] is None]
-
-
-def check_parts(folder: Path, index: Mapping[str, Any], given: Collection[str]) -> None:
-    """Raises BadInput when a folder lacks a part that its model_index.json lists, or a part lacks its weights.
-
-    given: parts that come from elsewhere.
-    """
-    for part in (part for part in parts_in(index) if part not in given):
-        files = [file.name for file in (folder / part).glob("*")]
-        if not files:
-            raise BadInput(f"{flag('model', folder)} is not complete: its {part} is missing")
-        if part.startswith(WITHOUT_WEIGHTS):
-            continue
-        if not any(name.endswith((".safetensors", ".bin")) for name in files):
-            raise BadInput(f"{flag('model', folder)} is not complete: its {part} has no weights")
-        if "config.json" not in files:
-            raise BadInput(f"{flag('model', folder)} is not complete: its {part} has no config.json")
 
 
 @contextmanager

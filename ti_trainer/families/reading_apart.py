@@ -23,12 +23,14 @@ class ReadingApart:
     """Mixed into the class of a tokenizer of transformers: words that are added later are rows."""
 
     own_size: int  # words that the tokenizer came with
+    row_id: int | None  # what stands for each of them; None: its own id
 
     @property
     def rows(self) -> dict[str, int]:
-        """The words that were added, and their ids."""
+        """The words that were added, and the ids that stand for them."""
         added: dict[str, int] = self.added_tokens_encoder  # type: ignore[attr-defined]
-        return {word: number for word, number in added.items() if number >= self.own_size}
+        found = {word: number for word, number in added.items() if number >= self.own_size}
+        return found if self.row_id is None else dict.fromkeys(found, self.row_id)
 
     def __call__(
         self,
@@ -49,9 +51,12 @@ class ReadingApart:
         found = {"input_ids": ids, "attention_mask": [[1] * len(each) for each in ids]}
         if isinstance(text, str) and return_tensors is None:
             found = {name: rows[0] for name, rows in found.items()}  # type: ignore[misc]
-        return self.pad(  # type: ignore[attr-defined]
+        from transformers import BatchEncoding
+
+        padded = self.pad(  # type: ignore[attr-defined]
             found, padding=padding, max_length=max_length, return_tensors=return_tensors, verbose=False
         )
+        return BatchEncoding(padded)  # of empty texts `pad` makes a plain dict
 
     def ids_of(self, text: str) -> list[int]:
         """The ids of a text and of the rows in it."""
@@ -73,10 +78,14 @@ class ReadingApart:
         return list(read.input_ids)
 
 
-def read_apart(tokenizer: Tokenizer) -> Tokenizer:
-    """Make a tokenizer read so from now on; it keeps its class's name, which is saved with it."""
+def read_apart(tokenizer: Tokenizer, row_id: int | None = None) -> Tokenizer:
+    """Make a tokenizer read so from now on; it keeps its class's name, which is saved with it.
+
+    row_id: the id that stands for each row, by default one of its own for each.
+    """
     if not isinstance(tokenizer, ReadingApart):
         kind = type(tokenizer)
         tokenizer.__class__ = type(kind.__name__, (ReadingApart, kind), {})
         tokenizer.own_size = len(tokenizer)  # type: ignore[attr-defined]
+        tokenizer.row_id = row_id  # type: ignore[attr-defined]
     return tokenizer

@@ -31,7 +31,7 @@ class StableDiffusion(LatentDiffusion):
     def architecture_of(cls, slots: Sequence[SlotSpec], prediction_type: str) -> str:
         return ARCHITECTURES[slots[0].kind.name, prediction_type]
 
-    def condition(self, texts: Sequence[Conditioning]) -> Conditioning:
+    def condition(self, texts: Sequence[Conditioning], captions: Sequence[str]) -> Conditioning:
         """The only slot's, (B, 77, D)."""
         (text,) = texts
         return text

@@ -36,7 +36,7 @@ class StableDiffusion3(FlowTransformer):
         """At which the model was trained, pixels."""
         return parts["transformer"].config["sample_size"] * pixels_per_latent
 
-    def condition(self, texts: Sequence[Conditioning]) -> Conditioning:
+    def condition(self, texts: Sequence[Conditioning], captions: Sequence[str]) -> Conditioning:
         """Context (B, 77, 768), (B, 77, 1280) and T5's (B, 256, D) -> (B, 333, D), and pooled (B, 2048)."""
         clips = [text for text in texts if text.pooled is not None]
         width = self.denoiser.config.joint_attention_dim

@@ -29,7 +29,7 @@ class StableDiffusionXL(LatentDiffusion):
     def architecture_of(cls, slots: Sequence[SlotSpec], prediction_type: str) -> str:
         return "stable-diffusion-xl-v1-base"
 
-    def condition(self, texts: Sequence[Conditioning]) -> Conditioning:
+    def condition(self, texts: Sequence[Conditioning], captions: Sequence[str]) -> Conditioning:
         """Context (B, 77, 768) of clip_l and (B, 77, 1280) of clip_g -> (B, 77, 2048), and pooled (B, 1280)."""
         context = torch.cat([text.context for text in texts], dim=-1)  # (B, L, D)
         return Conditioning(context, texts[-1].pooled, texts[-1].mask)

@@ -14,6 +14,7 @@ from ..errors import BadInput
 from ..files.wording import flag
 from .conditioning import Conditioning
 from .parts import Part, Parts, parts_of
+from .reading_apart import read_apart
 
 if TYPE_CHECKING:
     from diffusers import DiffusionPipeline
@@ -41,6 +42,7 @@ class SlotKind:
     missing_layers: int = 0  # of the original model's last layers, which the published encoder does not have
     layer: int = -1  # whose output is the context, from the last
     layers: tuple[int, ...] = ()  # whose outputs side by side are the context instead, from the first
+    followers: tuple[str, ...] = ()  # the pipeline's tokenizers without an encoder, to which a row is padding
     inside: str = ""  # the part of the encoder that is read: a language model without its head
     normed: bool = True  # whether the encoder's last norm comes after that layer
     pooled: str | None = None  # the output that is the pooled vector
@@ -114,6 +116,7 @@ class TextSlot:
     suffix: str  # of its names in a pipeline: "", "_2" and so on
     tokenizer: PreTrainedTokenizerBase
     encoder: PreTrainedModel
+    followers: tuple[PreTrainedTokenizerBase, ...] = ()  # as in its kind
 
     @property
     def name(self) -> str:
@@ -132,6 +135,15 @@ class TextSlot:
     @property
     def width(self) -> int:
         return self.table.shape[1]
+
+    def learn_words(self, names: list[str]) -> int:
+        """Make names words of the tokenizers, each of one token, which stands for a row; returns how many are new."""
+        if self.kind.reads_apart:
+            read_apart(self.tokenizer)
+        for follower in self.followers:
+            read_apart(follower, follower.pad_token_id)
+            follower.add_tokens(names)
+        return self.tokenizer.add_tokens(names)
 
     def read(self, ids: Tensor) -> Conditioning:
         """Token ids (N, T) on the CPU -> context (N, T, D) and, where the kind has them, pooled (N, P), mask (N, T)."""
@@ -183,6 +195,7 @@ def text_slots(pipeline: DiffusionPipeline, kinds: Iterable[SlotKind], clip_skip
             slot.suffix,
             getattr(pipeline, TOKENIZER + slot.suffix),
             getattr(pipeline, ENCODER + slot.suffix),
+            tuple(getattr(pipeline, name) for name in slot.kind.followers),
         )
         for slot in slot_specs(parts_of(pipeline), kinds, clip_skip)
     )
@@ -212,7 +225,7 @@ def add_words(slot: TextSlot, names: list[str], rows: Tensor) -> None:
     """
     table = slot.table
     first = len(slot.tokenizer)
-    if slot.tokenizer.add_tokens(names) != len(names):
+    if slot.learn_words(names) != len(names):
         raise BadInput(f"'{names[0]}' is already a word of {slot.name}; load it under another token")
     larger = table.new_zeros(max(len(table), first + len(names)), table.shape[1])  # (V', D)
     larger[: len(table)] = table

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ..config.model import ModelConfig
 from ..errors import BadInput
 from ..files.wording import flag
+from .anima import Anima
 from .flux import Chroma, Flux
 from .flux2 import Flux2Klein
 from .frozen_pipeline import FrozenPipeline
@@ -21,6 +22,7 @@ FAMILIES: dict[str, type[FrozenPipeline]] = {
     "FluxPipeline": Flux,
     "ChromaPipeline": Chroma,
     "Flux2KleinPipeline": Flux2Klein,
+    "AnimaModularPipeline": Anima,
 }
 
 INPAINTING = "made for inpainting; train on the model that it was made from, the embedding works in both"

@@ -19,13 +19,14 @@ def first_windows(slot: TextSlot, texts: Sequence[str]) -> Tensor:
             )
             for text in texts
         ]
-    return slot.tokenizer(
+    ids = slot.tokenizer(
         list(texts),
         padding=slot.kind.pads_to,
         max_length=slot.kind.length,
         truncation=True,
         return_tensors="pt",
     ).input_ids
+    return ids if ids.shape[1] else torch.full((len(ids), 1), slot.tokenizer.pad_token_id)  # of nothing but empty texts
 
 
 def place_rows(ids: Tensor, row: int, rows: Sequence[int]) -> None:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 from PIL import Image
@@ -103,17 +102,6 @@ def checked_size(width: int | None, height: int | None, default: int, unit: int)
     return width or default, height or default
 
 
-@contextmanager
-def quiet(pipeline: object) -> Iterator[None]:
-    """The pipeline without its own progress bars."""
-    settings = dict(getattr(pipeline, "_progress_bar_config", {}))
-    pipeline.set_progress_bar_config(disable=True)  # type: ignore[attr-defined]
-    try:
-        yield
-    finally:
-        pipeline.set_progress_bar_config(**{"disable": False, **settings})  # type: ignore[attr-defined]
-
-
 @torch.no_grad()
 def generate(
     family: Family,
@@ -132,35 +120,17 @@ def generate(
     Prompt strings are never given to the pipeline: it expands tokens by plain string replacement. Picture i starts from
     noise that depends on `seed` and i alone.
     """
-    pipeline = family.pipeline()
-    scheduler = pipeline.scheduler
     width, height = size or (family.spec.resolution, family.spec.resolution)
     unit = family.pixels_per_latent
     shape = (family.latent_channels, height // unit, width // unit)
     batch = max(1, min(MOST_PICTURES, MOST_POSITIONS // (shape[1] * shape[2])))
     images: list[Image.Image] = []
-    try:
-        pipeline.scheduler = family.sampler()
-        with quiet(pipeline):
-            for start in range(0, len(prompts), batch):
-                some = list(prompts[start : start + batch])
-                noise = [torch.randn(shape, generator=generator(seed, "preview", start + i)) for i in range(len(some))]
-
-                def after_step(pipe: Any, step: int, timestep: Any, values: dict[str, Any], n: int = len(some)) -> Any:
-                    progress(n)
-                    return values
-
-                images += pipeline(
-                    **family.prompt_arguments(some, owner, negative),
-                    latents=family.noise_for_pipeline(torch.stack(noise).to(family.device, family.dtype)),
-                    num_inference_steps=steps,
-                    guidance_scale=guidance,
-                    height=height,
-                    width=width,
-                    callback_on_step_end=after_step,
-                ).images
-    finally:
-        pipeline.scheduler = scheduler
+    for start in range(0, len(prompts), batch):
+        some = list(prompts[start : start + batch])
+        noise = torch.stack(
+            [torch.randn(shape, generator=generator(seed, "preview", start + i)) for i in range(len(some))]
+        )
+        images += family.draw(some, noise, steps, guidance, owner, negative, partial(progress, len(some)))
     return images
 
 

@@ -106,7 +106,7 @@ def predict_needs(
 
     vae = family.bring_vae()
     of_vae = tensors_of(vae)
-    models = [*tensors_of(family.denoiser), *(tensor for slot in family.slots for tensor in tensors_of(slot.encoder))]
+    models = [tensor for module in family.models for tensor in tensors_of(module)]
     if family.device.type == "cuda":
         held = CUDA_EXTRA + size_of(models)
         return Needs(held + size_of(of_vae) + encoding, held, example)
