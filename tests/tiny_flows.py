@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -267,6 +268,23 @@ def draw_anima(pipeline: Any, texts: list[str], latents: Tensor, steps: int, gui
     )
 
 
+def denoise_anima(pipeline: Any, text: Mapping[str, Tensor], latents: Tensor, steps: int) -> None:
+    """The blocks of the pipeline from its latents on."""
+    from diffusers import ClassifierFreeGuidance
+    from diffusers.modular_pipelines import SequentialPipelineBlocks
+    from diffusers.modular_pipelines.anima.modular_blocks_anima import AnimaCoreDenoiseStep
+
+    blocks = AnimaCoreDenoiseStep().sub_blocks
+    loop = SequentialPipelineBlocks.from_blocks_dict(
+        {name: blocks[name] for name in ("input", "prepare_latents", "set_timesteps", "denoise")}
+    ).init_pipeline()
+    guider = ClassifierFreeGuidance(guidance_scale=1.0)
+    loop.update_components(
+        transformer=pipeline.transformer, scheduler=pipeline.scheduler, vae=pipeline.vae, guider=guider
+    )
+    loop(**text, latents=latents, num_inference_steps=steps, height=32, width=32)
+
+
 def denorm_anima(vae: Any, latents: Tensor) -> Tensor:
     """As the pipeline's AnimaVaeDecoderStep."""
     mean, deviation = (
@@ -337,6 +355,7 @@ ROWS: dict[str, dict[str, Any]] = {
         "load": load_anima,
         "encode": encode_anima,
         "draw": draw_anima,
+        "denoise": denoise_anima,
         "clip_skips": (0,),
         "resolution": 1024,
         "window": 512,

@@ -54,6 +54,12 @@ def draw(pipeline: Any, texts: list[str], latents: Tensor, steps: int, guidance:
     ).images
 
 
+def denoise(pipeline: Any, text: Mapping[str, Tensor], latents: Tensor, steps: int) -> None:
+    """Latents of 32 x 32 pixels, by a plain pipeline's own loop, from text that is encoded already."""
+    how = {"num_inference_steps": steps, "guidance_scale": 1.0, "height": 32, "width": 32, "output_type": "latent"}
+    pipeline(**text, latents=latents, **how)
+
+
 @dataclass(frozen=True)
 class TinyModel:
     """What tells one kind of model from another."""
@@ -67,6 +73,7 @@ class TinyModel:
     saving: Mapping[str, Any] = field(default_factory=dict)  # how `save_pretrained` is asked
     load: Callable[[Path], Any] = load_pipeline  # its folder, as a user of diffusers does
     draw: Callable[[Any, list[str], Tensor, int, float], Any] = draw  # prompts, noise as it takes it, steps, guidance
+    denoise: Callable[[Any, Mapping[str, Tensor], Tensor, int], None] = denoise  # text, noise as it takes it, steps
     encode: Callable[[Any, str, int], Text] = encode_with_clips  # what a plain pipeline makes of a prompt
     chunks: bool = True  # whether the denoiser takes captions of several windows
     clip_skips: tuple[int, ...] = (0, 1)

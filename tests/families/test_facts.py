@@ -45,8 +45,8 @@ def test_facts_are_those_of_the_loaded_model(any_model: Path, bare: Path, clip_s
     assert facts.tokenizer.get_vocab() == vocabulary
     # in numbers: 8 x 8 latents of a VAE that halves twice; one halving of the U-Net, or patches of 2
     spec = facts.spec
-    assert (spec.resolution, spec.pixels_per_latent, spec.bucket_step) == (32, 4, 8)
-    assert spec.latent_channels == family.bring_vae().config.latent_channels
+    assert (spec.resolution, spec.pixels_per_latent, spec.bucket_step) == (TINY_MODELS[any_model.name].resolution, 4, 8)
+    assert spec.latent_channels == family.encode_images(torch.zeros(1, 3, 32, 32)).mean.shape[1]
     assert tuple(slot.kind.name for slot in spec.slots) == TINY_MODELS[any_model.name].slots
 
 
@@ -89,7 +89,7 @@ def test_facts_of_a_checkpoint_file_are_its_configs(model: Path, tmp_path: Path)
     ],
 )
 def test_files_that_are_missing(bare: Path, file: str, message: str) -> None:
-    (bare / file).unlink()
+    next(bare.glob(file.replace("model_index", "*model_index"))).unlink()
     with pytest.raises(BadInput, match=message):
         read_model_facts(ModelConfig(model=str(bare)))
 
@@ -118,7 +118,7 @@ def test_models_that_training_refuses_are_refused_here(bare: Path) -> None:
         BadInput, match=f"clip_skip is 3{' and clip_[lh] has 3 layers' if skips else ', and .* no layers'}"
     ):
         read_model_facts(config)
-    edit(bare / "model_index.json", _class_name="WuerstchenPipeline")
+    edit(next(bare.glob("*model_index.json")), _class_name="WuerstchenPipeline")
     with pytest.raises(BadInput, match="a WuerstchenPipeline, for which there is no family"):
         read_model_facts(ModelConfig(model=str(bare)))
 

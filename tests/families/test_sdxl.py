@@ -175,7 +175,8 @@ def test_full_size_without_weights() -> None:
     ]
     assert [round(size / 1e6, 1) for size in sizes] == [2567.5, 123.1, 694.7, 83.7]
     assert [(slot.name, slot.width) for slot in family.slots] == [("clip_l", 768), ("clip_g", 1280)]
-    assert (family.spec.resolution, family.pixels_per_latent, family.scale) == (1024, 8, 0.13025)
+    assert (family.spec.resolution, family.pixels_per_latent) == (1024, 8)
+    assert 1 / family.deviation.item() == pytest.approx(0.13025)
     assert family.spec.architecture == "stable-diffusion-xl-v1-base"
     rows = {"clip_l": torch.zeros(4, 768), "clip_g": torch.zeros(4, 1280)}
     family.placeholders.add(TOKEN, rows)

@@ -20,6 +20,10 @@ class Part:
     config: Mapping[str, Any]  # of its config.json; empty for tokenizers
 
 
+# what modular pipelines make by themselves, from no file
+MADE_UP = ("guider", "image_processor")
+
+
 class Parts(dict[str, Part]):
     """By name in model_index.json, without those that are missing; to ask for one of these raises BadInput.
 
@@ -39,7 +43,7 @@ def parts_of(pipeline: DiffusionPipeline) -> Parts:
     parts = [
         (name, Part(type(part).__name__, config_of(part)))
         for name, part in pipeline.components.items()
-        if part is not None
+        if part is not None and name not in MADE_UP
     ]
     return Parts(parts, dict(pipeline.config))
 

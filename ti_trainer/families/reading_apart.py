@@ -48,15 +48,15 @@ class ReadingApart:
         end = self.read_plainly("", add_special_tokens)
         room = max_length - len(end) if truncation and max_length else None
         ids = [[*self.ids_of(each)[:room], *end] for each in texts]
-        found = {"input_ids": ids, "attention_mask": [[1] * len(each) for each in ids]}
-        if isinstance(text, str) and return_tensors is None:
-            found = {name: rows[0] for name, rows in found.items()}  # type: ignore[misc]
         from transformers import BatchEncoding
 
+        found = BatchEncoding({"input_ids": ids, "attention_mask": [[1] * len(each) for each in ids]})
         padded = self.pad(  # type: ignore[attr-defined]
             found, padding=padding, max_length=max_length, return_tensors=return_tensors, verbose=False
         )
-        return BatchEncoding(padded)  # of empty texts `pad` makes a plain dict
+        if isinstance(text, str) and return_tensors is None:
+            return BatchEncoding({name: rows[0] for name, rows in padded.items()})
+        return padded
 
     def ids_of(self, text: str) -> list[int]:
         """The ids of a text and of the rows in it."""
@@ -86,6 +86,6 @@ def read_apart(tokenizer: Tokenizer, row_id: int | None = None) -> Tokenizer:
     if not isinstance(tokenizer, ReadingApart):
         kind = type(tokenizer)
         tokenizer.__class__ = type(kind.__name__, (ReadingApart, kind), {})
-        tokenizer.own_size = len(tokenizer)  # type: ignore[attr-defined]
-        tokenizer.row_id = row_id  # type: ignore[attr-defined]
+        tokenizer.own_size = len(tokenizer)
+        tokenizer.row_id = row_id
     return tokenizer

@@ -72,7 +72,8 @@ def train_all(
     """
     started = time.perf_counter()
     if pipeline is not None:
-        configs = [replace(config, model=pipeline.name_or_path or type(pipeline).__name__) for config in configs]
+        name = getattr(pipeline, "name_or_path", "") or type(pipeline).__name__  # modular ones have no such attribute
+        configs = [replace(config, model=name) for config in configs]
     count = len(configs) + len(refused)
     is_list = arrivals is not None or count > 1
     if configs or not (refused or arrivals):

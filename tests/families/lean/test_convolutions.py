@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
+from tests.tiny_models import TINY_MODELS
 from ti_trainer import TrainConfig
 from ti_trainer.families.lean import convolutions
 from ti_trainer.families.lean.convolutions import FrozenConv2d, fold, freeze_convolutions, unfold
@@ -122,9 +123,12 @@ def rows_and_losses(config: TrainConfig) -> tuple[dict[str, Tensor], list[float]
     return learner.snapshot(), losses
 
 
-def test_the_same_rows(any_model: Path, make_config: Callable[..., TrainConfig], way: str) -> None:
+@pytest.mark.parametrize("kind", [kind for kind, row in TINY_MODELS.items() if row.chunks])
+def test_the_same_rows(
+    kind: str, tiny_models: dict[str, Path], make_config: Callable[..., TrainConfig], way: str
+) -> None:
     """After a few steps, to rounding: a thousandth of what one step moves a row."""
-    config = make_config(model=str(any_model), steps=4, lr=1e-2)
+    config = make_config(model=str(tiny_models[kind]), steps=4, lr=1e-2)
     (lean, losses), (plain, wanted) = (rows_and_losses(replace(config, lean_unet=on)) for on in (True, False))
     assert losses == pytest.approx(wanted, rel=1e-5)
     for slot, rows in plain.items():
