@@ -1,4 +1,4 @@
-"""The configs of the flows as a user starts them, on tiny models: files with the readers' keys, which diffusers loads."""
+"""The configs of the flows as a user starts them, on tiny models: files with the keys that programs read."""
 
 from __future__ import annotations
 

@@ -36,9 +36,9 @@ def test_what_lies_there(shelf: Shelf) -> None:
     shutil.rmtree(shelf.output / "damaged")
     assert (shelf.state("my-cat"), shelf.state("begun")) == ("finished", "not begun")
     assert Shelf(shelf.output / "nowhere").names() == []
-    assert dict(shelf.where_it_goes("my-cat"))["ComfyUI"] == (
-        "copy it into models/embeddings/ and write embedding:my-cat in the prompt"
-    )
+    assert dict(shelf.where_it_goes("my-cat")) == {
+        "WebUIs": "cannot load it: no published model has words as wide as this one's"
+    }
 
 
 @pytest.mark.parametrize("name", ["..", "../runs/my-cat", "manifest", "notes", "", None, "nowhere", "/etc"])

@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from ti_trainer.embedding_files import Embedding, write_embedding
+from ti_trainer.embedding_files.readers import where_it_goes
 
 Taken = dict[int, Tensor]  # width -> (n, d), as the program puts it in front of its encoders
 
@@ -68,10 +69,11 @@ def a1111(path: Path) -> Taken:
 
 
 def comfyui(path: Path) -> Taken:
-    """The encoder's own key, or else the first tensor."""
+    """For each encoder of the model its own key, or else the first tensor, dropped where its width is wrong."""
     data = load_file(path)
-    named = [data[key] for key in ("clip_l", "clip_g", "t5xxl") if key in data]
-    return by_width(*(named or [next(iter(data.values()))]))
+    encoders = path.parent.name.split("-")
+    asked = [(data.get(slot, next(iter(data.values()))), WIDTHS[slot]) for slot in encoders]
+    return by_width(*(tensor for tensor, width in asked if tensor.shape[1] == width))
 
 
 def invokeai(path: Path) -> Taken:
@@ -119,8 +121,10 @@ def diffusers_pickle(path: Path) -> Taken:
 
 
 SD1, SD2, SDXL = ("clip_l",), ("clip_h",), ("clip_l", "clip_g")
-SD3, FLUX = ("clip_l", "clip_g", "t5xxl"), ("clip_l", "t5xxl")
+SD3, FLUX, CHROMA = ("clip_l", "clip_g", "t5xxl"), ("clip_l", "t5xxl"), ("t5xxl",)
+QWEN = (("qwen3_06b",), ("qwen3_4b",), ("qwen3_8b",))
 WIDTHS = {"clip_l": 768, "clip_h": 1024, "clip_g": 1280, "t5xxl": 4096}
+WIDTHS |= {"qwen3_06b": 1024, "qwen3_4b": 2560, "qwen3_8b": 4096}
 
 
 @pytest.mark.parametrize(
@@ -129,13 +133,13 @@ WIDTHS = {"clip_l": 768, "clip_h": 1024, "clip_g": 1280, "t5xxl": 4096}
         (a1111, "webui", ".safetensors", (SD1, SD2, SDXL)),
         (a1111, "a1111-pt", ".pt", (SD1, SD2)),
         (a1111, "png-card", ".png", (SD1, SD2)),
-        (comfyui, "webui", ".safetensors", (SD1, SD2, SDXL, SD3, FLUX)),
+        (comfyui, "webui", ".safetensors", (SD1, SD2, SDXL, SD3, FLUX, CHROMA, *QWEN)),
         (invokeai, "webui", ".safetensors", (SD1, SD2, SDXL)),
         (sdnext, "webui", ".safetensors", (SD1, SD2, SDXL)),
         (sdnext, "a1111-pt", ".pt", (SD1, SD2)),
         (kohya, "kohya", ".safetensors", (SD1, SD2, SDXL)),
         (kohya, "webui", ".safetensors", (SD1, SD2, SDXL)),
-        (onetrainer, "onetrainer", ".safetensors", (SD1, SD2, SDXL, SD3, FLUX)),
+        (onetrainer, "onetrainer", ".safetensors", (SD1, SD2, SDXL, SD3, FLUX, CHROMA)),
         (diffusers, "diffusers", ".safetensors", (SD1, SD2, SDXL, SD3, FLUX)),  # invoke-training has this rule too
         (diffusers_pickle, "a1111-pt", ".pt", (SD1, SD2)),
     ],
@@ -156,3 +160,28 @@ def test_each_program_takes_its_file(
         taken = program(path)
         assert set(taken) == {WIDTHS[slot] for slot in model}
         assert all(torch.equal(taken[WIDTHS[slot]], vectors[slot]) for slot in model)
+
+
+@pytest.mark.parametrize("left_out", ["clip_l", "clip_g", "t5xxl"])
+def test_comfyui_gives_no_encoder_anothers_rows(tmp_path: Path, left_out: str) -> None:
+    """Where a file has none for it, it takes the first tensor, and drops it because it is not as wide."""
+    vectors = {slot: rows(2, WIDTHS[slot]) for slot in SD3 if slot != left_out}
+    path = tmp_path / "-".join(SD3) / "my-cat.safetensors"
+    write_embedding(Embedding("<my-cat>", vectors), path, "webui")
+    assert set(comfyui(path)) == {WIDTHS[slot] for slot in vectors}
+
+
+@pytest.mark.parametrize(
+    ("slots", "architecture", "programs"),
+    [
+        (SD1, "stable-diffusion-v1", "A1111, Forge; SD.Next; ComfyUI; InvokeAI"),
+        (SDXL, "stable-diffusion-xl-v1-base", "A1111, Forge; SD.Next; ComfyUI; InvokeAI"),
+        (SD3, "stable-diffusion-3", "A1111; ComfyUI"),
+        (FLUX, "flux-1-dev", "ComfyUI"),
+        (QWEN[0], "anima", "ComfyUI"),
+    ],
+)
+def test_programs_that_read_a_family(slots: tuple[str, ...], architecture: str, programs: str) -> None:
+    found = where_it_goes({slot: WIDTHS[slot] for slot in slots}, architecture, "my-cat")
+    assert "; ".join(program for program, _ in found) == programs
+    assert where_it_goes({"clip_l": 32}, architecture, "my-cat")[0][0] == "WebUIs"

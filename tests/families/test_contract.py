@@ -591,7 +591,7 @@ def test_the_calls_that_users_are_told_load_the_file(
         if not call.startswith("or all at once"):
             exec(call, names)
     assert draws.startswith("pipeline(")
-    prompt = eval(draws.removeprefix("pipeline(").removesuffix(")"), names)
+    prompt = eval(draws.removeprefix("pipeline(prompt=").removesuffix(")"), names)
     for tokenizer, encoder in slots_of(names["pipeline"]):
         encoder.config.eos_token_id = getattr(encoder, "text_model", encoder).eos_token_id = tokenizer.eos_token_id
     assert_text(family.encode_text([f"a photo of a {TOKEN} on the beach"]), 0, encode_prompt(names["pipeline"], prompt))

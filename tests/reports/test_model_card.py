@@ -19,7 +19,9 @@ def card_of(
 ) -> tuple[dict[str, Any], str]:
     """Front matter and text."""
     config = TrainConfig(**{"concept": Concept("<my-cat>", init="striped cat"), "model": SD15, **changes})
-    text = model_card(config, architecture, 4, 90, {"a <my-cat>": "previews/step-000090-1.png"}, files)
+    widths = {"stable-diffusion-v1": {"clip_l": 768}, "anima": {"qwen3_06b": 1024}}
+    own = widths.get(architecture, {"clip_l": 768, "clip_g": 1280})
+    text = model_card(config, architecture, own, 4, 90, {"a <my-cat>": "previews/step-000090-1.png"}, files)
     _, head, body = text.split("---\n", 2)
     return yaml.safe_load(head), body
 
@@ -56,8 +58,17 @@ def test_two_encoders_and_the_negative_prompt() -> None:
     head, body = card_of("stable-diffusion-xl-v1-base", ("a", "b"), concept=concept)
     assert "stable-diffusion-xl" in head["tags"]
     assert 'load_textual_inversion("b", token="<bad>", text_encoder=pipeline.text_encoder_2, tokenizer=' in body
-    assert body.count("in the negative prompt") == 2
+    assert body.count("in the negative prompt") == 5  # A1111 and Forge, SD.Next, ComfyUI, InvokeAI, diffusers
     assert "license" not in head
+
+
+def test_a_model_that_one_program_reads_and_whose_licence_says_something() -> None:
+    _, body = card_of("anima", ())
+    assert "- ComfyUI: copy it into models/embeddings/ and write embedding:my-cat in the prompt" in body
+    assert "A1111" not in body
+    assert 'word = ti_trainer.load_into_pipeline(pipeline, "my-cat.safetensors")' in body
+    assert "The model's licence: CircleStone Non-Commercial License" in body
+    assert "licence" not in card_of()[1]
 
 
 def test_nothing_of_the_machine_is_told(finished_run: Run, model: Path, pictures: Path, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from ti_trainer.families import Family, load_family
 from ti_trainer.method.randomness import generator
 from ti_trainer.method.tokens import fill
 from ti_trainer.reports.grids import grid
-from ti_trainer.reports.previews import COLUMNS, drawing_of_run, generate, preview, quiet, with_tokens
+from ti_trainer.reports.previews import COLUMNS, drawing_of_run, generate, preview, with_tokens
 from ti_trainer.reports.prompts import PLAIN_PROMPTS, PROMPTS
 from ti_trainer.reports.references import find_references, show_references
 
@@ -82,7 +82,8 @@ def test_a_picture_depends_on_its_seed_and_place_alone(learned: Family) -> None:
         assert np.abs(array(one) - array(other)).max() <= 1
     latents = torch.randn(1, 4, 8, 8, generator=generator(0, "preview", 16))
     pipeline = learned.pipeline()
-    with quiet(pipeline), torch.no_grad():
+    pipeline.set_progress_bar_config(disable=True)
+    with torch.no_grad():
         last = pipeline(
             prompt_embeds=learned.encode_text([prompts[16]]).context,
             negative_prompt_embeds=learned.encode_text([""]).context,

@@ -62,7 +62,7 @@ def test_calls_load_the_rows(
         pipeline = reference_pipeline(model)
         assert eval(call, {"load_into_pipeline": load_into_pipeline, "pipeline": pipeline}) == "<my-cat>"
         assert all(torch.equal(rows_in(pipeline, suffix, "<my-cat>", 2), vectors[s]) for s, suffix in suffixes.items())
-    assert any(line.startswith('pipeline("') and "<my-cat>" in line for line in calls)
+    assert any(line.startswith('pipeline(prompt="') and "<my-cat>" in line for line in calls)
 
 
 def test_words_for_webuis(make_config: Callable[..., TrainConfig]) -> None:
@@ -71,7 +71,7 @@ def test_words_for_webuis(make_config: Callable[..., TrainConfig]) -> None:
     ways = dict(ways_to_use(config.concept, RunFolder(config), published()))
     assert ways["embedding"] == f"{config.output}/my-dog2/my-dog2.safetensors"
     assert ways["A1111, Forge"].endswith("write my-dog2 in the prompt")
-    assert ways["ComfyUI"].endswith("write embedding:my-dog2 in the prompt")
+    assert ways["ComfyUI"].endswith("write embedding:my-dog2 in the prompt, a space behind it")
     assert ways["InvokeAI"].endswith("write <my-dog2> in the prompt")
 
 
@@ -79,8 +79,8 @@ def test_words_for_negative_embeddings(make_config: Callable[..., TrainConfig]) 
     config = make_config(token="<bad>", negative=True)
     ways = dict(ways_to_use(config.concept, RunFolder(config), published()))
     assert ways["A1111, Forge"].endswith("write bad in the negative prompt")
-    assert ways["ComfyUI"].endswith("write embedding:bad in the negative prompt")
-    assert ways["diffusers"].splitlines()[-1] == 'pipeline("...", negative_prompt="<bad>")'
+    assert ways["ComfyUI"].endswith("write embedding:bad in the negative prompt, a space behind it")
+    assert ways["diffusers"].splitlines()[-1] == 'pipeline(prompt="...", negative_prompt="<bad>")'
 
 
 def test_webuis_that_cannot_load_it_are_not_named(family: Family, make_config: Callable[..., TrainConfig]) -> None:
@@ -92,4 +92,6 @@ def test_webuis_that_cannot_load_it_are_not_named(family: Family, make_config: C
 
 def published() -> Any:
     """What is asked of the family of Stable Diffusion 1.x."""
-    return SimpleNamespace(slots=[SimpleNamespace(name="clip_l", width=768, suffix="")], loads_embeddings=True)
+    spec = SimpleNamespace(architecture="stable-diffusion-v1")
+    slots = [SimpleNamespace(name="clip_l", width=768, suffix="")]
+    return SimpleNamespace(slots=slots, spec=spec, loads_embeddings=True)

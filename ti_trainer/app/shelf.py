@@ -18,7 +18,7 @@ from ..config.settings import config_from_mapping, read_yaml
 from ..embedding_files import FORMATS, read_embedding
 from ..embedding_files.conversion import conversion_text, convert
 from ..embedding_files.embedding import Embedding
-from ..embedding_files.metadata import prompt_for
+from ..embedding_files.readers import where_it_goes
 from ..errors import BadInput
 from ..families import Family, load_with_embeddings
 from ..files.folder_names import name_problem
@@ -27,7 +27,6 @@ from ..method.tokens import fill
 from ..reports.evaluation import evaluate_file
 from ..reports.evaluation_report import report_text, write_report
 from ..reports.previews import checked_size, generate, with_tokens
-from ..reports.texts import WEBUIS
 from ..runs.files import RunFiles
 from ..runs.finished import read_finished
 from ..runs.hub import publish
@@ -98,8 +97,8 @@ class Shelf:
     def where_it_goes(self, name: str) -> list[tuple[str, str]]:
         """For each program what to do with the embedding file."""
         concept = self.config(name).concept
-        words = {"stem": concept.stem, "prompt": prompt_for(concept.negative)}
-        return [(program, advice.format(**words)) for program, advice in WEBUIS.items()]
+        embedding = read_embedding(self.files(name).embedding)
+        return where_it_goes(embedding.widths, embedding.architecture, concept.stem, concept.negative)
 
     def convert(self, name: str, to: str, folder: Path) -> tuple[list[Path], str]:
         """Files of a run's embedding in a format, and lines about them; folder: where they are written."""

@@ -30,18 +30,22 @@ class ModelFamily:
     architecture: str  # how the names of the family in ModelSpec begin
     slots: frozenset[str]
     optional: frozenset[str] = frozenset()  # slots that an embedding may leave out
+    terms: str = ""  # what the licence of its models says of what is made with them, where it is no open one
 
 
+STABILITY = "Stability AI Community License"
+FLUX_DEV = "FLUX Non-Commercial License: the model and its derivatives are not for commercial use, pictures may be"
+ANIMA = "CircleStone Non-Commercial License: the model and its derivatives are not for commercial use, pictures may be"
 MODEL_FAMILIES = (
     ModelFamily("SD 1.x", "stable-diffusion-v1", frozenset({"clip_l"})),
     ModelFamily("SD 2.x", "stable-diffusion-v2", frozenset({"clip_h"})),
     ModelFamily("SDXL", "stable-diffusion-xl", frozenset({"clip_l", "clip_g"})),
-    ModelFamily("SD 3", "stable-diffusion-3", frozenset({"clip_l", "clip_g"}), frozenset({"t5xxl"})),
-    ModelFamily("Flux", "flux-1", frozenset({"clip_l"}), frozenset({"t5xxl"})),
+    ModelFamily("SD 3", "stable-diffusion-3", frozenset({"clip_l", "clip_g"}), frozenset({"t5xxl"}), STABILITY),
+    ModelFamily("Flux", "flux-1", frozenset({"clip_l"}), frozenset({"t5xxl"}), FLUX_DEV),
     ModelFamily("Chroma", "chroma", frozenset({"t5xxl"})),
-    ModelFamily("Anima", "anima", frozenset({"qwen3_06b"})),
+    ModelFamily("Anima", "anima", frozenset({"qwen3_06b"}), terms=ANIMA),
     ModelFamily("Flux.2 Klein 4B", "flux-2-klein-4b", frozenset({"qwen3_4b"})),
-    ModelFamily("Flux.2 Klein 9B", "flux-2-klein-9b", frozenset({"qwen3_8b"})),
+    ModelFamily("Flux.2 Klein 9B", "flux-2-klein-9b", frozenset({"qwen3_8b"}), terms=FLUX_DEV),
 )
 
 
@@ -56,6 +60,11 @@ def families_of(widths: Mapping[str, int], architecture: str = "") -> tuple[str,
     fitting = [kind for kind in MODEL_FAMILIES if kind.slots <= set(widths) <= kind.slots | kind.optional]
     told = [kind for kind in fitting if architecture.startswith(kind.architecture)]
     return tuple(kind.name for kind in told or fitting)
+
+
+def terms_of(architecture: str) -> str:
+    """What the licence of a family's models says, by the name in ModelSpec; "" where there is nothing to say."""
+    return next((kind.terms for kind in MODEL_FAMILIES if architecture.startswith(kind.architecture)), "")
 
 
 def in_order(vectors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -100,7 +109,12 @@ class Embedding:
     @property
     def families(self) -> tuple[str, ...]:
         """The model families that it is for, by its widths and by the architecture in its metadata."""
-        return families_of(self.widths, self.metadata.get("modelspec.architecture", ""))
+        return families_of(self.widths, self.architecture)
+
+    @property
+    def architecture(self) -> str:
+        """ModelSpec's name of the model's, where the file has one."""
+        return self.metadata.get("modelspec.architecture", "")
 
     def fit(self, widths: Mapping[str, int]) -> dict[str, Tensor]:
         """The vectors for a model that has these slots, slot -> (n, d); widths: slot -> d.

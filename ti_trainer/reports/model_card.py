@@ -8,8 +8,11 @@ from typing import Any
 
 import yaml
 
+from ..config.concept import Concept
 from ..config.config import TrainConfig
+from ..embedding_files.embedding import terms_of
 from ..embedding_files.metadata import prompt_for
+from ..embedding_files.readers import where_it_goes
 
 # how the names of ModelSpec's architectures begin -> the hub's name of their pipelines, the longest first
 HUB_TAGS = {"stable-diffusion-xl": "stable-diffusion-xl", "stable-diffusion": "stable-diffusion"}
@@ -17,28 +20,39 @@ LEARNED_WITH = ("init", "steps", "batch_size", "lr", "lr_schedule", "optimizer",
 
 
 def model_card(
-    config: TrainConfig, architecture: str, rows: int, best_step: int, prompts: Mapping[str, str], files: Sequence[str]
+    config: TrainConfig,
+    architecture: str,
+    widths: Mapping[str, int],
+    rows: int,
+    best_step: int,
+    prompts: Mapping[str, str],
+    files: Sequence[str],
 ) -> str:
     """The card of a finished run.
 
-    architecture: ModelSpec's name of the model's; prompts: some, and the files of the pictures that show them; files:
-    for diffusers, one for each text encoder; all relative to the run's folder.
+    architecture: ModelSpec's name of the model's; widths: of its words, by slot; prompts: some, and the files of the
+    pictures that show them; files: for diffusers, one for each text encoder, or none where diffusers has no loader; all
+    relative to the run's folder.
     """
     concept = config.concept
     where = prompt_for(concept.negative)
     lines = [
         f"# {concept.stem}",
-        f"{config.description or 'A word for Stable Diffusion, learned by Textual Inversion.'}",
+        f"{config.description or 'A word for a text-to-image model, learned by Textual Inversion.'}",
         " ".join(f"![{prompt}]({file})" for prompt, file in prompts.items()),
         "## How to use it",
-        f"- WebUIs: copy `{concept.stem}.safetensors` into `embeddings` (ComfyUI, SD.Next: `models/embeddings`) and "
-        f"write `{concept.stem}` in the {where} (ComfyUI: `embedding:{concept.stem}`, InvokeAI: `<{concept.stem}>`).",
-        f"- diffusers: write `{concept.trigger}` in the {where}, after",
-        "\n".join(["```python", *calls(concept.trigger, files), "```"]),
+        "\n".join(
+            f"- {program}: {advice}"
+            for program, advice in where_it_goes(widths, architecture, concept.stem, concept.negative)
+        ),
+        f"- diffusers: write `{concept.trigger if files else 'word'}` in the {where}, after",
+        "\n".join(["```python", *calls(concept, files), "```"]),
         "## How it was learned",
         table({"model": model_name(config.model), "rows": rows, "step that was saved": best_step, **settings(config)}),
+        f"The model's licence: {terms_of(architecture)}." if terms_of(architecture) else "",
         "Made with ti_trainer.",
     ]
+    lines = [line for line in lines if line]
     return f"---\n{front_matter(config, architecture, prompts)}---\n\n" + "\n\n".join(lines) + "\n"
 
 
@@ -58,8 +72,11 @@ def front_matter(config: TrainConfig, architecture: str, prompts: Mapping[str, s
     return yaml.safe_dump(known, sort_keys=False, allow_unicode=True, width=1000)
 
 
-def calls(token: str, files: Sequence[str]) -> list[str]:
+def calls(concept: Concept, files: Sequence[str]) -> list[str]:
     """The lines that load the files into a diffusers pipeline."""
+    token = concept.trigger
+    if not files:
+        return [f'word = ti_trainer.load_into_pipeline(pipeline, "{concept.stem}.safetensors")']
     suffixes = ["", *(f"_{number}" for number in range(2, len(files) + 1))]
     if len(files) == 1:
         return [f'pipeline.load_textual_inversion("{files[0]}", token="{token}")']

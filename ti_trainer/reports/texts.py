@@ -3,18 +3,9 @@
 from __future__ import annotations
 
 from ..config.concept import Concept
-from ..embedding_files.embedding import families_of
-from ..embedding_files.metadata import prompt_for
+from ..embedding_files.readers import where_it_goes
 from ..families import Family
 from ..runs.folder import RunFolder
-
-# Where each program looks for embeddings, and what to write in which prompt; {stem}: the file's name without suffix.
-WEBUIS = {
-    "A1111, Forge": "copy it into embeddings/ and write {stem} in the {prompt}",
-    "SD.Next": "copy it into models/embeddings/ and write {stem} in the {prompt}",
-    "ComfyUI": "copy it into models/embeddings/ and write embedding:{stem} in the {prompt}",
-    "InvokeAI": "import it in the model manager and write <{stem}> in the {prompt}",
-}
 
 
 def how_to_use(concept: Concept, folder: RunFolder, family: Family) -> list[str]:
@@ -29,10 +20,8 @@ def how_to_use(concept: Concept, folder: RunFolder, family: Family) -> list[str]
 def ways_to_use(concept: Concept, folder: RunFolder, family: Family) -> list[tuple[str, str]]:
     """The file's place, and for each program what to do with it; for diffusers, a call in each line."""
     path = folder.place(folder.files.embedding)
-    names = {"stem": concept.stem, "prompt": prompt_for(concept.negative)}
-    programs = [(program, advice.format(**names)) for program, advice in WEBUIS.items()]
-    if not families_of({slot.name: slot.width for slot in family.slots}):
-        programs = [("WebUIs", "cannot load it: no published model has words as wide as this one's")]
+    widths = {slot.name: slot.width for slot in family.slots}
+    programs = where_it_goes(widths, family.spec.architecture, concept.stem, concept.negative)
     ways = [("embedding", str(path)), *programs]
     calls = [f'pipeline.load_textual_inversion("{path}", token="{concept.trigger}")']
     prompt = f'"a photo of a {concept.trigger} on the beach"'
@@ -50,5 +39,7 @@ def ways_to_use(concept: Concept, folder: RunFolder, family: Family) -> list[tup
             for file, slot in zip(files, slots, strict=True)
         ]
         calls.append(f'or all at once: ti_trainer.load_into_pipeline(pipeline, "{path}"), which also mends the pooling')
-    calls.append(f'pipeline("...", negative_prompt={unwanted})' if concept.negative else f"pipeline({prompt})")
+    calls.append(
+        f'pipeline(prompt="...", negative_prompt={unwanted})' if concept.negative else f"pipeline(prompt={prompt})"
+    )
     return [*ways, ("diffusers", "\n".join(calls))]

@@ -163,13 +163,15 @@ class Report:
         best = self.learner.best_step
         pictures = [files.preview(best, column) for column in range(1, len(session.drawing.columns) + 1)]
         drawn = zip(session.drawing.columns, pictures, strict=True)
+        loaded = session.family.slots if session.family.loads_embeddings else ()
         return model_card(
             session.config,
             session.family.spec.architecture,
+            {slot.name: slot.width for slot in session.family.slots},
             session.num_vectors,
             best,
             {prompt: self.folder.relative(file) for prompt, file in drawn if file.exists()},
-            [self.folder.relative(files.diffusers_embedding(slot.suffix)) for slot in session.family.slots],
+            [self.folder.relative(files.diffusers_embedding(slot.suffix)) for slot in loaded],
         )
 
     def close(self) -> None:
