@@ -61,8 +61,8 @@ class ModelConfig(Settings):
     windows, as WebUIs do."""
 
     gradient_checkpointing: bool | None = setting(None, shared=True, training_only=True)
-    """Compute the U-Net's activations twice instead of keeping them: less memory, a third more time; by default where
-    the memory is too small otherwise."""
+    """Compute the activations of the denoiser, and of T5 and Qwen, twice instead of keeping them: less memory, a third
+    more time; by default where the memory is too small otherwise."""
 
     lean_unet: bool = setting(True, shared=True, training_only=True)
     """On CPUs: a U-Net that keeps nothing for gradients of its weights, which stay frozen, and little that is cheap to

@@ -92,7 +92,7 @@ class Family(Protocol):
         ...
 
     def checkpoint_activations(self) -> None:
-        """From now on compute the denoiser's activations twice instead of keeping them."""
+        """From now on compute the activations of the denoiser, and of large encoders, twice instead of keeping them."""
         ...
 
     def shadow(self, checkpointing: bool) -> Family:

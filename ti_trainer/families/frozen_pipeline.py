@@ -184,8 +184,14 @@ class FrozenPipeline(DrawsPictures):
         return self.denoiser, *(slot.encoder for slot in self.slots), *self.further.values()
 
     def checkpoint_activations(self) -> None:
-        """From now on compute the denoiser's activations twice instead of keeping them."""
-        self.denoiser.enable_gradient_checkpointing()
+        """From now on compute the activations of the denoiser, and of large encoders, twice instead of keeping them."""
+        self.set_checkpointing(True)
+
+    def set_checkpointing(self, on: bool) -> None:
+        for module in (self.denoiser, *self.further.values()):
+            module.enable_gradient_checkpointing() if on else module.disable_gradient_checkpointing()
+        for slot in self.slots:
+            slot.checkpoint_activations(on)
 
     def shadow(self, checkpointing: bool) -> Self:
         """The same family on the `meta` device, with or without gradient checkpointing: see families/shadows.py.
@@ -201,10 +207,7 @@ class FrozenPipeline(DrawsPictures):
         twin.slots = tuple(
             replace(slot, encoder=shadow_encoder(slot.encoder, slot.name, twin.placeholders)) for slot in self.slots
         )
-        if checkpointing:
-            twin.denoiser.enable_gradient_checkpointing()
-        else:
-            twin.denoiser.disable_gradient_checkpointing()
+        twin.set_checkpointing(checkpointing)
         return twin
 
 

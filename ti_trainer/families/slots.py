@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from ..data.batches import upload
 from ..errors import BadInput
@@ -48,6 +50,7 @@ class SlotKind:
     pooled: str | None = None  # the output that is the pooled vector
     masked: bool = False  # whether encoder and denoiser are told which tokens are padding
     skippable: bool = True  # whether `clip_skip` leaves out layers of it
+    checkpoints: bool = False  # whether its activations are worth computing twice: it has billions of weights
     has_context: bool = True  # whether its context is read, and not its pooled vector alone
 
     @property
@@ -78,6 +81,7 @@ T5_XXL = SlotKind(
     width_entry="d_model",
     layers_entry="num_layers",
     skippable=False,
+    checkpoints=True,
 )
 # A language model: it has no end of text, and the name is that of its width.
 QWEN3 = SlotKind(
@@ -90,6 +94,7 @@ QWEN3 = SlotKind(
     reads_apart=True,
     masked=True,
     skippable=False,
+    checkpoints=True,
 )
 
 
@@ -135,6 +140,18 @@ class TextSlot:
     @property
     def width(self) -> int:
         return self.table.shape[1]
+
+    def checkpoint_activations(self, on: bool = True) -> None:
+        """From now on compute the activations of a large encoder twice instead of keeping them, or no longer.
+
+        transformers does so in training only: the layers are told that they are trained, and what is in them is not.
+        """
+        from transformers.modeling_layers import GradientCheckpointingLayer
+
+        for layer in self.encoder.modules() if self.kind.checkpoints else ():
+            if isinstance(layer, GradientCheckpointingLayer):
+                layer.gradient_checkpointing = layer.training = on
+                layer._gradient_checkpointing_func = partial(checkpoint, use_reentrant=False)
 
     def learn_words(self, names: list[str]) -> int:
         """Make names words of the tokenizers, each of one token, which stands for a row; returns how many are new."""
