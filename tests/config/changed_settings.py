@@ -15,6 +15,7 @@ CHANGED: dict[str, Any] = {
     "prediction_type": "v_prediction",
     "zero_terminal_snr": False,
     "flow_shift": 3.0,
+    "train_slots": ("clip_l", "clip_g"),
     "long_captions": "chunk",
     "gradient_checkpointing": True,
     "lean_unet": False,

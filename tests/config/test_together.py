@@ -89,6 +89,7 @@ SHARED_SETTINGS: dict[str, tuple[Any, Any]] = {
     "prediction_type": (None, "epsilon"),
     "zero_terminal_snr": (None, True),
     "flow_shift": (None, 2.0),
+    "train_slots": ((), ("clip_l",)),
     "clip_skip": (0, 1),
     "long_captions": ("truncate", "chunk"),
     "gradient_checkpointing": (None, False),

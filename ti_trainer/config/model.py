@@ -51,6 +51,10 @@ class ModelConfig(Settings):
     """Of SD 3, Flux and other flows: how far noise levels are shifted towards noise in training; by default as its
     scheduler says, by the size of the pictures where that counts."""
 
+    train_slots: tuple[str, ...] = setting((), shared=True, exported=True)
+    """Which text encoders of SD 3 and Flux get rows, such as clip_l,clip_g; by default all. The others read captions
+    without the token, as ComfyUI does where a file has no rows for them."""
+
     clip_skip: int = setting(0, low=0, high=100, shared=True, exported=True)
     """Last layers of the text encoders to leave out; "clip skip 2" of a WebUI is 1 here."""
 

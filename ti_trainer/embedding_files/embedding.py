@@ -41,7 +41,7 @@ MODEL_FAMILIES = (
     ModelFamily("SD 2.x", "stable-diffusion-v2", frozenset({"clip_h"})),
     ModelFamily("SDXL", "stable-diffusion-xl", frozenset({"clip_l", "clip_g"})),
     ModelFamily("SD 3", "stable-diffusion-3", frozenset({"clip_l", "clip_g"}), frozenset({"t5xxl"}), STABILITY),
-    ModelFamily("Flux", "flux-1", frozenset({"clip_l"}), frozenset({"t5xxl"}), FLUX_DEV),
+    ModelFamily("Flux", "flux-1", frozenset(), frozenset({"clip_l", "t5xxl"}), FLUX_DEV),
     ModelFamily("Chroma", "chroma", frozenset({"t5xxl"})),
     ModelFamily("Anima", "anima", frozenset({"qwen3_06b"}), terms=ANIMA),
     ModelFamily("Flux.2 Klein 4B", "flux-2-klein-4b", frozenset({"qwen3_4b"})),
@@ -60,6 +60,11 @@ def families_of(widths: Mapping[str, int], architecture: str = "") -> tuple[str,
     fitting = [kind for kind in MODEL_FAMILIES if kind.slots <= set(widths) <= kind.slots | kind.optional]
     told = [kind for kind in fitting if architecture.startswith(kind.architecture)]
     return tuple(kind.name for kind in told or fitting)
+
+
+def needed_slots(architecture: str) -> frozenset[str]:
+    """The slots that every embedding of a family has vectors for, by the name in ModelSpec."""
+    return next((kind.slots for kind in MODEL_FAMILIES if architecture.startswith(kind.architecture)), frozenset())
 
 
 def terms_of(architecture: str) -> str:
@@ -116,14 +121,23 @@ class Embedding:
         """ModelSpec's name of the model's, where the file has one."""
         return self.metadata.get("modelspec.architecture", "")
 
+    @property
+    def left_out(self) -> frozenset[str]:
+        """Slots of its family, told by its metadata, that it has no vectors for and that need none."""
+        told = (kind for kind in MODEL_FAMILIES if self.architecture.startswith(kind.architecture))
+        kind = next(told, None) if self.architecture else None
+        return kind.optional - set(self.vectors) if kind and kind.slots <= set(self.vectors) else frozenset()
+
     def fit(self, widths: Mapping[str, int]) -> dict[str, Tensor]:
         """The vectors for a model that has these slots, slot -> (n, d); widths: slot -> d.
 
         Between an embedding and a model that have one slot each, only the width is compared and not the slot's name,
-        unless both are known to be as wide. Raises BadInput when the embedding does not fit.
+        unless both are known to be as wide. Slots that the embedding leaves out, and its family may do without, are
+        left out here. Raises BadInput when the embedding does not fit.
         """
         known = families_of(self.widths) and families_of(widths)
         same_names = len(self.vectors) != 1 or len(widths) != 1 or known
+        widths = {slot: width for slot, width in widths.items() if slot in self.vectors or slot not in self.left_out}
         vectors = dict(self.vectors) if same_names else dict(zip(widths, self.vectors.values(), strict=True))
         if {slot: rows.shape[1] for slot, rows in vectors.items()} == dict(widths):
             return {slot: vectors[slot] for slot in widths}

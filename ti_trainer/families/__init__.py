@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -66,6 +67,9 @@ def fastest_device() -> torch.device:
 def load_with_embeddings(model: ModelConfig, embeddings: Sequence[Embedding]) -> Family:
     """The model with the rows of embedding files in their places; raises BadInput when a file does not fit."""
     device = fastest_device()
+    left_out = {slot for embedding in embeddings for slot in embedding.left_out}
+    if left_out and not model.train_slots:
+        model = replace(model, train_slots=tuple(slot for slot in embeddings[0].vectors if slot not in left_out))
     family = load_family(model, device, torch.float16 if device.type == "cuda" else torch.float32)
     widths = {slot.name: slot.width for slot in family.slots}
     for embedding in embeddings:
@@ -93,6 +97,8 @@ def load_into_pipeline(pipeline: DiffusionPipeline, embedding: str | Path | Embe
     finds_words = loads_embeddings(pipeline)
     for slot in slots:
         set_end_of_text(slot)
+        if slot.name not in vectors:  # of an embedding that leaves it out: it reads the word as it is written
+            continue
         rows = vectors[slot.name]
         if has_words(slot, words):
             set_words(slot, words, rows)

@@ -16,6 +16,7 @@ from torch import Tensor
 from ..config.model import ModelConfig
 from ..data.latent_cache import content_hash
 from ..data.latents import LatentPosterior
+from ..embedding_files.embedding import needed_slots
 from ..method.placeholders import PlaceholderEmbedding, Placeholders
 from ..method.schedules import Schedule
 from ..method.tokens import ROW
@@ -24,8 +25,9 @@ from .conditioning import Conditioning, join_windows
 from .drawing import DrawsPictures, cast
 from .loading import loads_embeddings
 from .parts import Parts, parts_of
+from .plain_texts import PlainTexts
 from .shadows import shadow, shadow_encoder
-from .slots import SlotKind, TextSlot, set_end_of_text, text_slots
+from .slots import SlotKind, TextSlot, chosen_slots, set_end_of_text, text_slots
 from .windows import all_windows, first_windows, place_rows
 
 if TYPE_CHECKING:
@@ -62,7 +64,9 @@ class FrozenPipeline(DrawsPictures):
         self.pixels_per_latent = self.spec.pixels_per_latent
         self.latent_channels = self.spec.latent_channels
         self.denoiser = getattr(pipeline, self.denoiser_part)
-        self.slots = text_slots(pipeline, self.kinds, config.clip_skip)
+        self.readers = text_slots(pipeline, self.kinds, config.clip_skip)
+        self.slots = chosen_slots(self.readers, config, needed_slots(self.spec.architecture))
+        self.plain = PlainTexts()
         self.further = {name: getattr(pipeline, name) for name in self.further_parts}
         self.placeholders = Placeholders(device)
         self.loads_embeddings = loads_embeddings(pipeline)
@@ -70,16 +74,17 @@ class FrozenPipeline(DrawsPictures):
         self._vae = pipeline.vae
         self._load_vae = load_vae
         self.mean, self.deviation = self.latent_statistics(pipeline.vae)
-        for module in (pipeline.vae, *(slot.encoder for slot in self.slots), *self.further.values()):
+        for module in (pipeline.vae, *(slot.encoder for slot in self.readers), *self.further.values()):
             module.requires_grad_(False).eval()
         self.prepare_denoiser()
         if config.gradient_checkpointing:  # also chosen later where the memory is too small otherwise
             self.checkpoint_activations()
         for module in (self.denoiser, *self.further.values()):
             module.to(device)
-        for slot in self.slots:
+        for slot in self.readers:
             slot.encoder.to(device)
             set_end_of_text(slot)
+        for slot in self.slots:
             slot.learn_words([ROW])
             frozen = slot.encoder.get_input_embeddings()
             slot.encoder.set_input_embeddings(PlaceholderEmbedding(frozen, slot.name, self.placeholders))
@@ -149,7 +154,10 @@ class FrozenPipeline(DrawsPictures):
         distinct = list(dict.fromkeys(wanted))
         texts = [self.placeholders.expand(caption, owner) for caption, owner in distinct]
         read = []
-        for slot in self.slots:
+        for slot in self.readers:
+            if slot not in self.slots:
+                read.append(self.plain.read(slot, [text for text, _ in texts]))  # (distinct, L, D)
+                continue
             windows = self.windows(slot, texts)
             read.append(
                 join_windows(slot.read(torch.cat(windows)), [len(some) for some in windows])
@@ -181,7 +189,7 @@ class FrozenPipeline(DrawsPictures):
     @property
     def models(self) -> tuple[torch.nn.Module, ...]:
         """All that is in memory while rows are trained, the VAE not counted."""
-        return self.denoiser, *(slot.encoder for slot in self.slots), *self.further.values()
+        return self.denoiser, *(slot.encoder for slot in self.readers), *self.further.values()
 
     def checkpoint_activations(self) -> None:
         """From now on compute the activations of the denoiser, and of large encoders, twice instead of keeping them."""
@@ -204,8 +212,14 @@ class FrozenPipeline(DrawsPictures):
         twin.denoiser = shadow(self.denoiser)
         twin.further = {name: shadow(module) for name, module in self.further.items()}
         twin._vae = shadow(self.bring_vae())
-        twin.slots = tuple(
-            replace(slot, encoder=shadow_encoder(slot.encoder, slot.name, twin.placeholders)) for slot in self.slots
+        twin.plain = PlainTexts()
+        trained = {
+            slot.name: replace(slot, encoder=shadow_encoder(slot.encoder, slot.name, twin.placeholders))
+            for slot in self.slots
+        }
+        twin.slots = tuple(trained.values())
+        twin.readers = tuple(
+            trained.get(slot.name) or replace(slot, encoder=shadow(slot.encoder)) for slot in self.readers
         )
         twin.set_checkpointing(checkpointing)
         return twin

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from ..config.model import ModelConfig
 from ..data.batches import upload
 from ..errors import BadInput
 from ..files.wording import flag
@@ -216,6 +217,24 @@ def text_slots(pipeline: DiffusionPipeline, kinds: Iterable[SlotKind], clip_skip
         )
         for slot in slot_specs(parts_of(pipeline), kinds, clip_skip)
     )
+
+
+def chosen_slots(slots: Sequence[TextSlot], config: ModelConfig, needed: Collection[str]) -> tuple[TextSlot, ...]:
+    """Those that are to have rows, all by default; needed: names of those that every file of the family has rows for.
+
+    Raises BadInput for names that no slot has, and where one that is needed is not among them.
+    """
+    names = [name.strip() for each in config.train_slots for name in each.split(",")]
+    known = [slot.name for slot in slots]
+    for name in names:
+        if name not in known:
+            raise BadInput(f"{flag('train_slots')} has '{name}', and {config.model} has {', '.join(known)}")
+    missing = [name for name in known if name in needed and name not in names]
+    if names and missing:
+        raise BadInput(
+            f"{flag('train_slots')} leaves out {', '.join(missing)}, for which every file of such a model has rows"
+        )
+    return tuple(slot for slot in slots if not names or slot.name in names)
 
 
 def inner(encoder: Any) -> Any:
