@@ -14,6 +14,7 @@ from ..files.wording import flag
 from . import FORMATS, Embedding, read_embedding
 from .formats import pack_card_on
 from .metadata import prompt_for
+from .readers import where_it_goes
 from .tokens import check_stem
 from .write import files_of
 
@@ -67,7 +68,9 @@ def write_as(
     for each, payload in files.items():
         write_bytes(payload, each)
     usage = FORMATS[to].usage.format(stem=path.stem, token=embedding.token, prompt=prompt_for(embedding.is_negative))
-    return Conversion(embedding, list(files), [usage, *warnings_about(embedding, path, files)])
+    places = where_it_goes(embedding.widths, embedding.architecture, path.stem, embedding.is_negative)
+    advice = usage or "; ".join(f"{program}: {what}" for program, what in places)
+    return Conversion(embedding, list(files), [advice, *warnings_about(embedding, path, files)])
 
 
 def place(embedding: Embedding, folder: Path, suffix: str, output: str | None) -> Path:

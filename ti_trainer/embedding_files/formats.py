@@ -226,7 +226,7 @@ class Format:
     suffix: str
     unpack: Callable[[Content], list[Embedding] | None]
     pack: Callable[[Embedding], list[bytes]] | None = None  # None: this format is read but not written
-    usage: str = ""  # where the written file belongs, with {stem}, {token} and {prompt}, which may be the negative one
+    usage: str = ""  # where the written file belongs, with {stem}, {token} and {prompt}; none: what readers.py says
 
 
 FORMATS: dict[str, Format] = {
@@ -235,8 +235,6 @@ FORMATS: dict[str, Format] = {
         ".safetensors",
         unpack_keys,
         pack_webui,
-        "copy it into 'embeddings' (ComfyUI, SD.Next: 'models/embeddings') and write {stem} in the {prompt}; "
-        "embedding:{stem} in ComfyUI, <{stem}> in InvokeAI",
     ),
     "checkpoint": Format(
         "a checkpoint of a run of ours, of which the rows are taken", ".safetensors", unpack_checkpoint
