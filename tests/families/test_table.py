@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
+import ti_trainer
 from ti_trainer import BadInput, ModelConfig
 from ti_trainer.families.table import FAMILIES, REFUSED, checkpoint_layouts, family_of, known_kinds
+from ti_trainer.files.model_places import PIPELINES
 
 
 def test_no_two_layouts_fit_one_file() -> None:
@@ -28,6 +33,21 @@ def test_pipelines_without_a_family() -> None:
         with pytest.raises(BadInput) as caught:
             family_of(name, ModelConfig(model="x"))
         assert str(caught.value) == f'model="x" is {reason}'
+
+
+def test_folders_with_them_are_found_on_a_machine() -> None:
+    assert all(name.startswith(PIPELINES) for name in FAMILIES)
+
+
+def test_nobody_else_knows_them() -> None:
+    """No file outside families/ names a pipeline or a transformer of one, or asks whether a model is of one family."""
+    own = "|".join(name for name in FAMILIES if not name.startswith("StableDiffusionP"))
+    for path in Path(ti_trainer.__file__).parent.rglob("*.py"):
+        if path.parent.name in ("families", "lean"):
+            continue
+        source = path.read_text(encoding="utf-8")
+        assert not re.search(rf"({own})\b(?!\")|Transformer2DModel|T5Encoder|Qwen3(Model|For)", source), path
+        assert not re.search(r"\.unet\b|isinstance\(.*(famil|Diffusion)", source), path
 
 
 def test_each_kind_of_encoder_is_known_once() -> None:

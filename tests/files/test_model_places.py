@@ -48,10 +48,12 @@ def test_models_are_known_by_their_files(machine: Path) -> None:
     (checkpoints / "d.safetensors").write_bytes(b"no header")
     os.mkfifo(checkpoints / "pipe.safetensors")
     pipeline(machine / "work" / "models" / "sd15")
-    pipeline(machine / "work" / "models" / "flux", "FluxPipeline")
+    pipeline(machine / "work" / "models" / "wan", "WanPipeline")
+    modular = pipeline(machine / "work" / "models" / "anima", "AnimaModularPipeline")
+    (modular / "model_index.json").rename(modular / "modular_model_index.json")
     pipeline(machine / "elsewhere" / "sdxl", "StableDiffusionXLPipeline")
     found = ["../ComfyUI/models/checkpoints/a.safetensors", "../ComfyUI/models/checkpoints/deep/er/b.safetensors"]
-    assert list(models_on_this_machine()) == [*found, "models/sd15"]
+    assert list(models_on_this_machine()) == [*found, "models/anima", "models/sd15"]
     assert models_on_this_machine(str(machine / "elsewhere"))[0] == str(machine / "elsewhere" / "sdxl")
 
 

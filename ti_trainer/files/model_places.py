@@ -1,4 +1,4 @@
-"""Which Stable Diffusion models lie on this machine: for a message that asks for one. Nothing is loaded."""
+"""Which models lie on this machine: for a message that asks for one. Nothing is loaded."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ WEBUIS = (
     *("stable-diffusion-webui", "stable-diffusion-webui-forge", "ComfyUI", "automatic", "sdnext", "invokeai"),
     *("SwarmUI", "Fooocus"),
 )
-INDEX = "model_index.json"
+INDEXES = ("model_index.json", "modular_model_index.json")
+# how the names of pipelines begin that are trained
+PIPELINES = ("StableDiffusion", "FluxPipeline", "Flux2Klein", "Chroma", "Anima")
 # What names of tensors begin with in a checkpoint of the original layout; its header is that long at most.
 DENOISER = b'"model.diffusion_model.'
 HEADER = 2**22  # bytes that are looked at
@@ -51,14 +53,14 @@ def cached_models(cache_dir: str | None) -> Iterator[str]:
     with suppress(CacheNotFound, OSError, ValueError):
         for repo in sorted(scan_cache_dir(cache_dir).repos, key=lambda each: each.repo_id):
             files = {file.file_name: file.file_path for revision in repo.revisions for file in revision.files}
-            if repo.repo_type == "model" and INDEX in files and is_pipeline(files[INDEX]):
+            if repo.repo_type == "model" and any(is_pipeline(files[name]) for name in INDEXES if name in files):
                 yield repo.repo_id
 
 
 def models_below(place: Path, depth: int, until: float) -> Iterator[Path]:
     """The models in a folder and those below it; until: when to stop looking, by `time.monotonic`."""
     with suppress(OSError):
-        if is_pipeline(place / INDEX):
+        if any(is_pipeline(place / name) for name in INDEXES):
             yield place
             return
         for entry in sorted(os.scandir(place), key=lambda each: each.name):
@@ -73,11 +75,11 @@ def models_below(place: Path, depth: int, until: float) -> Iterator[Path]:
 
 
 def is_pipeline(index: Path) -> bool:
-    """Whether a file says that a folder holds a Stable Diffusion pipeline."""
+    """Whether a file says that a folder holds a pipeline that is trained."""
     with suppress(OSError, BadInput, ValueError):
         described = json.loads(read(index, YAML))
         name = described.get("_class_name") if isinstance(described, dict) else None
-        return str(name).startswith("StableDiffusion")
+        return str(name).startswith(PIPELINES)
     return False
 
 
