@@ -64,6 +64,26 @@ UNET = {
     "norm_num_groups": 16,
     "use_linear_projection": True,
 }
+FLOW_TEXT = {
+    "d_model": 128,
+    "d_kv": 32,
+    "d_ff": 256,
+    "num_layers": 3,
+    "num_heads": 4,
+    "feed_forward_proj": "gated-gelu",
+}
+FLOW = {
+    "in_channels": 16,
+    "num_layers": 2,
+    "num_single_layers": 4,
+    "attention_head_dim": 32,
+    "num_attention_heads": 5,
+    "joint_attention_dim": 128,
+    "axes_dims_rope": (8, 12, 12),
+    "approximator_num_channels": 16,
+    "approximator_hidden_dim": 64,
+    "approximator_layers": 2,
+}
 SCHEDULER = {
     "beta_start": 0.00085,
     "beta_end": 0.012,
@@ -101,6 +121,7 @@ PLANS = {
     "clip": Plan(steps=2_200, batch=128, lr=1e-3, decay_steps=1_400, weight_decay=0.05, beta2=0.98, ema=0.99),
     "vae": Plan(steps=16_000, batch=4, lr=6e-4, decay_steps=8_000, weight_decay=1e-4),
     "unet": Plan(steps=12_000, batch=32, lr=1e-3, decay_steps=5_000),
+    "flow": Plan(steps=6_400, batch=32, lr=1.5e-3, decay_steps=3_200),
 }
 
 MAX_BYTES = 16_000_000  # of tiny-sd and tiny-clip together

@@ -82,7 +82,8 @@ class FrozenPipeline(DrawsPictures):
         for module in (self.denoiser, *self.further.values()):
             module.to(device)
         for slot in self.readers:
-            slot.encoder.to(device)
+            slot.drop_unread_layers()
+            slot.body.to(device)
             set_end_of_text(slot)
         for slot in self.slots:
             slot.learn_words([ROW])
@@ -189,7 +190,7 @@ class FrozenPipeline(DrawsPictures):
     @property
     def models(self) -> tuple[torch.nn.Module, ...]:
         """All that is in memory while rows are trained, the VAE not counted."""
-        return self.denoiser, *(slot.encoder for slot in self.readers), *self.further.values()
+        return self.denoiser, *(slot.body for slot in self.readers), *self.further.values()
 
     def checkpoint_activations(self) -> None:
         """From now on compute the activations of the denoiser, and of large encoders, twice instead of keeping them."""

@@ -163,13 +163,22 @@ class TextSlot:
             follower.add_tokens(names)
         return self.tokenizer.add_tokens(names)
 
+    @property
+    def body(self) -> Any:
+        """The part of the encoder that is read."""
+        return getattr(self.encoder, self.kind.inside) if self.kind.inside else self.encoder
+
+    def drop_unread_layers(self) -> None:
+        """Give back what lies behind the last layer that is read, but for one: the very last is normed."""
+        if self.kind.layers:
+            self.body.layers = self.body.layers[: max(self.kind.layers) + 1]
+
     def read(self, ids: Tensor) -> Conditioning:
         """Token ids (N, T) on the CPU -> context (N, T, D) and, where the kind has them, pooled (N, P), mask (N, T)."""
         mask = ids != self.tokenizer.pad_token_id if self.kind.masked else None
         device = self.table.device
         seen = None if mask is None or device.type == "meta" else upload(mask, device)  # transformers looks into it
-        encoder = getattr(self.encoder, self.kind.inside) if self.kind.inside else self.encoder
-        output = encoder(upload(ids, device), attention_mask=seen, output_hidden_states=True)
+        output = self.body(upload(ids, device), attention_mask=seen, output_hidden_states=True)
         pooled = None if self.kind.pooled is None else output[self.kind.pooled]
         return Conditioning(self.context_of(output), pooled, mask)
 
