@@ -5,6 +5,7 @@
     python benchmarks/quality.py --arms defaults plain --scene snow --seeds 0
     python benchmarks/quality.py --references 1 --seeds 0
     python benchmarks/quality.py --creatures 2026 --card sample_data/README.md
+    python benchmarks/quality.py --set model=build/world/tiny-flow
 
 Creatures are the nine held-out ones, or twelve others, one of each object, that a seed draws; `--only` takes some of
 them. Each is learned from five pictures, or fewer, in five scenes or one, and then drawn in every scene; the judge says
@@ -91,7 +92,8 @@ def learn(
 ) -> tuple[list[Any], dict[str, dict[str, float]]]:
     """The runs of an arm, and what each creature took."""
     start, settings = ARMS[arm]
-    settings = {**settings, **changes, "model": TINY_SD, "seed": seed, "output": str(where), "plots": False}
+    model = changes.get("model", TINY_SD)
+    settings = {**settings, **changes, "model": model, "seed": seed, "output": str(where), "plots": False}
     started = time.perf_counter()
     costs: dict[str, dict[str, float]] = {name: {"passes": 0.0} for name in truths}
     concepts = []
@@ -100,7 +102,7 @@ def learn(
         if start:
             own |= start(identity)
         else:  # what `init: auto` does, so that its passes are known
-            asked = TrainConfig(Concept(own["token"], images=own["images"]), model=TINY_SD, seed=seed)
+            asked = TrainConfig(Concept(own["token"], images=own["images"]), model=model, seed=seed)
             found = suggest(asked, None, PASSES)
             own |= {"init": found.phrase.subject, "scene": found.phrase.scene}
             costs[name]["passes"] += found.passes / 2
@@ -197,7 +199,8 @@ def main() -> None:
         name: each for name, each in (others or HELD_OUT).items() if not options.only or name in options.only
     }
     judge = AttributeJudge(JUDGE)
-    untrained = load_with_embeddings(ModelConfig(model=TINY_SD), [])
+    model = ModelConfig(model=changes.get("model", TINY_SD))
+    untrained = load_with_embeddings(model, [])
     words = {
         "object's name": {name: identity[0] for name, identity in truths.items()},
         "oracle": {name: identity_words(identity) for name, identity in truths.items()},
@@ -218,7 +221,7 @@ def main() -> None:
 
         def learned_figures(arm: str, seed: int) -> dict[str, dict[str, float]]:
             runs, costs = learn(arm, truths, folders, seed, changes, Path(scratch) / f"{arm}-{seed}")
-            family = load_with_embeddings(ModelConfig(model=TINY_SD), [read_embedding(run.embedding) for run in runs])
+            family = load_with_embeddings(model, [read_embedding(run.embedding) for run in runs])
             called = {name: f"<{name}>" for name in truths}
             figures = judged(family, judge, called, truths, options.count, seed)
             return {name: {**figures[name], **costs[name]} for name in truths}
