@@ -1,8 +1,7 @@
-"""Text beside rows, tokenised as ComfyUI does; its rule is stated here once more, in its own steps."""
+"""Text beside rows, tokenised as ComfyUI does (tests/comfyui.py)."""
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +9,11 @@ import pytest
 import torch
 from transformers import AutoTokenizer
 
+from tests.comfyui import IDENTIFIER, ids_of
 from tests.tiny_parts import build_qwen_tokenizer, build_t5_tokenizer
 from ti_trainer.families.reading_apart import read_apart
 
 NAME = "my-cat"
-IDENTIFIER = "embedding:"
 PROMPTS = [
     "{} in the snow",
     "a photo of {} on the beach",
@@ -28,36 +27,6 @@ PROMPTS = [
     "a photo\nof {}\nin the snow",
     "a photo of  {}",
 ]
-
-
-def comfyui(tokenizer: Any, prompt: str, rows: list[int]) -> list[int]:
-    """The ids of a prompt with `embedding:my-cat` in it, and `rows` for the embedding's vectors.
-
-    sd1_clip.py of 2026: SDTokenizer.tokenize_with_weights splits in front of the identifier where white space is before
-    it, and _try_get_embedding takes the name off what follows.
-    """
-    ids: list[int] = []
-    first, *others = re.split(rf"(?<=\s){IDENTIFIER}", prompt)
-    for word in filter(None, [first, *(IDENTIFIER + each for each in others)]):
-        if word.startswith(IDENTIFIER):
-            name, *rest = word.removeprefix(IDENTIFIER).strip("\n").split()
-            left = " ".join(rest)
-            if found := re.search(r"[<\[]", name):
-                left = name[found.start() :] + (f" {left}" if left else "")
-                name = name[: found.start()]
-            if name != NAME and name.strip(",") == NAME:
-                left = f"{name.removeprefix(NAME)} {left}"
-            assert name.strip(",") == NAME
-            ids += rows
-            word = left
-            if not left:
-                continue
-        ids += plain(tokenizer, word)
-    return ids
-
-
-def plain(tokenizer: Any, text: str) -> list[int]:
-    return list(tokenizer(text, add_special_tokens=False, verbose=False).input_ids)
 
 
 def ours(tokenizer: Any, prompt: str, count: int) -> list[int]:
@@ -76,7 +45,7 @@ def test_ids_are_comfyuis(prompt: str, count: int) -> None:
         rows = list(range(len(tokenizer), len(tokenizer) + count))
         whole = template.replace("{}", prompt)
         named = whole.format(*[IDENTIFIER + NAME] * whole.count("{}"))
-        assert ours(other, whole, count) == comfyui(tokenizer, named, rows)
+        assert ours(other, whole, count) == ids_of(tokenizer, named, NAME, rows)
 
 
 @pytest.mark.parametrize("count", [1, 3])
@@ -85,7 +54,7 @@ def test_padding_stands_for_rows_in_the_t5s_ids(prompt: str, count: int) -> None
     """As Anima's tokenizer has it in ComfyUI: ids of 0, which are attended to."""
     tokenizer, other = build_t5_tokenizer(), read_apart(build_t5_tokenizer(), 0)
     named = prompt.format(*[IDENTIFIER + NAME] * prompt.count("{}"))
-    assert ours(other, prompt, count) == comfyui(tokenizer, named, [0] * count)
+    assert ours(other, prompt, count) == ids_of(tokenizer, named, NAME, [0] * count)
     found = other(["a <my-cat> cat", "a"], padding="longest", return_tensors="pt")
     assert found.attention_mask.tolist() == [[1, 1, 1, 1], [1, 1, 0, 0]]
     assert found.input_ids[:, -1].tolist() == [1, 0]
