@@ -19,6 +19,7 @@ CHANGED: dict[str, Any] = {
     "long_captions": "chunk",
     "gradient_checkpointing": True,
     "lean_unet": False,
+    "quantize": "4bit",
     "description": "a cat: mine",
     "author": "# nobody",
     "license": "CC-BY-4.0",

@@ -241,7 +241,7 @@ MARKED = {
     "exported": [
         *("steps", "batch_size", "lr", "lr_schedule", "warmup_steps", "optimizer", "weight_decay", "max_grad_norm"),
         *("weighting", "gamma", "timesteps", "resolution", "buckets", "crop", "crops", "flip", "mask_background"),
-        *("clip_skip", "train_slots", "long_captions", "seed"),
+        *("clip_skip", "train_slots", "quantize", "long_captions", "seed"),
     ],
     "start": ["resume", "retry_failed", "overwrite", "models_dir"],
     "training_only": ["lean_unet", "gradient_checkpointing", "models_dir"],

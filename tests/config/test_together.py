@@ -94,6 +94,7 @@ SHARED_SETTINGS: dict[str, tuple[Any, Any]] = {
     "long_captions": ("truncate", "chunk"),
     "gradient_checkpointing": (None, False),
     "lean_unet": (True, False),
+    "quantize": (None, "8bit"),
     "precision": ("fp32", "bf16"),
     "micro_batch_size": (None, 4),
     "log_every": (1, 10),

@@ -68,6 +68,10 @@ class ModelConfig(Settings):
     """Compute the activations of the denoiser, and of T5 and Qwen, twice instead of keeping them: less memory, a third
     more time; by default where the memory is too small otherwise."""
 
+    quantize: str | None = setting(None, choices=("8bit", "4bit"), shared=True, exported=True)
+    """Round the frozen weights of the denoiser, of T5 and of Qwen to so many bits, for a GPU that is too small for them
+    (bitsandbytes, extra [quant]). What that costs in quality has not been measured."""
+
     lean_unet: bool = setting(True, shared=True, training_only=True)
     """On CPUs: a U-Net that keeps nothing for gradients of its weights, which stay frozen, and little that is cheap to
     compute again; its convolutions are products of matrices where that is faster. The same numbers to rounding."""

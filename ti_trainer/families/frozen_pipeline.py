@@ -26,6 +26,7 @@ from .drawing import DrawsPictures, cast
 from .loading import loads_embeddings
 from .parts import Parts, parts_of
 from .plain_texts import PlainTexts
+from .quantizing import quantize
 from .shadows import shadow, shadow_encoder
 from .slots import SlotKind, TextSlot, chosen_slots, set_end_of_text, text_slots
 from .windows import all_windows, first_windows, place_rows
@@ -77,6 +78,10 @@ class FrozenPipeline(DrawsPictures):
         for module in (pipeline.vae, *(slot.encoder for slot in self.readers), *self.further.values()):
             module.requires_grad_(False).eval()
         self.prepare_denoiser()
+        if config.quantize:
+            assert self.fingerprint  # of the weights as they were
+            for module in (self.denoiser, *(slot.body for slot in self.readers if slot.kind.checkpoints)):
+                quantize(module, config.quantize, dtype)
         if config.gradient_checkpointing:  # also chosen later where the memory is too small otherwise
             self.checkpoint_activations()
         for module in (self.denoiser, *self.further.values()):

@@ -4,20 +4,21 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from ..method.placeholders import PlaceholderEmbedding, Placeholders
+from .quantizing import plain_layers
 
 Module = TypeVar("Module", bound=nn.Module)
 
 
 def shadow(module: Module) -> Module:
     """A copy whose tensors are on `meta`; its parts keep their classes, and so what they keep for a backward pass."""
-    return copy_with(module, on_meta)
+    return copy_with(module, on_meta, plain_layers(module))
 
 
 def share_weights(module: Module) -> Module:
@@ -25,9 +26,14 @@ def share_weights(module: Module) -> Module:
     return copy_with(module, torch.Tensor.detach).requires_grad_(False)
 
 
-def copy_with(module: Module, replaced: Callable[[Tensor], Tensor]) -> Module:
-    """A copy of a module and of all modules in it, with other tensors for its parameters and buffers."""
-    memo: dict[int, Any] = {}
+def copy_with(
+    module: Module, replaced: Callable[[Tensor], Tensor], layers: Mapping[int, nn.Module] | None = None
+) -> Module:
+    """A copy of a module and of all modules in it, with other tensors for its parameters and buffers.
+
+    layers: what takes the places of modules, by their ids.
+    """
+    memo: dict[int, Any] = dict(layers or {})
     for parameter in module.parameters():
         memo[id(parameter)] = nn.Parameter(replaced(parameter), requires_grad=parameter.requires_grad)
     for buffer in module.buffers():
