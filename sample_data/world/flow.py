@@ -20,10 +20,10 @@ from .settings import (
     CAPTIONS_FOR_TOKENIZER,
     EXTRA_WORDS,
     FLOW,
+    FLOW_PLAN,
     FLOW_TEXT,
     GUIDANCE_DROPOUT,
     PICTURES,
-    PLANS,
     VALIDATION,
 )
 from .training import DEVICE, Draws, fit, load_averaged
@@ -105,7 +105,7 @@ def latents_of(folder: Path, vae: AutoencoderKL) -> Tensor:
 def train_flow(work: Path, out: Path) -> None:
     """Train on the latents of `out/tiny-sd`'s VAE; the checkpoint goes to `work`."""
     posteriors = latents_of(work, AutoencoderKL.from_pretrained(out / "tiny-sd" / "vae", dtype=torch.float32).eval())
-    plan = PLANS["flow"]
+    plan = FLOW_PLAN
 
     def loss(model: Flow, draws: Draws, step: int) -> Tensor:
         indices = draws.numpy.integers(0, PICTURES, plan.batch)

@@ -121,8 +121,9 @@ PLANS = {
     "clip": Plan(steps=2_200, batch=128, lr=1e-3, decay_steps=1_400, weight_decay=0.05, beta2=0.98, ema=0.99),
     "vae": Plan(steps=16_000, batch=4, lr=6e-4, decay_steps=8_000, weight_decay=1e-4),
     "unet": Plan(steps=12_000, batch=32, lr=1e-3, decay_steps=5_000),
-    "flow": Plan(steps=6_400, batch=32, lr=1.5e-3, decay_steps=3_200),
 }
+
+FLOW_PLAN = Plan(steps=6_400, batch=32, lr=1.5e-3, decay_steps=3_200)
 
 MAX_BYTES = 16_000_000  # of tiny-sd and tiny-clip together
 

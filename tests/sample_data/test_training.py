@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from sample_data.world import training
-from sample_data.world.settings import PLANS, Plan
+from sample_data.world.settings import FLOW_PLAN, PLANS, Plan
 from sample_data.world.training import Draws, fit, learning_rate, load_averaged
 
 PLAN = Plan(steps=20, batch=8, lr=0.05, decay_steps=10, warmup_steps=4, weight_decay=0.1, ema=0.8)
@@ -41,9 +41,8 @@ def test_learning_rate_warms_up_stays_and_falls_like_a_cosine() -> None:
         assert learning_rate(plan, step) == pytest.approx(0.1 * (1 + math.cos(math.pi * (step - 600) / 400)))
 
 
-@pytest.mark.parametrize("name", PLANS)
-def test_plans_are_consistent(name: str) -> None:
-    plan = PLANS[name]
+@pytest.mark.parametrize("plan", [*PLANS.values(), FLOW_PLAN], ids=[*PLANS, "flow"])
+def test_plans_are_consistent(plan: Plan) -> None:
     assert plan.warmup_steps + plan.decay_steps <= plan.steps
     assert learning_rate(plan, plan.steps - 1) < 1e-3 * plan.lr
 

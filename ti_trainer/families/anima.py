@@ -85,7 +85,7 @@ class Anima(FlowTransformer):
         height, width = (side * self.pixels_per_latent for side in noisy.shape[2:])
         prediction = self.denoiser(
             hidden_states=noisy[:, :, None].to(self.dtype),
-            timestep=(timesteps / self.schedule.steps).to(self.dtype),  # type: ignore[attr-defined]
+            timestep=self.levels(timesteps),
             encoder_hidden_states=text.context.to(self.dtype),
             padding_mask=torch.zeros(1, 1, height, width, device=noisy.device, dtype=self.dtype),
         )

@@ -28,6 +28,7 @@ class FlowTransformer(FrozenPipeline):
 
     denoiser_part = "transformer"
     architecture: ClassVar[str]  # the name in ModelSpec
+    schedule: FlowMatching
 
     @classmethod
     def spec_of(cls, parts: Parts, config: ModelConfig) -> FamilySpec:
@@ -66,6 +67,10 @@ class FlowTransformer(FrozenPipeline):
         low = (scheduler["base_image_seq_len"], scheduler["base_shift"])
         high = (scheduler["max_image_seq_len"], scheduler["max_shift"])
         return by_tokens(linear_mu(low, high), PATCH)
+
+    def levels(self, timesteps: Tensor) -> Tensor:
+        """Timesteps as most of these transformers take them: noise levels in [0, 1], (B,)."""
+        return (timesteps / self.schedule.steps).to(self.dtype)
 
     def sampler(self) -> Any:
         """Euler's method, as the pipelines have it."""

@@ -34,7 +34,7 @@ class PackedFlow(FlowTransformer):
         _, _, height, width = noisy.shape
         prediction = self.denoiser(
             hidden_states=pack(noisy.to(self.dtype)),
-            timestep=(timesteps / self.schedule.steps).to(self.dtype),  # type: ignore[attr-defined]
+            timestep=self.levels(timesteps),
             encoder_hidden_states=text.context.to(self.dtype),
             txt_ids=noisy.new_zeros(text.context.shape[1], 3),
             img_ids=places(height // PATCH, width // PATCH, noisy),
@@ -54,7 +54,7 @@ class Flux(PackedFlow):
     guidance is told GUIDANCE, as sd-scripts and OneTrainer do.
     """
 
-    kinds = (replace(CLIP_L, pooled="pooler_output", skippable=False, has_context=False), T5_XXL)
+    kinds = (replace(CLIP_L, pooled="pooler_output", skippable=False), T5_XXL)
     architecture = "flux-1-dev"
 
     @classmethod

@@ -67,7 +67,7 @@ class Flux2Klein(FlowTransformer):
         _, _, height, width = noisy.shape
         prediction = self.denoiser(
             hidden_states=pack(noisy.to(self.dtype)),
-            timestep=(timesteps / self.schedule.steps).to(self.dtype),  # type: ignore[attr-defined]
+            timestep=self.levels(timesteps),
             encoder_hidden_states=text.context.to(self.dtype),
             txt_ids=places(1, 1, text.context.shape[1], noisy.device),
             img_ids=places(height // PATCH, width // PATCH, 1, noisy.device),

@@ -78,6 +78,8 @@ class FrozenPipeline(DrawsPictures):
         for module in (pipeline.vae, *(slot.encoder for slot in self.readers), *self.further.values()):
             module.requires_grad_(False).eval()
         self.prepare_denoiser()
+        for slot in self.readers:
+            slot.drop_unread_layers()
         if config.quantize:
             assert self.fingerprint  # of the weights as they were
             for module in (self.denoiser, *(slot.body for slot in self.readers if slot.kind.checkpoints)):
@@ -87,7 +89,6 @@ class FrozenPipeline(DrawsPictures):
         for module in (self.denoiser, *self.further.values()):
             module.to(device)
         for slot in self.readers:
-            slot.drop_unread_layers()
             slot.body.to(device)
             set_end_of_text(slot)
         for slot in self.slots:

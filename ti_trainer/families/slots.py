@@ -52,7 +52,6 @@ class SlotKind:
     masked: bool = False  # whether encoder and denoiser are told which tokens are padding
     skippable: bool = True  # whether `clip_skip` leaves out layers of it
     checkpoints: bool = False  # whether its activations are worth computing twice: it has billions of weights
-    has_context: bool = True  # whether its context is read, and not its pooled vector alone
 
     @property
     def window(self) -> int:
