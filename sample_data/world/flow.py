@@ -129,10 +129,12 @@ def train_flow(work: Path, out: Path) -> None:
 def write_flow(work: Path, out: Path) -> None:
     """Write a ChromaPipeline folder to `work`, from a checkpoint that may be unfinished."""
     model = load_averaged(Flow(), work / "flow.pt")
+    vae = AutoencoderKL.from_pretrained(out / "tiny-sd" / "vae", dtype=torch.float32)
+    vae.register_to_config(shift_factor=0.0, _name_or_path="")
     ChromaPipeline(
         transformer=model.transformer,
         text_encoder=model.text_encoder,
         tokenizer=model.tokenizer,
-        vae=AutoencoderKL.from_pretrained(out / "tiny-sd" / "vae", dtype=torch.float32),
+        vae=vae,
         scheduler=FlowMatchEulerDiscreteScheduler(shift=1.0),
     ).save_pretrained(work / TINY_FLOW)
