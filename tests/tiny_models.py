@@ -78,6 +78,7 @@ class TinyModel:
     chunks: bool = True  # whether the denoiser takes captions of several windows
     clip_skips: tuple[int, ...] = (0, 1)
     resolution: int = 32
+    rounding: float = 2e-6  # by how much its text may differ that is read beside other texts
     window: int = 75  # tokens of the first text encoder
     frames: Callable[[Tensor], Tensor] = lambda pixels: pixels  # (B, c, h, w) as its VAE takes it
     denorm: Callable[[Any, Tensor], Tensor] = denorm_by_factors  # VAE, latents -> what its pipeline decodes

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from tests.drawing import draw_batch
+from tests.families.full_size import clip_g, clip_l
 from tests.tiny_parts import build_tokenizer
 from ti_trainer import ModelConfig
 from ti_trainer.data.images import Picture
@@ -114,26 +115,7 @@ def test_sizes_are_those_of_the_pipeline(sdxl: Path, reference_pipeline: Any, ma
 def full_size_pipeline() -> Any:
     """SDXL 1.0 base as published, without weights."""
     from diffusers import AutoencoderKL, EulerDiscreteScheduler, StableDiffusionXLPipeline, UNet2DConditionModel
-    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
-    words = {"vocab_size": 49_408, "max_position_embeddings": 77, "eos_token_id": 2}
-    clip_l = CLIPTextConfig(
-        hidden_size=768,
-        intermediate_size=3072,
-        num_hidden_layers=12,
-        num_attention_heads=12,
-        projection_dim=768,
-        **words,
-    )
-    clip_g = CLIPTextConfig(
-        hidden_size=1280,
-        intermediate_size=5120,
-        num_hidden_layers=32,
-        num_attention_heads=20,
-        projection_dim=1280,
-        hidden_act="gelu",
-        **words,
-    )
     with torch.device("meta"):
         unet = UNet2DConditionModel(
             sample_size=128,
@@ -156,7 +138,7 @@ def full_size_pipeline() -> Any:
             up_block_types=("UpDecoderBlock2D",) * 4,
             scaling_factor=0.13025,
         )
-        encoders = CLIPTextModel(clip_l), CLIPTextModelWithProjection(clip_g)
+        encoders = clip_l(), clip_g()
     scheduler = EulerDiscreteScheduler(
         beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", steps_offset=1
     )

@@ -13,8 +13,8 @@ class ModelConfig(Settings):
     """Which model, and how it is loaded."""
 
     model: str = setting("", shared=True, for_dataset=True, first=True, metavar="MODEL", group="model")
-    """Diffusers folder, hub id, or checkpoint file (.safetensors) of a Stable Diffusion 1.x, 2.x or XL model; for the
-    bundled pictures the bundled miniature, tiny-sd, by default."""
+    """Diffusers folder or hub id (docs/models.md lists the kinds), or checkpoint file (.safetensors) of SD 1.x, 2.x or
+    SDXL; for the bundled pictures the bundled miniature, tiny-sd, by default."""
 
     models_dir: str | None = setting(None, start=True, training_only=True, metavar="DIR")
     """Folder with models; where none is named, the message that asks for one lists what is in it."""

@@ -85,6 +85,7 @@ def load_into_pipeline(pipeline: DiffusionPipeline, embedding: str | Path | Embe
     That is the token where the pipeline finds a token's further vectors by itself, as Stable Diffusion's do; else a
     word for each vector: "<my-cat> <my-cat>_1". Every text encoder gets its vectors. Sets each encoder's end-of-text id
     to its tokenizer's: encoders that carry `eos_token_id: 2` pool at the highest id, which would be the new token.
+    Qwen's tokenizers read the text beside the word apart from then on, as ComfyUI does (reading_apart.py).
     A token that was loaded before gets the new vectors. Raises BadInput when the embedding does not fit the model, or
     when the token has another number of vectors there.
     """

@@ -5,7 +5,7 @@ diffusers runs it as a modular pipeline, which has no loader of embeddings.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -95,15 +95,8 @@ class Anima(FlowTransformer):
         """A film of one frame, (B, 16, 1, h, w)."""
         return noise[:, :, None]
 
-    def draw(
-        self,
-        prompts: Sequence[str],
-        noise: Tensor,
-        steps: int,
-        guidance: float,
-        owner: str | None = None,
-        negative: str = "",
-        after_step: Callable[[], object] = lambda: None,
+    def run_pipeline(
+        self, noise: Tensor, guidance: float, after_step: Callable[[], object], how: Mapping[str, Any]
     ) -> list[Any]:
         """With the pipeline's own blocks, but for those that read prompts."""
         from diffusers import ClassifierFreeGuidance
@@ -127,15 +120,7 @@ class Anima(FlowTransformer):
             guider=ClassifierFreeGuidance(guidance_scale=guidance),
         )
         painter.set_progress_bar_config(disable=True)
-        height, width = (side * self.pixels_per_latent for side in noise.shape[2:])
-        images: list[Any] = painter(
-            **self.prompt_arguments(prompts, owner, negative),
-            latents=self.noise_for_pipeline(noise.to(self.device)),
-            num_inference_steps=steps,
-            height=height,
-            width=width,
-            output="images",
-        )
+        images: list[Any] = painter(**how, latents=self.noise_for_pipeline(noise.float()), output="images")
         return images
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -68,6 +68,7 @@ class DrawsPictures(ABC):
             arguments |= {"pooled_prompt_embeds": prompts.pooled, "negative_pooled_prompt_embeds": negative.pooled}
         return arguments
 
+    @torch.no_grad()
     def draw(
         self,
         prompts: Sequence[str],
@@ -79,9 +80,17 @@ class DrawsPictures(ABC):
         after_step: Callable[[], object] = lambda: None,
     ) -> list[Any]:
         """A picture for each prompt, from noise (B, c, h, w), by the diffusers pipeline; owner: as in `encode_text`."""
+        height, width = (side * self.pixels_per_latent for side in noise.shape[2:])
+        told = self.prompt_arguments(prompts, owner, negative)
+        how = {**told, "num_inference_steps": steps, "height": height, "width": width}
+        return self.run_pipeline(noise.to(self.device, self.dtype), guidance, after_step, how)
+
+    def run_pipeline(
+        self, noise: Tensor, guidance: float, after_step: Callable[[], object], how: Mapping[str, Any]
+    ) -> list[Any]:
+        """The pictures that the pipeline makes of noise (B, c, h, w); how: what else most pipelines are told."""
         pipeline = self.pipeline()
         scheduler, bar = pipeline.scheduler, dict(getattr(pipeline, "_progress_bar_config", {}))
-        height, width = (side * self.pixels_per_latent for side in noise.shape[2:])
 
         def tell(pipe: Any, step: int, timestep: Any, values: dict[str, Any]) -> dict[str, Any]:
             after_step()
@@ -91,12 +100,9 @@ class DrawsPictures(ABC):
             pipeline.scheduler = self.sampler()
             pipeline.set_progress_bar_config(disable=True)
             return pipeline(
-                **self.prompt_arguments(prompts, owner, negative),
-                latents=self.noise_for_pipeline(noise.to(self.device, self.dtype)),
-                num_inference_steps=steps,
+                **how,
+                latents=self.noise_for_pipeline(noise),
                 guidance_scale=guidance,
-                height=height,
-                width=width,
                 callback_on_step_end=tell,
             ).images
         finally:

@@ -81,7 +81,7 @@ class FrozenPipeline(DrawsPictures):
         for slot in self.readers:
             slot.drop_unread_layers()
         if config.quantize:
-            assert self.fingerprint  # of the weights as they were
+            _ = self.fingerprint  # which is kept from here on: of the weights as they were
             for module in (self.denoiser, *(slot.body for slot in self.readers if slot.kind.checkpoints)):
                 quantize(module, config.quantize, dtype)
         if config.gradient_checkpointing:  # also chosen later where the memory is too small otherwise
