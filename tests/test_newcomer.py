@@ -120,7 +120,7 @@ SAID: dict[str, tuple[str, int, list[str]]] = {
     "to somebody else's program": (
         "convert runs/my-cat/my-cat.safetensors --to webui --output shared.safetensors",
         0,
-        ["ComfyUI, SD.Next: 'models/embeddings'"],
+        ["wrote shared.safetensors", "cannot load it: no published model has words as wide as this one's"],
     ),
 }
 
