@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 import statistics
+from collections.abc import Sequence
 
 import pytest
 import torch
+from torch import Tensor
 
 from tests.made_up_losses import CAT, WORDS, MadeUp
 from ti_trainer.method.phrases import Phrase
@@ -22,6 +24,22 @@ def test_passes_of_a_race() -> None:
     assert [len(ledger.known[phrase]) for phrase in ranked] == [40] * 3 + [15] * 9 + [5] * 12
     assert ledger.passes == losses.passes == 24 * 5 + 12 * 10 + 3 * 25
     assert len(set(ranked)) == len(WORDS)
+
+
+def test_a_text_whose_draws_differ_goes_on() -> None:
+    """24 texts that say nothing do alike on every draw; the right one lies behind them after five, and wins."""
+    quiet = [Phrase((f"nothing-{number}",)) for number in range(24)]
+    right = Phrase(("cat",))
+    of_cat = [1.3, 0.8, 1.2, 0.8, 0.95, *[0.7] * 35]  # on average 1.01 after five
+
+    def losses(texts: Sequence[str], draws: range) -> Tensor:
+        return torch.tensor(
+            [[of_cat[draw] if text == "cat" else 1 + 1e-6 * len(text) for draw in draws] for text in texts]
+        )
+
+    ledger = Ledger(losses, 100_000)
+    assert race(ledger, [*quiet, right])[0] == right
+    assert ledger.passes == 25 * 5 + 12 * 10 + 3 * 25
 
 
 def test_a_race_ends_where_none_can_win() -> None:

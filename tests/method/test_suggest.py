@@ -107,6 +107,18 @@ def test_a_part_that_takes_two_words() -> None:
     assert steps[-1].phrase.text == "cat with a blue collar"
 
 
+def test_the_colour_of_a_part_that_was_named_first() -> None:
+    """Alone "blue" is the worst word there, so that it is not among the few that are tried again."""
+
+    class Named(MadeUp):
+        def level(self, text: str) -> float:
+            return super().level(text) - (0.7 if text.endswith("blue collar") else 0.0)
+
+    gains = {"cat": 0.3, "with collar": 0.15, "with blue": -0.5}
+    found = list(search(Named(gains), WORDS, 100_000, {"red", "blue", "green", "striped"}))
+    assert found[-1].phrase.text == "cat with a blue collar"
+
+
 def test_a_part_is_no_name_where_another_does_as_well() -> None:
     """A hat tells the same as the cat that has it, and is found first; what is a hat and no cat stays one."""
     alike = {"hat": 0.32, "cat": 0.3, "blue": 0.2}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -22,6 +23,7 @@ SURVIVORS = 1 / 6  # of a round's texts that enter the next,
 FEWEST = (12, 3)  # but not fewer of the first and of the second round
 DECISIVE = (40, 80, 160)  # draws of two texts between which a decision is to be made, until it is certain
 CERTAIN = 3.0  # standard errors by which the loss has to fall
+HOPE = 1.0  # standard errors by which a text that leaves a round might have done better; .5 to 2 do as well
 POSSIBLE = 2.0  # standard errors by which it may seem to fall too little
 
 
@@ -67,6 +69,11 @@ class Ledger:
         error = falls.std().item() / math.sqrt(count) if count > 1 else math.inf
         return falls.mean().item(), error
 
+    def hoped(self, before: Phrase, after: Phrase) -> float:
+        """By how much the loss may fall: the fall and HOPE standard errors."""
+        fall, error = self.fall(before, after)
+        return fall + HOPE * error
+
     def is_less(self, before: Phrase, after: Phrase, least: float = 0.0) -> bool:
         """Whether the loss falls with certainty and by more than `least`."""
         fall, error = self.fall(before, after)
@@ -82,14 +89,22 @@ def race(ledger: Ledger, phrases: Sequence[Phrase], best: Phrase | None = None, 
     """The phrases, best first, each by as many draws as it needed: successive halving (Jamieson & Talwalkar 2016).
 
     Each of ROUNDS gives the phrases that are left so many draws, and SURVIVORS of them, at least FEWEST, enter the
-    next. Those that leave come behind the others, those of later rounds first. best: the phrase that is to be beaten by
-    `least`; the race ends early where none that is left may do that. Raises OutOfBudget.
+    next: those with the largest fall that may be hoped for, from the middle one. Most words mean nothing here and do
+    equally well on every draw, but the right one does better on some and worse on others: after few draws it may lie
+    behind all of them. In the end the least loss counts. Those that leave come behind the others, those of later rounds
+    first. best: the phrase that is to be beaten by `least`; the race ends early where none that is left may do that.
+    Raises OutOfBudget.
     """
     left = list(phrases)
     beaten: list[Phrase] = []
+    if not left:
+        return []
     for count, fewest in zip(ROUNDS, (*FEWEST, 1), strict=True):
         ledger.measure([*left, *([best] if best else [])], count)
         ranked = sorted(left, key=ledger.mean)
+        if count < ROUNDS[-1]:
+            hopes = partial(ledger.hoped, ranked[len(ranked) // 2])
+            ranked = sorted(ranked, key=hopes, reverse=True)
         most = max(fewest, math.ceil(SURVIVORS * len(ranked)))
         left = ranked[:most]
         beaten = ranked[most:] + beaten

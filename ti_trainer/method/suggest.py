@@ -150,10 +150,12 @@ class Search:
             yield step
             if self.best != before:
                 # what a part explains is no noise any more, and a further word may be certain now
-                words = dict.fromkeys(word for phrase in ranked for word in phrase.part)
+                words = list(dict.fromkeys(word for phrase in ranked for word in phrase.part))[:SHORTLIST]
+                if self.best.part[-1] not in self.describing:  # a part is of some colour, which nothing was before it
+                    words = list(dict.fromkeys([*words, *self.qualities]))
                 self.more = self.qualities
                 yield from self.describe([self.best])
-                phrases = self.growths(self.best.with_part, list(words)[:SHORTLIST])
+                phrases = self.growths(self.best.with_part, words)
             elif not before.part and len(ranked[0].part) == 1:
                 phrases = self.pairs()
             else:
