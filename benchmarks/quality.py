@@ -4,6 +4,7 @@
     python benchmarks/quality.py --arms word4 --set steps=200 lr=0.3
     python benchmarks/quality.py --arms defaults plain --scene snow --seeds 0
     python benchmarks/quality.py --references 1 --seeds 0
+    python benchmarks/quality.py --recolour --seeds 0
     python benchmarks/quality.py --creatures 2026 --card sample_data/README.md
     python benchmarks/quality.py --set model=build/world/tiny-flow
 
@@ -25,7 +26,7 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 
 from suggest import Identity, draw_others, write_pictures  # noqa: E402
 
-from sample_data.world.attributes import HELD_OUT, SCENES  # noqa: E402
+from sample_data.world.attributes import COLOURS, HELD_OUT, SCENES  # noqa: E402
 from sample_data.world.captions import identity_words  # noqa: E402
 from sample_data.world.references import VIEWS, write_references  # noqa: E402
 from sample_data.world.report import write_section  # noqa: E402
@@ -50,6 +51,7 @@ from ti_trainer.families import Family, load_with_embeddings  # noqa: E402
 from ti_trainer.method.bootstrap import mean_intervals  # noqa: E402
 from ti_trainer.reports.evaluation import draw_in_scenes  # noqa: E402
 from ti_trainer.reports.judge import IDENTITY, AttributeJudge, attribute_accuracy  # noqa: E402
+from ti_trainer.reports.plots import as_png, new_figure  # noqa: E402
 from ti_trainer.training.suggestion import PASSES, suggest  # noqa: E402
 
 # Plain Textual Inversion as diffusers' script has it: AdamW 5e-4 x batch 8, weight decay 1e-2, 12,000 passes.
@@ -73,6 +75,8 @@ ARMS: dict[str, tuple[Callable[[Identity], dict[str, Any]] | None, dict[str, Any
     "plain4": (lambda identity: {"init": identity[0], "num_vectors": 4}, PLAIN),
 }
 COLUMNS = ("attributes", *IDENTITY, "scene", "worst", "length", "passes", "seconds")
+RECOLOURED = ("recoloured", "its colour")  # attributes with the colour that was asked for, and that colour alone
+FORMATS = {"passes": ",.0f", "seconds": ",.0f", "loss": ".5f"}
 
 
 def judged(
@@ -119,6 +123,13 @@ def learn(
     return runs, costs
 
 
+def recoloured(identity: Identity) -> Identity:
+    """The same in the next colour of the world that neither it nor its part has."""
+    thing, colour, pattern, accent = identity
+    colours = [each for each in COLOURS if each != accent]
+    return thing, colours[(colours.index(colour) + 1) % len(colours)], pattern, accent
+
+
 class Kept:
     """The figures of every arm, seed and creature, in a file if there is one."""
 
@@ -152,17 +163,32 @@ def mean_of(figures: list[dict[str, float]]) -> dict[str, float]:
     return {**mean, "worst": min(each["attributes"] for each in figures)}
 
 
-def markdown(rows: dict[str, dict[str, float]]) -> str:
+def markdown(rows: dict[str, dict[str, float]], columns: Sequence[str] = COLUMNS) -> str:
     """The figures as a table; a row may lack columns."""
-    lines = ["| | " + " | ".join(COLUMNS) + " |", "|---" * (len(COLUMNS) + 1) + "|"]
+    lines = ["| | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
     for label, row in rows.items():
-        cells = [shown(row[column], column) if column in row else "" for column in COLUMNS]
+        cells = [shown(row[column], column) if column in row else "" for column in columns]
         lines.append(f"| {label} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
 
 def shown(value: float, column: str) -> str:
-    return f"{value:,.0f}" if column in ("passes", "seconds") else f"{value:.3f}"
+    return f"{value:{FORMATS.get(column, '.3f')}}"
+
+
+def plot(results: dict[str, list[dict[str, float]]], file: Path) -> None:
+    """What is kept of prompt and creature: each creature and seed a small point, each arm's mean a large one."""
+    figure = new_figure(8, 5)
+    axes = figure.subplots()
+    for number, (arm, figures) in enumerate(results.items()):
+        mean = mean_of(figures)
+        passes = f", {mean['passes']:,.0f} passes" if "passes" in mean else ""
+        for each in figures:
+            axes.plot(each["scene"], each["attributes"], ".", color=f"C{number}", alpha=0.3)
+        axes.plot(mean["scene"], mean["attributes"], "o", color=f"C{number}", markersize=9, label=arm + passes)
+    axes.set(xlabel="scene asked for is in the picture", ylabel="attributes of the creature are in the picture")
+    axes.legend(loc="lower left")
+    file.write_bytes(as_png(figure))
 
 
 def against_plain(results: dict[str, list[dict[str, float]]]) -> list[str]:
@@ -188,8 +214,10 @@ def main() -> None:
     parser.add_argument("--scene", choices=SCENES, help="of all these pictures (default: each has another)")
     parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1])
     parser.add_argument("--count", type=int, default=32, help="pictures of each creature and seed")
+    parser.add_argument("--recolour", action="store_true", help="also ask for each in another colour: a blue <my-cat>")
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="other training settings")
     parser.add_argument("--kept", type=Path, metavar="FILE", help="add figures to this file, and use those in it")
+    parser.add_argument("--plot", type=Path, metavar="PNG", help="draw what is kept of the prompt and of the creature")
     parser.add_argument("--card", type=Path, help="model card whose section 'inversion' gets the table")
     options = parser.parse_args()
     changes = {key: yaml.safe_load(value) for key, _, value in (pair.partition("=") for pair in options.set)}
@@ -206,6 +234,7 @@ def main() -> None:
         "oracle": {name: identity_words(identity) for name, identity in truths.items()},
     }
     results: dict[str, list[dict[str, float]]] = {}
+    columns = COLUMNS + RECOLOURED if options.recolour else COLUMNS
     task = (options.creatures, options.only, options.references, options.scene, options.count, changes)
     kept = Kept(options.kept, json.dumps(task))
     with tempfile.TemporaryDirectory() as scratch:
@@ -216,25 +245,36 @@ def main() -> None:
             else:
                 write_references(name, folder.parent, options.references, options.scene)
 
+        def figures_of(family: Family, called: dict[str, str], seed: int) -> dict[str, dict[str, float]]:
+            figures = judged(family, judge, called, truths, options.count, seed)
+            if options.recolour:
+                others = {name: recoloured(truth) for name, truth in truths.items()}
+                asked = {name: f"{others[name][1]} {word}" for name, word in called.items()}
+                for name, each in judged(family, judge, asked, others, options.count, seed).items():
+                    figures[name] |= {"recoloured": each["attributes"], "its colour": each["colour"]}
+            return figures
+
         def untrained_figures(label: str, seed: int) -> dict[str, dict[str, float]]:
-            return judged(untrained, judge, words[label], truths, options.count, seed)
+            return figures_of(untrained, words[label], seed)
 
         def learned_figures(arm: str, seed: int) -> dict[str, dict[str, float]]:
             runs, costs = learn(arm, truths, folders, seed, changes, Path(scratch) / f"{arm}-{seed}")
             family = load_with_embeddings(model, [read_embedding(run.embedding) for run in runs])
             called = {name: f"<{name}>" for name in truths}
-            figures = judged(family, judge, called, truths, options.count, seed)
+            figures = figures_of(family, called, seed)
             return {name: {**figures[name], **costs[name]} for name in truths}
 
         for label in (*words, *options.arms):
             make = untrained_figures if label in words else learned_figures
             of_seeds = [kept.get(label, seed, partial(make, label, seed)) for seed in options.seeds]
             results[label] = [figures for each in of_seeds for figures in each.values()]
-            print(markdown({label: mean_of(results[label])}), flush=True)
-    text = markdown({label: mean_of(figures) for label, figures in results.items()})
+            print(markdown({label: mean_of(results[label])}, columns), flush=True)
+    text = markdown({label: mean_of(figures) for label, figures in results.items()}, columns)
     print(text)
     if "plain" in results:
         print("\n".join(against_plain({arm: results[arm] for arm in options.arms})))
+    if options.plot:
+        plot(results, options.plot)
     if options.card:
         write_section(options.card, "inversion", text)
 
