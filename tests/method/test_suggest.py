@@ -128,6 +128,21 @@ def test_a_part_is_no_name_where_another_does_as_well() -> None:
         assert found[-1].phrase.text == name
 
 
+def test_a_name_that_told_nothing_alone() -> None:
+    """Four lesser names come first, and the thing's only helps beside its colour; what it has, is sought again."""
+
+    class Beside(MadeUp):
+        def level(self, text: str) -> float:
+            return super().level(text) - 0.4 * text.startswith("blue cat") - 0.2 * (text == "blue cat with a green")
+
+    gains = {"hat": 0.2, "collar": 0.19, "roof": 0.18, "wheels": 0.17, "blue": 0.2, "with cat": 0.1}
+    lesser = {"hat", "collar", "roof", "wheels"}
+    found = list(search(Beside(gains), WORDS, 100_000, {"red", "blue", "green"}, lesser))
+    assert found[0].phrase.text == "hat"
+    assert next(step for step in found if step.kind == "part").phrase.text == "blue hat with a cat"
+    assert found[-1].phrase.text == "blue cat with a green"
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_it_stops_where_no_word_helps(seed: int) -> None:
     steps = steps_of(MadeUp({"cat": 0.3}, seed=seed))

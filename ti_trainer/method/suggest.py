@@ -58,20 +58,20 @@ def search(
     words: Sequence[str],
     budget: int,
     describing: Collection[str] = (),
-    parts: Collection[str] = (),
+    lesser: Collection[str] = (),
     scenes: Sequence[str] = (),
 ) -> Iterator[Step]:
     """Yield the steps of a search for the phrase with the least loss; the last one holds what was found.
 
     words: candidates; budget: forward passes; describing: which of the words name no thing and so are not the last of a
-    phrase, as far as that is known; parts: which name what other things have, so that the name of a thing that does as
-    well is better; scenes: where the thing may be in all pictures, "in the snow". First the names of things race alone.
-    Then the best is put into a scene, if the loss falls with certainty there, and described by more words, as long as
-    it falls enough (CERTAIN, WORTH); then comes what the thing has ("with a blue collar"), and other names are tried.
-    The search ends early where the passes that are left do not suffice for a step.
+    phrase, as far as that is known; lesser: which name what other things have, or a picture of any, so that the name of
+    a thing that does as well is better; scenes: where the thing may be in all pictures, "in the snow". First the names
+    of things race alone. Then the best is put into a scene, if the loss falls with certainty there, and described by
+    more words, as long as it falls enough (CERTAIN, WORTH); then comes what the thing has ("with a blue collar"), and
+    other names are tried. The search ends early where the passes that are left do not suffice for a step.
     """
     with suppress(OutOfBudget):
-        yield from Search(Ledger(losses, budget), words, describing, parts, scenes).steps()
+        yield from Search(Ledger(losses, budget), words, describing, lesser, scenes).steps()
 
 
 class Search:
@@ -82,13 +82,13 @@ class Search:
         ledger: Ledger,
         words: Sequence[str],
         describing: Collection[str],
-        parts: Collection[str],
+        lesser: Collection[str],
         scenes: Sequence[str],
     ) -> None:
         self.ledger = ledger
         self.words = list(dict.fromkeys(words))
         self.describing = describing
-        self.parts = parts
+        self.lesser = lesser
         self.scenes = scenes
         names = [word for word in self.words if word not in describing] or self.words
         self.named = race(ledger, [Phrase((name,)) for name in names])  # best first
@@ -167,17 +167,25 @@ class Search:
         return [pair for phrase in named for pair in self.growths(phrase.with_part, self.qualities)]
 
     def rename(self) -> Iterator[Step]:
-        """Try other names for the thing: what is named first may be a part that only this thing has."""
+        """Try other names for the thing: what is named first may be a part that only this thing has.
+
+        In place of a lesser name every name of a thing is tried, and the best one taken unless it is worse with
+        certainty: many of those may have told nothing before the thing was described.
+        """
         before = self.best
-        is_part = before.words[-1] in self.parts
-        names = [name for name in self.names if not is_part or name not in self.parts]
+        is_lesser = before.words[-1] in self.lesser
+        named = [phrase.words[0] for phrase in self.named]
+        names = [name for name in named if name not in self.lesser] if is_lesser else self.names
         ranked = race(self.ledger, self.growths(before.renamed, names), before)
         chosen = better(self.ledger, before, ranked[0]) if ranked else before
-        if is_part and ranked and not self.ledger.is_less(ranked[0], before):
-            chosen = ranked[0]
+        if is_lesser and ranked:
+            self.ledger.measure([before, ranked[0]], DECISIVE[0])
+            chosen = chosen if self.ledger.is_less(ranked[0], before) else ranked[0]
         yield self.step("name", ranked, chosen)
         if self.best != before:
             yield from self.describe([self.best])
+        if not self.best.part and before.part:  # it was the name
+            yield from self.add_parts()
 
     def growths(self, grow: Growth, words: Sequence[str]) -> list[Phrase]:
         """What each of the words makes of a phrase, without repetitions."""

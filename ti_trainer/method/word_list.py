@@ -21,6 +21,8 @@ NOUNS = """
     phone camera computer keyboard radio television guitar piano violin drum trumpet ball skateboard kite balloon
     apple banana orange lemon strawberry cherry grapes tomato carrot pumpkin bread cake cookie pizza burger sandwich
     egg cheese soup salad coffee tea wine candy heart
+"""
+PICTURES = """
     painting drawing sketch cartoon illustration watercolor mosaic collage poster logo
 """
 PARTS = """
@@ -32,7 +34,7 @@ COLOURS = """
 """
 PATTERNS = """
     plain striped spotted dotted checkered plaid floral patterned furry fluffy hairy smooth shiny glossy transparent
-    round square flat tall long short fat thin small tiny large big old young cute
+    round square flat tall long short fat thin small tiny little large big old young cute
 """
 MATERIALS = """
     wooden wood metal steel iron bronze brass gold stone marble clay ceramic porcelain plastic rubber leather wool
@@ -41,9 +43,10 @@ MATERIALS = """
 # Words that may describe a thing: where a phrase has others, they are not its name. "orange" is one too.
 DESCRIBING_WORDS = frozenset(f"{COLOURS} {PATTERNS} {MATERIALS}".split())
 # Each once, in this order; a word may stand in two lists.
-LISTED_WORDS = tuple(dict.fromkeys(f"{NOUNS} {PARTS} {COLOURS} {PATTERNS} {MATERIALS}".split()))
-# Words for what other things have: a model that sees a hat on birds only takes "a hat" for a bird with one.
-PART_WORDS = frozenset(PARTS.split())
+LISTED_WORDS = tuple(dict.fromkeys(f"{NOUNS} {PICTURES} {PARTS} {COLOURS} {PATTERNS} {MATERIALS}".split()))
+# Words for what other things have: a model that sees a hat on birds only takes "a hat" for a bird with one. And words
+# for the picture, which are true of whatever it shows.
+LESSER_NAMES = frozenset(f"{PARTS} {PICTURES}".split())
 
 IDLE = """
     the this that these those with without and from for into onto over under near behind front left right centre center

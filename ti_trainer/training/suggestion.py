@@ -27,7 +27,7 @@ from ..method.initializers import word_ids
 from ..method.phrases import Phrase
 from ..method.scenes import SCENES, known_phrases
 from ..method.suggest import Step, search, shorten
-from ..method.word_list import DESCRIBING_WORDS, PART_WORDS, candidate_words
+from ..method.word_list import DESCRIBING_WORDS, LESSER_NAMES, candidate_words
 from ..reports.scorers import ClipScorer
 from ..reports.word_scores import score_words, shortlist
 from . import preflight
@@ -176,7 +176,7 @@ def find_words(
     with tqdm(total=budget, desc="words", unit="pass", leave=False, disable=None) as bar:
         losses = WordLosses(family, views, seed, passed=bar.update)
         try:
-            for step in search(losses, words, budget, DESCRIBING_WORDS, PART_WORDS, scenes):
+            for step in search(losses, words, budget, DESCRIBING_WORDS, LESSER_NAMES, scenes):
                 steps.append(step)
                 bar.set_description(step.phrase.text)
         except KeyboardInterrupt as signal:
