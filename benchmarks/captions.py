@@ -62,7 +62,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         shown = write_pictures(options.others, Path(scratch))
         config = TrainConfig(Concept("<my-creature>", images=scratch), model=TINY_SD)
-        examples = examples_of(find_sidecars(scratch, config.concept).missing, False, print)
+        examples = examples_of(find_sidecars((scratch,), config.concept).missing, config, print)
         vocabulary, choose = by_clip(config, options.clip) if options.clip else by_loss(config)
         phrases = read_words(options.phrases) if options.phrases else known_phrases(vocabulary, PHRASES)
         found: Counter[str] = Counter()

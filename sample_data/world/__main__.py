@@ -15,7 +15,7 @@ from diffusers import AutoencoderKL
 from transformers import CLIPModel
 
 from .assemble import assemble
-from .clip import train_clip
+from .clip import train_clip, train_longer
 from .flow import train_flow, write_flow
 from .judge import train_judge
 from .pictures import load_pictures
@@ -39,6 +39,7 @@ STAGES: dict[str, Callable[[Path, Path], object]] = {
     "tokenizer": lambda work, out: load_tokenizer(work),
     "judge": lambda work, out: train_judge(work).save_pretrained(work / "judge"),
     "clip": lambda work, out: train_clip(work).save_pretrained(work / "clip"),
+    "clip-longer": lambda work, out: train_longer(work).save_pretrained(work / "clip-longer"),
     "vae": lambda work, out: train_vae(work).save_pretrained(work / "vae"),
     "unet": lambda work, out: train_unet(work),
     "assemble": assemble,

@@ -38,7 +38,8 @@ def assemble(work: Path, out: Path) -> None:
         requires_safety_checker=False,
     )
     pipeline.save_pretrained(out / "tiny-sd")
-    clip.half().save_pretrained(out / "tiny-clip")
+    judging = CLIPModel.from_pretrained(work / "clip-longer", dtype=torch.float32)
+    judging.half().save_pretrained(out / "tiny-clip")
     denoiser.tokenizer.save_pretrained(out / "tiny-clip")
     judge.half().save_pretrained(out / "judge")
     for folder in ("tiny-clip", "judge"):

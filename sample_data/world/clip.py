@@ -1,4 +1,4 @@
-"""Stage `clip`: contrastive training of a text and an image tower (Radford et al. 2021, section 2.3)."""
+"""Stages `clip`, `clip-longer`: a text and an image tower, trained by contrast (Radford et al. 2021, section 2.3)."""
 
 from __future__ import annotations
 
@@ -36,14 +36,25 @@ def text_features(model: CLIPModel, tokenizer: CLIPTokenizer, captions: list[str
 
 
 def train_clip(folder: Path) -> CLIPModel:
-    """The trained model; pictures and tokenizer come from `folder`, and its checkpoint goes there."""
-    pictures = load_pictures(folder)
+    """A new model, from whose text tower the U-Net's starts."""
     tokenizer = load_tokenizer(folder)
-    plan = PLANS["clip"]
     special = {name: getattr(tokenizer, name) for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
     text = TEXT_TOWER | special | {"vocab_size": len(tokenizer)}
     torch.manual_seed(0)
     model = CLIPModel(CLIPConfig(text_config=text, vision_config=IMAGE_TOWER, projection_dim=128))
+    return contrast("clip", model, folder)
+
+
+def train_longer(folder: Path) -> CLIPModel:
+    """What `train_clip` left in `folder`, trained on: the U-Net has no use for more, whoever judges with it has."""
+    return contrast("clip-longer", CLIPModel.from_pretrained(folder / "clip", dtype=torch.float32), folder)
+
+
+def contrast(stage: str, model: CLIPModel, folder: Path) -> CLIPModel:
+    """`model`, trained by the plan of a stage; pictures and tokenizer come from `folder`, a checkpoint goes there."""
+    pictures = load_pictures(folder)
+    tokenizer = load_tokenizer(folder)
+    plan = PLANS[stage]
     similar = defaultdict(list)
     for index in range(PICTURES):
         seen = description(index)
@@ -66,7 +77,7 @@ def train_clip(folder: Path) -> CLIPModel:
         truth = [description(PICTURES + i) for i in range(VALIDATION)]
         return zero_shot(model, tokenizer, pictures[PICTURES:], truth)
 
-    return fit("clip", model, loss, plan, folder, evaluate)
+    return fit(stage, model, loss, plan, folder, evaluate)
 
 
 @torch.no_grad()

@@ -119,6 +119,7 @@ class Plan:
 PLANS = {
     "judge": Plan(steps=3_000, batch=64, lr=2e-3, decay_steps=2_000, weight_decay=0.02, ema=0.99),
     "clip": Plan(steps=2_200, batch=128, lr=1e-3, decay_steps=1_400, weight_decay=0.05, beta2=0.98, ema=0.99),
+    "clip-longer": Plan(steps=4_000, batch=128, lr=1e-3, decay_steps=3_400, weight_decay=0.05, beta2=0.98, ema=0.99),
     "vae": Plan(steps=16_000, batch=4, lr=6e-4, decay_steps=8_000, weight_decay=1e-4),
     "unet": Plan(steps=12_000, batch=32, lr=1e-3, decay_steps=5_000),
 }

@@ -207,11 +207,11 @@ def test_what_is_refused(make_config: Callable[..., TrainConfig], few: str, tmp_
 
 
 def test_a_clip_makes_a_short_list(few: str) -> None:
-    """Of the bundled cat, a striped orange one with a blue collar: all its words are among the 24 of 53."""
+    """Of the bundled cat, a striped orange one with a blue collar: all its words are among the 16 of 53."""
     config = TrainConfig(Concept("<words>"), clip=TINY_CLIP)
     seen = suggestion.look_at_pictures(config, lambda: load_family(config, torch.device("cpu"), torch.float32))
     words = suggestion.candidates(seen, config.clip)
-    assert len(words) == suggestion.MOST_WORDS == 24
+    assert len(words) == suggestion.MOST_WORDS == 16
     assert {"cat", "orange", "striped", "blue"} <= set(words) < set(suggestion.candidates(seen, None))
     assert suggestion.candidates(seen, config.clip, read_words(few))[0] == "cat"
-    assert suggest(config, None, 300).words == 24
+    assert suggest(config, None, 300).words == 16

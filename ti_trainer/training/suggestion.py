@@ -35,8 +35,8 @@ from .gathering import Gathered, open_cache, reading, with_local_pictures
 from .word_losses import WordLosses
 
 PASSES = 8000  # at most, of a search that training asks for
-# Of those that a CLIP ranks: all words for a creature's thing, look and part were among the first 24 of 45 creatures.
-MOST_WORDS = 24
+# Of those that a CLIP ranks: all words for a creature's thing, look and part were among the first 12 of 45 creatures.
+MOST_WORDS = 16
 
 
 @dataclass(frozen=True)
