@@ -141,7 +141,7 @@ def seen_by(folder: Path) -> tuple[Family, list[Any]]:
 # --- what takes the place of a function
 
 
-def in_turn(data: Any, seed: int, step: int, index: int, batch: int, timesteps: Callable[[Tensor], Tensor]) -> Any:
+def in_pairs(data: Any, seed: int, step: int, index: int, batch: int, timesteps: Callable[[Tensor], Tensor]) -> Any:
     """Antithetic noise: examples come in pairs that differ in its sign alone."""
     pair, second = divmod(index, 2)
     draw = draw_example(data, seed, step, pair, batch // 2, timesteps)
@@ -154,7 +154,7 @@ def in_turn(data: Any, seed: int, step: int, index: int, batch: int, timesteps: 
 
 
 def antithetic() -> AbstractContextManager[Any]:
-    return patch.object(learner, "draw_example", in_turn)
+    return patch.object(learner, "draw_example", in_pairs)
 
 
 def from_output(vocabulary: Any, words: str, count: int | None, draws: torch.Generator) -> Tensor:
