@@ -91,14 +91,24 @@ def templates(folder: Path, lines: Sequence[str]) -> dict[str, Any]:
 
 def scenes_named(identity: Identity, folder: Path) -> dict[str, Any]:
     """Each caption says where the thing is."""
-    for number, (scene, _, _) in enumerate(VIEWS, start=1):
-        words = SCENE_WORDS[scene][0] if scene in SCENE_WORDS else ""
-        (folder / f"{number}.txt").write_text(f"a photo of a {{token}} {words}".rstrip() + "\n")
+    for number in range(1, len(VIEWS) + 1):
+        (folder / f"{number}.txt").write_text(caption_of(number, "{token}") + "\n")
     return {}
 
 
+def caption_of(number: int, word: str) -> str:
+    """What the number-th picture shows, as far as a scene has words: "a photo of a WORD in the snow"."""
+    scene = VIEWS[number - 1][0]
+    return f"a photo of a {word} {SCENE_WORDS[scene][0] if scene in SCENE_WORDS else ''}".rstrip()
+
+
+def scenes_and_masks(identity: Identity, folder: Path) -> dict[str, Any]:
+    """Each caption says where the thing is, and so does what the masks are made with."""
+    return scenes_named(identity, folder) | first_try_masks(identity, folder, scenes=True)
+
+
 @torch.no_grad()
-def first_try_masks(identity: Identity, folder: Path) -> dict[str, Any]:
+def first_try_masks(identity: Identity, folder: Path, scenes: bool = False) -> dict[str, Any]:
     """Masks of what the object's name does not explain: where the clean picture that it predicts is wrong.
 
     Mean square over 16 draws between .3 and .7 of the schedule, as a share of its 95th percentile.
@@ -112,7 +122,8 @@ def first_try_masks(identity: Identity, folder: Path) -> dict[str, Any]:
         latents = family.to_latents(view.posterior.mean[None]).expand(16, -1, -1, -1)  # (16, c, h, w)
         noise = torch.stack([draw.noises(tuple(view.shape))[1] for draw in draws])
         timesteps = schedule.sample_timesteps(places, latents.shape[-2:])
-        text = family.encode_text([f"a photo of a {identity[0]}"], [NOBODY])[[0] * 16]
+        told = caption_of(number, identity[0]) if scenes else f"a photo of a {identity[0]}"
+        text = family.encode_text([told], [NOBODY])[[0] * 16]
         sizes = torch.tensor([view.sizes] * 16)
         predicted = family.predict(schedule.add_noise(latents, noise, timesteps), timesteps, text, sizes)
         error = (predicted - noise).square().mean(1) / schedule.snr(timesteps)[:, None, None]  # (16, h, w), of x0
@@ -352,6 +363,7 @@ IDEAS: dict[str, Idea] = {
     "noun beside it": Idea(own=noun_beside),
     "scenes in captions": Idea(own=scenes_named),
     "first-try mask": Idea(own=first_try_masks),
+    "first-try mask, scenes in captions": Idea(own=scenes_and_masks),
     "antithetic noise": Idea(change=antithetic),
     "Cross-Initialization": Idea(change=cross_initialization),
     "context term": Idea(change=context_term),
