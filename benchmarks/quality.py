@@ -185,9 +185,10 @@ def plot(results: dict[str, list[dict[str, float]]], file: Path) -> None:
         passes = f", {mean['passes']:,.0f} passes" if "passes" in mean else ""
         for each in figures:
             axes.plot(each["scene"], each["attributes"], ".", color=f"C{number}", alpha=0.3)
-        axes.plot(mean["scene"], mean["attributes"], "o", color=f"C{number}", markersize=9, label=arm + passes)
+        size = 16 - 3 * number  # so that none hides another
+        axes.plot(mean["scene"], mean["attributes"], "o", color=f"C{number}", markersize=size, label=arm + passes)
     axes.set(xlabel="scene asked for is in the picture", ylabel="attributes of the creature are in the picture")
-    axes.legend(loc="lower left")
+    axes.legend(loc="center left")
     file.write_bytes(as_png(figure))
 
 

@@ -170,6 +170,13 @@ def test_a_list_of_one_is_a_run(make_config: MakeConfig, finished_run: Run) -> N
     assert manifest(Path(run.folder).parent).keys() == {"my-cat"}
 
 
+def test_runs_come_in_the_order_of_their_configs(make_two: Callable[..., list[TrainConfig]]) -> None:
+    """The second ends first."""
+    cat, dog = make_two(steps=3)
+    configs = [cat, replace(dog, steps=1)]
+    assert [run.token for run in train_all(configs)] == [config.concept.token for config in configs]
+
+
 def test_a_bad_first_one(make_config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is found out when the model is there already; the others use that."""
     loaded: list[TrainConfig] = []

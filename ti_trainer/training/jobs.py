@@ -62,7 +62,7 @@ def train_all(
     They share the model and its batches, but neither settings nor randomness, so they may have steps, learning rates
     and ends of their own. Of several processes (`accelerate launch`) each takes concepts of its own and nothing is
     sent, as long as there are as many concepts as processes; otherwise they share the examples of every concept, and
-    the gradients of the rows are sent. Returns the runs that this process has finished.
+    the gradients of the rows are sent. Returns the runs that this process has finished, in the order of configs.
 
     With `resume=True` only what is neither published nor on record as failed is done (`retry_failed` does the latter
     too). A concept whose input is bad, that diverges, or that meets a mistake in the program, does not stop the others:
@@ -107,7 +107,13 @@ def train_all(
         model.let_go()
     if failures := endings.sum_up(part.processes.is_main):
         raise summary(failures, max(count, len(failures) + endings.finished))
-    return endings.runs
+    return in_order(endings.runs, configs)
+
+
+def in_order(runs: Sequence[Run], configs: Sequence[TrainConfig]) -> list[Run]:
+    """Runs in the order of their configs: they end as their concepts have learned enough."""
+    places = {str(RunFolder(config).place()): number for number, config in enumerate(configs)}
+    return sorted(runs, key=lambda run: places.get(str(run.folder), len(places)))
 
 
 @dataclass(frozen=True)
