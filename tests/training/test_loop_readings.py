@@ -166,7 +166,7 @@ def test_each_concept_stops_by_itself(make_two: Callable[..., list[TrainConfig]]
         dog, lr=20.0, early_stop=2, concept=replace(dog.concept, init=f"file:{learned}", num_vectors=len(rows))
     )
     runs = {Path(run.folder).name: run for run in train_all([cat, dog])}
-    assert list(runs) == ["my-dog", "my-cat"]  # in the order in which they are finished
+    assert list(runs) == ["my-cat", "my-dog"]  # in the order of their configs, though the dog ends first
     alone = train(replace(cat, name="alone"))
     assert len(runs["my-cat"].history) == 14
     assert runs["my-cat"].best_step == alone.best_step
