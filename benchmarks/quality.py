@@ -206,7 +206,7 @@ def against_plain(results: dict[str, list[dict[str, float]]]) -> list[str]:
     return lines
 
 
-def main() -> None:
+def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--arms", nargs="*", default=["defaults"], choices=ARMS)
     parser.add_argument("--creatures", default="held-out", help="held-out, or the seed of twelve others")
@@ -220,7 +220,11 @@ def main() -> None:
     parser.add_argument("--kept", type=Path, metavar="FILE", help="add figures to this file, and use those in it")
     parser.add_argument("--plot", type=Path, metavar="PNG", help="draw what is kept of the prompt and of the creature")
     parser.add_argument("--card", type=Path, help="model card whose section 'inversion' gets the table")
-    options = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    options = parse()
     changes = {key: yaml.safe_load(value) for key, _, value in (pair.partition("=") for pair in options.set)}
     drawn = options.creatures != "held-out"
     others = {f"my-{name}": each for name, each in draw_others(int(options.creatures)).items()} if drawn else {}
