@@ -145,7 +145,9 @@ def test_what_others_leave_undone_is_taken_over(
         runs = train_all(configs, [on_step(meanwhile)])
     finally:
         lock.release()
-    assert [Path(run.folder).name for run in runs] == ["c-0", "c-2", "c-4", "c-6", "c-3", "c-5"]
+    assert [Path(run.folder).name for run in runs] == ["c-0", "c-2", "c-3", "c-4", "c-5", "c-6"]
+    began = list(dict.fromkeys(token for token, _ in seen))
+    assert began == ["<c-0>", "<c-2>", "<c-4>", "<c-6>", "<c-3>", "<c-5>"], "its own first, then what others left"
     first = {token: min(step for other, step in seen if other == token) for token, _ in seen}
     last_checkpoint = max(int(path.stem[5:]) for path in (tmp_path / "half" / "c-3" / "checkpoints").iterdir())
     assert 4 <= last_checkpoint < 6
