@@ -34,6 +34,7 @@ from ti_trainer.method.initializers import Start  # noqa: E402
 from ti_trainer.method.placeholders import NOBODY  # noqa: E402
 from ti_trainer.method.sphere import EPS, Sphere, to_tangent  # noqa: E402
 from ti_trainer.method.timesteps import TIMESTEPS, TimestepPolicy  # noqa: E402
+from ti_trainer.method.vocabulary import word_ids  # noqa: E402
 from ti_trainer.method.weightings import uniform  # noqa: E402
 from ti_trainer.reports.prompts import SCENE_PROMPTS, class_word  # noqa: E402
 from ti_trainer.training import learner, step  # noqa: E402
@@ -140,7 +141,7 @@ def from_output(vocabulary: Any, words: str, count: int | None, draws: torch.Gen
 
     Of that the direction, and the word's length.
     """
-    ids = initializers.word_ids(vocabulary.tokenizer, words)
+    ids = word_ids(vocabulary.tokenizer, words)
     start, end = vocabulary.tokenizer.bos_token_id, vocabulary.tokenizer.eos_token_id
     with torch.no_grad():
         output = vocabulary.read(torch.tensor([[start, *ids, end]])).context[0, len(ids)]  # (D,)
@@ -234,9 +235,9 @@ def context_difference(family: Family, owner: str) -> Tensor:
     asked = [prompt for prompt in SCENE_PROMPTS if prompt.scene]
     wanted = nouns_outputs(family, noun)  # (prompts, L, D)
     present = family.encode_text([prompt.of(owner) for prompt in asked], [owner] * len(asked)).context
-    first = 1 + len(initializers.word_ids(slot.tokenizer, "a photo of a"))  # the token's position, behind the start
-    longer = len(rows[slot.name]) - len(initializers.word_ids(slot.tokenizer, noun))
-    behind = first + len(initializers.word_ids(slot.tokenizer, noun))
+    first = 1 + len(word_ids(slot.tokenizer, "a photo of a"))  # the token's position, behind the start
+    longer = len(rows[slot.name]) - len(word_ids(slot.tokenizer, noun))
+    behind = first + len(word_ids(slot.tokenizer, noun))
     wanted = wanted[:, behind : behind + 2]  # every scene has two words or more
     present = present[:, behind + longer : behind + longer + 2]
     return (present - wanted).square().sum() / wanted.square().sum()

@@ -52,6 +52,7 @@ from ti_trainer.method.bootstrap import mean_intervals  # noqa: E402
 from ti_trainer.reports.evaluation import draw_in_scenes  # noqa: E402
 from ti_trainer.reports.judge import IDENTITY, AttributeJudge, attribute_accuracy  # noqa: E402
 from ti_trainer.reports.plots import as_png, new_figure  # noqa: E402
+from ti_trainer.training.model_masks import DRAWS  # noqa: E402
 from ti_trainer.training.suggestion import PASSES, suggest  # noqa: E402
 
 # Plain Textual Inversion as diffusers' script has it: AdamW 5e-4 x batch 8, weight decay 1e-2, 12,000 passes.
@@ -118,6 +119,8 @@ def learn(
         measured = sum("validation_loss" in line for line in run.history) + bool(config.validate_every)
         steps = run.history[-1]["step"]
         costs[name]["passes"] += steps * config.batch_size + measured * config.validation_samples / 2
+        if config.concept.masks == "model":  # two forward passes for each draw of each picture
+            costs[name]["passes"] += len(list(folders[name].glob("*.png"))) * DRAWS
         costs[name]["seconds"] = seconds
         costs[name]["length"] = run.history[-1]["length_ratio"]
     return runs, costs

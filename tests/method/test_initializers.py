@@ -8,15 +8,18 @@ from transformers import CLIPTokenizer
 from tests.tiny_text import tiny_tokenizer
 from ti_trainer.embedding_files import Embedding, write_embedding
 from ti_trainer.errors import BadInput
+from ti_trainer.method import initializers
 from ti_trainer.method.initializers import (
     DEFAULT_VECTORS,
     INITIALIZERS,
     SPREAD,
     Start,
     count_rows,
+    describing_word,
     initial_rows,
-    is_known_word,
 )
+from ti_trainer.method.vocabulary import is_known_word
+from ti_trainer.method.word_list import DESCRIBING_WORDS
 
 TOKENIZER = tiny_tokenizer()
 WIDTH = 64
@@ -49,13 +52,15 @@ def test_word() -> None:
     assert torch.equal(start(Start("<x>", init="Cat", num_vectors=1)), row_of("cat")[None])
 
 
-def test_further_rows_are_average_words_and_apart() -> None:
-    """Each is the mean row, weighted by squared lengths, and noise whose size is SPREAD; as long as the word."""
+def test_further_rows_are_describing_words_and_apart() -> None:
+    """Each is the mean row of those, weighted by squared lengths, and noise of size SPREAD; as long as the word."""
     rows = start(Start("<x>", init="cat", num_vectors=40))
     assert torch.equal(rows[-1], row_of("cat"))
     further = rows[:-1]  # (39, D)
     torch.testing.assert_close(further.norm(dim=1), row_of("cat").norm().expand(39))
-    mean = sum(row.double() * float(row.double() @ row.double()) for row in table())
+    describing = [row_of(word) for word in DESCRIBING_WORDS if is_known_word(TOKENIZER, word)]
+    assert len(describing) > 1
+    mean = sum(row.double() * float(row.double() @ row.double()) for row in describing)
     along = further.double() @ (mean / mean.norm())  # (39,)
     across = further.double() / along[:, None] - mean / mean.norm()  # (39, D), without a part along the mean
     count = across[:, 1:].numel()
@@ -63,6 +68,13 @@ def test_further_rows_are_average_words_and_apart() -> None:
         abs(across.square().sum().sqrt() / (count / WIDTH) ** 0.5 / SPREAD - 1) < 4.5 / (2 * count) ** 0.5 + SPREAD**2
     )
     assert len(torch.unique(rows, dim=0)) == 40
+
+
+def test_where_no_word_describes_the_average_of_all_stands_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(initializers, "DESCRIBING_WORDS", frozenset({"iridescent"}))
+    mean = sum(row.double() * float(row.double() @ row.double()) for row in table())
+    found = describing_word(Words(TOKENIZER, table()))
+    torch.testing.assert_close(found.double(), mean / mean.norm(), atol=1e-6, rtol=1e-6)
 
 
 @pytest.mark.parametrize("louder", ["fluffy", "cat"])
@@ -153,17 +165,6 @@ def test_files_that_do_not_fit(tmp_path) -> None:
         start(Start("<x>", init=f"file:{path}", num_vectors=2))
     with pytest.raises(BadInput, match=r"nowhere\.safetensors cannot be read: No such file"):
         start(Start("<x>", init="file:nowhere.safetensors"))
-
-
-def test_known_words() -> None:
-    assert [is_known_word(TOKENIZER, word) for word in ("cat", "Cat", "cats", "red cat", "")] == [
-        True,
-        True,
-        False,
-        False,
-        False,
-    ]
-    assert not is_known_word(TOKENIZER, TOKENIZER.unk_token)
 
 
 @pytest.mark.parametrize("word", ["cat", "cats"])

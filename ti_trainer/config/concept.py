@@ -11,7 +11,7 @@ from ..files.wording import flag
 from .bundled import MY_CAT
 from .fields import Place, Settings, required, setting
 
-MASK_MODES = ("auto", "alpha", "none")
+MASK_MODES = ("auto", "model", "alpha", "none")
 TEMPLATE_NAMES = ("object", "style", "person")
 FROM_PICTURES = "auto"  # the value of `init` that training replaces by the words that it finds
 
@@ -85,8 +85,9 @@ class Concept(Settings):
     """Probability with which a caption is the bare token at a step; an empty one would train nothing."""
 
     masks: str = setting("auto", place=Place(words=MASK_MODES), row=True, group="masks and pictures of the class")
-    """Which part of a picture is the subject: "auto" (cat.mask.png beside cat.png, where there is one), "alpha" (the
-    picture's alpha channel), "none", or a folder with pictures of the same names; white is the subject."""
+    """Which part of a picture is the subject: "auto" (cat.mask.png beside cat.png, where there is one), "model" (the
+    same, and where there is none what the words of `init` change in the model's prediction), "alpha" (the picture's
+    alpha channel), "none", or a folder with pictures of the same names; white is the subject."""
 
     alpha_color: str = setting("white", row=True)
     """What shows through transparent parts of a picture: a colour's name or #rrggbb."""

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from ..config.concept import Concept
 from ..files.wording import flag
-from ..method.initializers import is_known_word, word_ids
 from ..method.tokens import ROW, expand, fill, mentions
+from ..method.vocabulary import is_known_word, word_ids
 from .captions import CaptionPolicy, longest_way_to_token
 from .examples import Example
 from .geometry import Framing

@@ -37,6 +37,7 @@ class CachedView:
     shape: tuple[int, int, int]  # c, h, w of its latents
     compute: Callable[[], LatentPosterior]  # what `encode` calls once
     mask: Tensor | None = None  # (1, h, w): the weight of each latent in the loss
+    find_mask: Callable[[CachedView], Tensor] | None = None  # what `encode` then calls, where there is no mask
     _posterior: LatentPosterior | None = field(default=None, init=False, repr=False)
 
     def encode(self) -> LatentPosterior:
@@ -46,6 +47,9 @@ class CachedView:
         """
         if self._posterior is None:
             self._posterior = self.compute()
+        if self.mask is None and self.find_mask:
+            find, self.find_mask = self.find_mask, None  # it looks at this view, which has no mask yet
+            self.mask = find(self)
         return self._posterior
 
     @property

@@ -176,7 +176,8 @@ def mask_source(found: Found, decoded: Decoded, concept: Concept, in_folder: Map
     if masks == "alpha":
         seen = decoded.image.mode == "RGBA" and decoded.image.getchannel("A").getextrema()[0] != 255
         return MaskSource(found.picture, is_alpha=True) if seen else None
-    path = {"auto": found.mask_file, "none": None}[masks] if masks in MASK_MODES else find_mask(found, in_folder)
+    beside = None if masks == "none" else found.mask_file
+    path = beside if masks in MASK_MODES else find_mask(found, in_folder)
     return MaskSource(Picture.at(path, concept.reach)) if path else None
 
 
@@ -192,7 +193,7 @@ def oddity_notes(looks: Iterable[Look]) -> list[str]:
 def mask_notes(examples: list[Example], masks: str) -> list[str]:
     """A line about pictures without the mask that was asked for; raises BadInput when no picture has one."""
     without = [example.picture.name for example in examples if example.mask is None]
-    if masks in ("auto", "none") or not without:
+    if masks in ("auto", "model", "none") or not without:
         return []
     if len(without) == len(examples):
         cure = "save cut-out pictures as PNG" if masks == "alpha" else "name the masks like their pictures"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
@@ -16,6 +16,8 @@ from ..errors import BadInput
 from ..files.wording import flag
 from .randomness import generator
 from .tokens import ROW
+from .vocabulary import Vocabularies, Vocabulary, is_known_word, word_ids
+from .word_list import DESCRIBING_WORDS
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -25,19 +27,6 @@ DEFAULT_VECTORS = 4
 SPREAD = 0.1
 
 
-class Vocabulary(Protocol):
-    """The words of one text encoder; `families.TextSlot` is one."""
-
-    @property
-    def tokenizer(self) -> PreTrainedTokenizerBase: ...
-
-    @property
-    def table(self) -> Tensor:
-        """The embeddings of the words, (V, D)."""
-        ...
-
-
-Vocabularies = Mapping[str, Vocabulary]  # by slot
 Draws = Mapping[str, torch.Generator]  # by slot
 
 # A function from a Start, and the text of `split_init`, to {slot: (n, D)}.
@@ -52,17 +41,6 @@ class Start:
     init: str = "auto"  # a word, a phrase, "random", "file:PATH", or "auto": words of the pictures, still to be found
     num_vectors: int | None = None  # rows; None: as many as `init` has, else DEFAULT_VECTORS
     tune: bool = False  # the token is a word that the model knows, and its own rows are the start
-
-
-def word_ids(tokenizer: PreTrainedTokenizerBase, words: str) -> list[int]:
-    """The tokens of a text, without start and end."""
-    return list(tokenizer(words, add_special_tokens=False).input_ids)
-
-
-def is_known_word(tokenizer: PreTrainedTokenizerBase, word: str) -> bool:
-    """Whether the vocabulary has the word as one token of its own."""
-    ids = word_ids(tokenizer, word)
-    return len(ids) == 1 and ids[0] != tokenizer.unk_token_id
 
 
 def default_count(tokens: int) -> int:
@@ -104,9 +82,9 @@ def from_words(vocabularies: Vocabularies, start: Start, words: str, draws: Draw
     """The vocabulary's row of each token of a word or phrase, {slot: (n, D)}; draws: of the noise of further rows.
 
     If start.num_vectors is larger than the number of tokens, further rows stand in front, where a noun has what
-    describes it. They say nothing in particular: each is the direction of `average_word` plus SPREAD e / sqrt(D), with
-    e from N(0, 1) in every column, and as long as the row of the last token. Raises BadInput if it is smaller, and if
-    there are no words.
+    describes it. They say nothing in particular: each is the direction of `describing_word` plus SPREAD e / sqrt(D),
+    with e from N(0, 1) in every column, and as long as the row of the last token. Raises BadInput if it is smaller,
+    and if there are no words.
     """
     count = start.num_vectors
     return {slot: rows_of_words(known, words, count, draws[slot]) for slot, known in vocabularies.items()}
@@ -126,18 +104,24 @@ def rows_of_words(vocabulary: Vocabulary, words: str, count: int | None, draws: 
             "leave one out"
         )
     rows = vocabulary.table.detach().cpu()[ids].float()  # (tokens, D)
-    average = average_word(vocabulary)
-    noise = torch.randn(count - len(ids), len(average), generator=draws) * SPREAD / math.sqrt(len(average))
-    return torch.cat([F.normalize(average + noise, dim=1) * rows[-1].norm(), rows])
+    if count == len(ids):
+        return rows
+    describing = describing_word(vocabulary)
+    noise = torch.randn(count - len(ids), len(describing), generator=draws) * SPREAD / math.sqrt(len(describing))
+    return torch.cat([F.normalize(describing + noise, dim=1) * rows[-1].norm(), rows])
 
 
-def average_word(vocabulary: Vocabulary) -> Tensor:
-    """The direction, of length 1, of the vocabulary's mean row, (D,); a row counts as much as the square of its length.
+def describing_word(vocabulary: Vocabulary) -> Tensor:
+    """The direction, of length 1, of the mean row of the words that describe things, (D,); of all where it has none.
 
-    So words that the model was hardly trained on, which stay short, count little.
+    A row counts as much as the square of its length. So words that the model was hardly trained on, which stay short,
+    count little.
     """
-    table = vocabulary.table.detach().cpu().double()  # (V, D)
-    return F.normalize((table * table.square().sum(1, keepdim=True)).sum(0), dim=0).float()
+    table = vocabulary.table.detach().cpu()  # (V, D)
+    tokenizer = vocabulary.tokenizer
+    ids = [word_ids(tokenizer, word)[0] for word in sorted(DESCRIBING_WORDS) if is_known_word(tokenizer, word)]
+    rows = (table[ids] if ids else table).double()
+    return F.normalize((rows * rows.square().sum(1, keepdim=True)).sum(0), dim=0).float()
 
 
 def from_vocabulary_statistics(vocabularies: Vocabularies, start: Start, words: str, draws: Draws) -> dict[str, Tensor]:

@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .initializers import Start, Vocabularies, Vocabulary, starts_from_words
+from .initializers import Start, starts_from_words
+from .vocabulary import Vocabularies, Vocabulary
 
 WORD_END = "</w>"  # CLIP's, behind the last piece of a word
 WORD_STARTS = ("\u2581", "\u0120")  # SentencePiece's and byte-level BPE's, before the first piece

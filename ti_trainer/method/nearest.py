@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from .initializers import Vocabulary
+from .vocabulary import Vocabulary
 
 
 def nearest_words(rows: Tensor, vocabulary: Vocabulary, count: int) -> list[list[tuple[str, float]]]:

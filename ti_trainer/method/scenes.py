@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import torch
 
-from .initializers import Vocabulary
 from .suggest import Losses
+from .vocabulary import Vocabulary
 from .word_list import SHORTEST, whole_words
 
 PHRASES = """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from .initializers import Vocabulary, is_known_word
+from .vocabulary import Vocabulary, is_known_word
 
 NOUNS = """
     animal bird cat kitten dog puppy rabbit hamster mouse horse pony cow pig sheep goat deer fox wolf bear panda koala

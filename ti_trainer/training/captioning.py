@@ -22,10 +22,10 @@ from ..data.sources.folders import Found
 from ..errors import BadInput
 from ..families import fastest_device, load_family
 from ..files.wording import flag, listing, printable, shorten
-from ..method.initializers import Vocabulary
 from ..method.phrases import with_article
 from ..method.scenes import SCENES, known_phrases, least_loss
 from ..method.sentences import name_subject
+from ..method.vocabulary import Vocabulary
 from ..reports.captioner import Captioner
 from ..reports.clip_choice import ClipChoice
 from ..reports.prompts import class_word

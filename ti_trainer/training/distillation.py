@@ -20,11 +20,12 @@ from ..errors import BadInput, Diverged
 from ..families import Family, fastest_device
 from ..files.wording import flag
 from ..method.clipping import clip_gradients
-from ..method.initializers import DEFAULT_VECTORS, initial_rows, word_ids
+from ..method.initializers import DEFAULT_VECTORS, initial_rows
 from ..method.lr_schedules import lr_factor
 from ..method.optimizers import make_optimizer, parse_optimizer
 from ..method.placeholders import Rows
 from ..method.tokens import TOKEN_FIELD, fill
+from ..method.vocabulary import word_ids
 from . import preflight
 from .export import describe_origin
 from .prepare import load_model

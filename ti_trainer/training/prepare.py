@@ -19,6 +19,7 @@ from ..method.placeholders import Rows
 from ..reports.previews import Drawing, drawing_of_run
 from . import preflight
 from .gathering import Gathered, gather
+from .model_masks import seek_masks
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,7 @@ def prepare(config: TrainConfig, load: Callable[[], Family], owner: str = "", ah
     examples = gathered.examples
     drawing = drawing_of_run(config, gathered.framing.resolution, family.pixels_per_latent)
     preflight.check_token_is_new(concept, family.slots)
+    seek_masks(config, gathered, family)
     initial = initial_rows(start_of(concept), {slot.name: slot for slot in family.slots}, config.seed)
     warnings = [*gathered.warnings, *preflight.picture_warnings(examples, gathered.framing)]
     warnings += preflight.preview_warnings(concept, drawing.prompts)

@@ -17,12 +17,12 @@ from ..data.images import to_pixels
 from ..errors import BadInput
 from ..families import Conditioning, Family
 from ..files.wording import flag
-from ..method.initializers import word_ids
 from ..method.placeholders import NOBODY
 from ..method.randomness import generator
 from ..method.readouts import Readouts
 from ..method.timesteps import parse_timesteps
 from ..method.tokens import fill
+from ..method.vocabulary import word_ids
 from ..method.weightings import get_weighting
 from ..reports.previews import generate
 from .memory.plan import plan_memory

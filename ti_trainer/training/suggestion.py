@@ -23,10 +23,10 @@ from ..families import Family, fastest_device, load_family
 from ..files.reading import LINES
 from ..files.text import read_text
 from ..files.wording import flag, printable
-from ..method.initializers import word_ids
 from ..method.phrases import Phrase
 from ..method.scenes import SCENES, known_phrases
 from ..method.suggest import Step, search, shorten
+from ..method.vocabulary import word_ids
 from ..method.word_list import DESCRIBING_WORDS, LESSER_NAMES, candidate_words
 from ..reports.scorers import ClipScorer
 from ..reports.word_scores import score_words, shortlist
