@@ -1,3 +1,4 @@
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import pytest
@@ -52,29 +53,38 @@ def test_word() -> None:
     assert torch.equal(start(Start("<x>", init="Cat", num_vectors=1)), row_of("cat")[None])
 
 
-def test_further_rows_are_describing_words_and_apart() -> None:
-    """Each is the mean row of those, weighted by squared lengths, and noise of size SPREAD; as long as the word."""
-    rows = start(Start("<x>", init="cat", num_vectors=40))
-    assert torch.equal(rows[-1], row_of("cat"))
-    further = rows[:-1]  # (39, D)
-    torch.testing.assert_close(further.norm(dim=1), row_of("cat").norm().expand(39))
-    describing = [row_of(word) for word in DESCRIBING_WORDS if is_known_word(TOKENIZER, word)]
-    assert len(describing) > 1
-    mean = sum(row.double() * float(row.double() @ row.double()) for row in describing)
-    along = further.double() @ (mean / mean.norm())  # (39,)
-    across = further.double() / along[:, None] - mean / mean.norm()  # (39, D), without a part along the mean
-    count = across[:, 1:].numel()
-    assert (
-        abs(across.square().sum().sqrt() / (count / WIDTH) ** 0.5 / SPREAD - 1) < 4.5 / (2 * count) ** 0.5 + SPREAD**2
-    )
-    assert len(torch.unique(rows, dim=0)) == 40
+def weighted_mean(rows: Iterable[torch.Tensor]) -> torch.Tensor:
+    """The direction of the mean of rows, weighted by squared lengths."""
+    mean = torch.stack([row.double() * float(row.double() @ row.double()) for row in rows]).sum(0)
+    return mean / mean.norm()
+
+
+def test_further_rows_are_means_of_words_and_apart() -> None:
+    """Each is the mean of all words, the last that of describing words, and noise of size SPREAD; as long as the word.
+
+    The squares of the noise, in the directions across the mean, have the mean that they should have.
+    """
+    describing = weighted_mean(row_of(word) for word in DESCRIBING_WORDS if is_known_word(TOKENIZER, word))
+    firsts, lasts = [], []
+    for seed in range(40):
+        rows = start(Start("<x>", init="cat", num_vectors=3), seed=seed)
+        assert torch.equal(rows[-1], row_of("cat"))
+        torch.testing.assert_close(rows[:-1].norm(dim=1), row_of("cat").norm().expand(2))
+        firsts.append(rows[0].double())
+        lasts.append(rows[1].double())
+    for found, mean in ((torch.stack(firsts), weighted_mean(table())), (torch.stack(lasts), describing)):
+        along = found @ mean  # (40,)
+        across = found / along[:, None] - mean  # (40, D), without a part along the mean
+        count = across.numel()
+        size = across.square().sum().sqrt() / (count / WIDTH) ** 0.5 / SPREAD
+        assert abs(size - 1) < 4.5 / (2 * count) ** 0.5 + 2 * SPREAD**2
+        assert len(torch.unique(found, dim=0)) == 40
 
 
 def test_where_no_word_describes_the_average_of_all_stands_in(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(initializers, "DESCRIBING_WORDS", frozenset({"iridescent"}))
-    mean = sum(row.double() * float(row.double() @ row.double()) for row in table())
     found = describing_word(Words(TOKENIZER, table()))
-    torch.testing.assert_close(found.double(), mean / mean.norm(), atol=1e-6, rtol=1e-6)
+    torch.testing.assert_close(found.double(), weighted_mean(table()), atol=1e-6, rtol=1e-6)
 
 
 @pytest.mark.parametrize("louder", ["fluffy", "cat"])

@@ -82,9 +82,9 @@ def from_words(vocabularies: Vocabularies, start: Start, words: str, draws: Draw
     """The vocabulary's row of each token of a word or phrase, {slot: (n, D)}; draws: of the noise of further rows.
 
     If start.num_vectors is larger than the number of tokens, further rows stand in front, where a noun has what
-    describes it. They say nothing in particular: each is the direction of `describing_word` plus SPREAD e / sqrt(D),
-    with e from N(0, 1) in every column, and as long as the row of the last token. Raises BadInput if it is smaller,
-    and if there are no words.
+    describes it. They say nothing in particular: the last of them is the direction of `describing_word`, the others
+    that of the mean of all words, plus SPREAD e / sqrt(D) with e from N(0, 1) in every column, as long as the row of
+    the last token. Raises BadInput if it is smaller, and if there are no words.
     """
     count = start.num_vectors
     return {slot: rows_of_words(known, words, count, draws[slot]) for slot, known in vocabularies.items()}
@@ -106,22 +106,29 @@ def rows_of_words(vocabulary: Vocabulary, words: str, count: int | None, draws: 
     rows = vocabulary.table.detach().cpu()[ids].float()  # (tokens, D)
     if count == len(ids):
         return rows
-    describing = describing_word(vocabulary)
-    noise = torch.randn(count - len(ids), len(describing), generator=draws) * SPREAD / math.sqrt(len(describing))
-    return torch.cat([F.normalize(describing + noise, dim=1) * rows[-1].norm(), rows])
+    further = count - len(ids)
+    table = vocabulary.table.detach().cpu()  # (V, D)
+    means = torch.stack([mean_direction(table)] * (further - 1) + [describing_word(vocabulary)])  # (further, D)
+    noise = torch.randn(means.shape, generator=draws) * SPREAD / math.sqrt(means.shape[1])
+    return torch.cat([F.normalize(means + noise, dim=1) * rows[-1].norm(), rows])
 
 
 def describing_word(vocabulary: Vocabulary) -> Tensor:
-    """The direction, of length 1, of the mean row of the words that describe things, (D,); of all where it has none.
+    """The `mean_direction` of the words that describe things, (D,); of all words where the vocabulary has none."""
+    table = vocabulary.table.detach().cpu()  # (V, D)
+    tokenizer = vocabulary.tokenizer
+    ids = [word_ids(tokenizer, word)[0] for word in sorted(DESCRIBING_WORDS) if is_known_word(tokenizer, word)]
+    return mean_direction(table[ids] if ids else table)
+
+
+def mean_direction(rows: Tensor) -> Tensor:
+    """The direction, of length 1, of a weighted mean of rows (K, D), (D,) float32.
 
     A row counts as much as the square of its length. So words that the model was hardly trained on, which stay short,
     count little.
     """
-    table = vocabulary.table.detach().cpu()  # (V, D)
-    tokenizer = vocabulary.tokenizer
-    ids = [word_ids(tokenizer, word)[0] for word in sorted(DESCRIBING_WORDS) if is_known_word(tokenizer, word)]
-    rows = (table[ids] if ids else table).double()
-    return F.normalize((rows * rows.square().sum(1, keepdim=True)).sum(0), dim=0).float()
+    exact = rows.double()
+    return F.normalize((exact * exact.square().sum(1, keepdim=True)).sum(0), dim=0).float()
 
 
 def from_vocabulary_statistics(vocabularies: Vocabularies, start: Start, words: str, draws: Draws) -> dict[str, Tensor]:
