@@ -61,7 +61,7 @@ def test_places_are_the_settings_that_name_files() -> None:
     assert PLACES.keys() == {"images", "class_images", "masks", "templates", "init"}
     assert set(PLACES) <= set(marked("row"))
     assert set(TEMPLATE_NAMES) == TEMPLATES.keys()
-    assert [PLACES["masks"].path(value) for value in (*MASK_MODES, "m", None)] == [None, None, None, "m", None]
+    assert [PLACES["masks"].path(value) for value in (*MASK_MODES, "m", None)] == [*[None] * len(MASK_MODES), "m", None]
     assert [PLACES["init"].path(value) for value in ("cat", "file:a", "auto", "file")] == [None, "a", None, None]
 
 
