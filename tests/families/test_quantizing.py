@@ -33,7 +33,7 @@ def test_gradients_go_through_them(
     coarse = gradients(replace(config, quantize="4bit"))
     assert set(exact) == set(found) == set(coarse)
     for slot, gradient in exact.items():
-        assert F.cosine_similarity(found[slot].flatten(), gradient.flatten(), dim=0) > 0.95
+        assert F.cosine_similarity(found[slot].flatten(), gradient.flatten(), dim=0) > 0.9
         assert coarse[slot].isfinite().all()
         assert coarse[slot].norm() > 0
 
