@@ -148,9 +148,10 @@ def published(output: Path) -> list[str]:
     return list(Storage(str(output)).published())
 
 
-# odd: processes with 3, 2 and 2 examples, cut into parts of 2; single: nothing to do for all processes but the first
+# odd: processes with 3, 2 and 2 examples, cut into parts of 2; single: nothing to do for all processes but the first.
+# Seeds with which no first gradient is so near to zero in a column that Adam makes a step of its rounding.
 GLOBAL_BATCHES: dict[str, dict[str, Any]] = {
-    "odd": {"batch_size": 7, "micro_batch_size": 2, "validation_samples": 5, "flip": True, "crop": "random"},
+    "odd": {"batch_size": 7, "micro_batch_size": 2, "validation_samples": 5, "flip": True, "crop": "random", "seed": 1},
     "single": {"batch_size": 1, "validation_samples": 1},
 }
 
