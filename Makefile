@@ -28,6 +28,7 @@ help:  ## this list
 demo: $(VENV)/.installed  ## train <my-cat> on the bundled pictures and model
 	@if [ -e runs/my-cat ]; then \
 		old="runs/my-cat-$$(date +%Y%m%d-%H%M%S)"; mv runs/my-cat "$$old"; echo "The earlier run is now in $$old"; fi
+	@if [ ! -e runs/my-cat ]; then rm -f runs/manifest/my-cat.json; fi  # which says that runs/my-cat is finished
 	$(RUN) accelerate launch train.py --token "<my-cat>"
 
 # Two processes with a thread each, not one with two threads: the tests' tensors are too small to be shared out.

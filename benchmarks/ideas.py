@@ -91,6 +91,7 @@ IDEAS: dict[str, Idea] = {
     "token alone, .1": Idea({"caption_dropout": 0.1}),
     "noun beside it": Idea(own=noun_beside),
     "scenes in captions": Idea(own=scenes_named),
+    "masks of the model": Idea({"masks": "model", "steps": 195}),  # 40 passes go into the masks of five pictures
     "first-try mask": Idea(own=first_try_masks),
     "first-try mask, scenes in captions": Idea(own=scenes_and_masks),
     "antithetic noise": Idea(change=antithetic),

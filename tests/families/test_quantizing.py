@@ -28,12 +28,12 @@ def test_gradients_go_through_them(
     kind: str, tiny_models: dict[str, Path], make_config: Callable[..., TrainConfig]
 ) -> None:
     """To the rows, in about the direction of those of the full weights, and to no weight."""
-    config = make_config(model=str(tiny_models[kind]))
+    config = make_config(model=str(tiny_models[kind]), init="a red cat")
     exact, found = gradients(config), gradients(replace(config, quantize="8bit"))
     coarse = gradients(replace(config, quantize="4bit"))
     assert set(exact) == set(found) == set(coarse)
     for slot, gradient in exact.items():
-        assert F.cosine_similarity(found[slot].flatten(), gradient.flatten(), dim=0) > 0.9
+        assert F.cosine_similarity(found[slot].flatten(), gradient.flatten(), dim=0) > 0.95
         assert coarse[slot].isfinite().all()
         assert coarse[slot].norm() > 0
 

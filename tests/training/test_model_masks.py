@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import random
 import shutil
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +85,20 @@ def test_the_subject_counts_most(make_config: MakeConfig, tmp_path: Path) -> Non
         assert view.mask[0, is_subject].mean() > 1.2 * view.mask[0, ~is_subject].mean()
 
 
+def test_in_every_family(any_model: Path, make_config: MakeConfig) -> None:
+    """A weight for each latent, that differs from place to place and from word to word."""
+    masks = []
+    for word in ("cat", "dog"):
+        (session,) = prepare_all([make_config(model=str(any_model), init=word, masks="model")])
+        view = session.data.views[0][0]
+        view.encode()
+        assert view.mask is not None
+        assert view.mask.shape == (1, *view.shape[1:])
+        assert 0.1 + 0.9 * 0.399 <= view.mask.min() < view.mask.max() == 1
+        masks.append(view.mask)
+    assert not torch.equal(*masks)
+
+
 def test_whose_views_get_one(make_config: MakeConfig, pictures: Path, other_pictures: Path, tmp_path: Path) -> None:
     """Not a picture with a mask of its own, nor one of the class; and nobody where backgrounds count as much."""
     folder = shutil.copytree(pictures, tmp_path / "pictures")
@@ -116,27 +132,28 @@ def test_nothing_to_look_for(make_config: MakeConfig) -> None:
 
 
 def test_alone_together_and_resumed(make_two: Callable[..., list[TrainConfig]], tmp_path: Path) -> None:
-    """The same rows to rounding beside another concept, and the same bits after an interrupt."""
-    settings = {"masks": "model", "steps": 4, "checkpoint_every": 2}
+    """Other rows than without masks; the same to rounding beside others, and bit for bit after an interrupt."""
 
-    def rows(name: str, token: str = "my-cat") -> torch.Tensor:
-        return load_file(tmp_path / "runs" / name / token / "checkpoints" / "step-000004.safetensors")["rows.clip_l"]
+    def configs(name: str, masks: str = "model", **changes: Any) -> list[TrainConfig]:
+        made = make_two(steps=4, checkpoint_every=2, output=str(tmp_path / name), **changes)
+        return [replace(config, concept=replace(config.concept, masks=masks)) for config in made]
 
-    def configs(name: str) -> list[TrainConfig]:
-        return make_two(**settings, output=str(tmp_path / "runs" / name))
+    def rows(name: str, concept: str = "my-cat") -> torch.Tensor:
+        return load_file(tmp_path / name / concept / "checkpoints" / "step-000004.safetensors")["rows.clip_l"]
 
     for each in configs("alone"):
         train(each)
+    train(configs("without", masks="auto")[0])
+    assert (rows("alone") - rows("without")).abs().max() > 1e-4
     train_all(configs("together"))
-    for token in ("my-cat", "my-dog"):
-        torch.testing.assert_close(rows("together", token), rows("alone", token), rtol=1e-5, atol=1e-6)
+    for concept in ("my-cat", "my-dog"):
+        torch.testing.assert_close(rows("together", concept), rows("alone", concept), rtol=1e-5, atol=1e-6)
 
-    def stop(line: dict[str, Any]) -> None:
+    def stop(line: Mapping[str, Any]) -> None:
         if line["step"] == 2:
-            raise KeyboardInterrupt
+            signal.raise_signal(signal.SIGTERM)
 
-    cat, _ = configs("resumed")
-    with pytest.raises((Interrupted, KeyboardInterrupt)):
-        train(cat, [on_step(stop)])
-    train(make_two(**settings, output=str(tmp_path / "runs" / "resumed"), resume=True)[0])
+    with pytest.raises(Interrupted):
+        train(configs("resumed")[0], [on_step(stop)])
+    train(configs("resumed", resume=True)[0])
     assert torch.equal(rows("resumed"), rows("alone"))

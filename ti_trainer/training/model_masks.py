@@ -59,8 +59,9 @@ class ModelMask:
         losses = WordLosses(family, [view], self.seed, levels=NOISY)
         most = max(1, BUSY // math.prod(view.shape[1:]))
         changes = torch.zeros(view.shape[1:])
-        for group in same_shape({index: losses.draw(index) for index in range(DRAWS)}, lambda shape: most):
-            batch = stack_draws([losses.draw(index) for index in group]).to(family.device)
+        draws = {index: losses.draw(index) for index in range(DRAWS)}
+        for group in same_shape(draws, lambda shape: most):
+            batch = stack_draws([draws[index] for index in group]).to(family.device)
             latents = family.to_latents(batch.posterior.mean)  # (B, c, h, w)
             timesteps = schedule.sample_timesteps(batch.timestep_draws, latents.shape[-2:])  # (B,)
             noisy = schedule.add_noise(latents, batch.noise, timesteps)
